@@ -1,0 +1,1 @@
+"""How the product runs: the embedded stack, and the configuration of the production images."""

@@ -1,0 +1,1 @@
+"""The embedded stack: a Kafka broker and a ClickHouse engine as two local processes, loopback only."""

@@ -1,0 +1,242 @@
+"""The chDB engine of this process: its configuration, its roles, and one short-lived connection a request.
+
+chDB allows one engine a process and any number of connections to it. A connection has its own settings, database and
+temporary tables, costs about 0.3 ms, and runs beside the others; so every request gets a fresh one and nothing can
+leak from one request into the next. What a user may do is enforced by the engine's own roles (`SET ROLE`), to which
+the connection is restricted before it sees the request's statement.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+from xml.sax.saxutils import escape
+
+from deploy.embedded.auth import Profile
+from deploy.embedded.errors import EngineError, StackError, from_engine_text
+
+__all__ = ["Classification", "Connection", "Engine", "QueryOutcome", "quoted_identifier", "quoted_string"]
+
+_ROLES: dict[Profile, tuple[str, str]] = {
+    Profile.ADMIN: ("embedded_admin", "GRANT ALL ON *.* WITH GRANT OPTION"),
+    Profile.WRITER: ("embedded_writer", "GRANT SELECT, INSERT, SHOW, dictGet ON *.*"),
+    Profile.READONLY: ("embedded_reader", "GRANT SELECT, SHOW, dictGet ON *.*"),
+}
+# A server has these off; the library, made for a command line, has them on.
+_SERVER_DEFAULTS = {"implicit_select": "0", "allow_introspection_functions": "0"}
+
+
+class _Inserter(Protocol):
+    def append(self, data: bytes) -> None: ...
+
+    def finish(self) -> Any: ...
+
+    def cancel(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class QueryOutcome:
+    """What one statement did. Rows and bytes read from storage and written; `content` is its (small) result."""
+
+    content: bytes
+    read_rows: int
+    read_bytes: int
+    result_rows: int
+    result_bytes: int
+    written_rows: int
+    written_bytes: int
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """The engine's own opinion of a text, without running it. `kind` is READ_ONLY, MUTATING, CONTROL, ... or UNKNOWN."""
+
+    kind: str
+    statement_count: int
+
+
+def quoted_string(value: str) -> str:
+    """A ClickHouse string literal."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def quoted_identifier(name: str) -> str:
+    """A ClickHouse identifier in backquotes."""
+    escaped = name.replace("\\", "\\\\").replace("`", "\\`")
+    return f"`{escaped}`"
+
+
+class Connection:
+    """One chDB connection. Used by one thread at a time. Every method raises EngineError with ClickHouse's code."""
+
+    def __init__(self, inner: Any, user_name: str) -> None:
+        self._inner = inner
+        self._user_name = user_name
+
+    def run(
+        self, sql: bytes | str, format_name: str, parameters: Mapping[str, str] | None = None
+    ) -> QueryOutcome:
+        """Run a statement to its end; blocks, without the interpreter lock."""
+        try:
+            result = self._inner.query(sql, format_name, params=dict(parameters or {}))
+            return QueryOutcome(
+                content=result.bytes(),
+                read_rows=result.storage_rows_read(),
+                read_bytes=result.storage_bytes_read(),
+                result_rows=result.rows_read(),
+                result_bytes=result.bytes_read(),
+                written_rows=result.rows_written(),
+                written_bytes=result.bytes_written(),
+                elapsed_seconds=result.elapsed(),
+            )
+        except RuntimeError as error:
+            raise from_engine_text(str(error), user_name=self._user_name) from None
+
+    def insert(self, head: bytes, format_name: str, pieces: Iterator[bytes]) -> QueryOutcome:
+        """Feed encoded rows to an INSERT, piece by piece; nothing is committed when `pieces` raises."""
+        try:
+            inserter = cast(
+                _Inserter, _Streaming(self._inner, head.decode("utf-8", "surrogateescape"), format_name)
+            )
+        except RuntimeError as error:
+            raise from_engine_text(str(error), user_name=self._user_name) from None
+        try:
+            for piece in pieces:
+                inserter.append(piece)
+            result = inserter.finish()
+        except RuntimeError as error:
+            inserter.cancel()
+            raise from_engine_text(str(error), user_name=self._user_name) from None
+        except BaseException:
+            inserter.cancel()
+            raise
+        rows, size = result.rows_written(), result.bytes_written()
+        return QueryOutcome(b"", rows, size, rows, size, rows, size, result.elapsed())
+
+    def classify(self, sql: bytes) -> Classification:
+        """What the engine's parser makes of `sql`; nothing is run."""
+        try:
+            report = self._inner.classify_query(sql)
+        except (RuntimeError, ValueError):
+            return Classification("UNKNOWN", 0)
+        return Classification(report["query_class"].name, int(report["statement_count"]))
+
+    def close(self) -> None:
+        """Give the connection back, with its temporary tables and settings."""
+        self._inner.close()
+
+
+class _Streaming:
+    """The write side of chDB's streaming INSERT, without the str/bytes conveniences of its wrapper."""
+
+    def __init__(self, inner: Any, head: str, format_name: str) -> None:
+        self._inner = inner
+        self._handle: Any = inner.send_insert(head, format_name)
+        self._open = True
+
+    def append(self, data: bytes) -> None:
+        self._inner.insert_append(self._handle, data)
+
+    def finish(self) -> Any:
+        self._open = False
+        return self._inner.insert_done(self._handle)
+
+    def cancel(self) -> None:
+        if self._open:
+            self._open = False
+            self._inner.insert_cancel(self._handle)
+
+
+class Engine:
+    """The one engine of this process. Fields after `open`: `version`, `timezone`, `display_name`."""
+
+    def __init__(self, folder: Path, *, display_name: str, max_memory_bytes: int) -> None:
+        self._folder = folder
+        self._max_memory_bytes = max_memory_bytes
+        self._library: Any = None
+        self._root: Any = None
+        self._lock = threading.Lock()
+        self.display_name = display_name
+        self.version = ""
+        self.timezone = ""
+
+    def open(self) -> None:
+        """Start the engine on its folder. Raises StackError when the folder cannot be used."""
+        if set(str(self._folder)) & set("?&#%"):
+            raise StackError(
+                f"the data folder {self._folder} must not contain any of ? & # %; choose another"
+            )
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        config = self._write_configuration()
+        # Loading the library takes half a second and 700 MB: only a server that opens an engine pays for it.
+        self._library = import_module("chdb._chdb")
+        # The process has its own SIGTERM handling; the library must not replace it.
+        self._library.set_signal_handlers_enabled(0)
+        try:
+            self._root = self._library.connect(f"{self._folder / 'data'}?config-file={config}")
+            text = self._root.query("SELECT version(), timezone()", "TabSeparated").bytes().decode()
+        except RuntimeError as error:
+            raise StackError(f"the engine cannot open {self._folder}: {error}") from error
+        self.version, self.timezone = text.strip().split("\t")
+
+    @contextmanager
+    def connection(self, user_name: str) -> Iterator[Connection]:
+        """A fresh connection, closed at the end."""
+        connection = self.connect(user_name)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def connect(self, user_name: str) -> Connection:
+        """A fresh connection with every right; restrict it with `restrict` before a user's statement runs on it."""
+        with self._lock:
+            if self._root is None:
+                raise EngineError(236, "The server is shutting down")
+        try:
+            return Connection(self._library.connect(str(self._folder / "data")), user_name)
+        except RuntimeError as error:
+            raise from_engine_text(str(error), user_name=user_name) from None
+
+    @staticmethod
+    def restrict(profile: Profile) -> str:
+        """The statement that leaves a connection only the rights of `profile`."""
+        return f"SET ROLE {_ROLES[profile][0]}"
+
+    def close(self) -> None:
+        """Flush and stop the engine; later connections are refused."""
+        with self._lock:
+            root, self._root = self._root, None
+        if root is not None:
+            root.close()
+
+    def _write_configuration(self) -> Path:
+        roles = "".join(
+            f"<{name}><grants><query>{escape(grant)}</query></grants></{name}>"
+            for name, grant in _ROLES.values()
+        )
+        granted = ", ".join(name for name, _ in _ROLES.values())
+        defaults = "".join(f"<{name}>{value}</{name}>" for name, value in _SERVER_DEFAULTS.items())
+        users = (
+            f"<clickhouse><profiles><default>{defaults}</default></profiles><quotas><default/></quotas>"
+            f"<roles>{roles}</roles><users><default><password></password><networks><ip>::/0</ip></networks>"
+            "<profile>default</profile><quota>default</quota>"
+            f"<grants><query>GRANT {granted}</query></grants></default></users></clickhouse>\n"
+        )
+        users_path = self._folder / "engine-users.xml"
+        users_path.write_text(users, encoding="utf-8")
+        config = (
+            f"<clickhouse><users_config>{escape(str(users_path))}</users_config>"
+            f"<display_name>{escape(self.display_name)}</display_name>"
+            f"<max_server_memory_usage>{self._max_memory_bytes}</max_server_memory_usage></clickhouse>\n"
+        )
+        config_path = self._folder / "engine-config.xml"
+        config_path.write_text(config, encoding="utf-8")
+        return config_path

@@ -1,0 +1,257 @@
+"""Runs one request on the engine, in a worker thread: reads the statement, checks it, executes it.
+
+Results travel through an operating-system pipe. The engine itself writes it (`INTO OUTFILE '/proc/self/fd/N'`), so that
+every output format is framed by the engine, a slow reader stops the query by back-pressure, and a result of any size
+passes in the memory of one pipe. Rows of an INSERT are handed to the engine as the bytes that came, piece by piece.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deploy.embedded import policy
+from deploy.embedded.auth import Profile, User
+from deploy.embedded.compression import Readable
+from deploy.embedded.engine import Connection, Engine, QueryOutcome, quoted_identifier, quoted_string
+from deploy.embedded.errors import EngineError
+from deploy.embedded.request import ClickHouseRequest
+from deploy.embedded.sessions import Session
+from deploy.embedded.statement import Insert, Query, assignments, split
+
+__all__ = ["Job"]
+
+_PIECE_BYTES = 2**20
+
+
+@dataclass(slots=True)
+class Job:
+    """One request on its way through the engine.
+
+    `write_descriptor` is the pipe's end that receives the result; the caller closes it when `run` has returned.
+    `format_name` and `kind` are set before the first byte of a result is written.
+    """
+
+    engine: Engine
+    request: ClickHouseRequest
+    user: User
+    body: Readable
+    write_descriptor: int
+    session: Session | None = None
+    format_name: str = ""
+    kind: str = ""
+    cancellable: bool = False
+
+    def run(self) -> QueryOutcome:
+        """Execute the request. Blocks. Raises EngineError."""
+        self.format_name = self.request.format_name
+        policy.check_settings(self.user, self.request.settings)
+        if self.session is None:
+            with self.engine.connection(self.user.name) as connection:
+                self._prepare(connection)
+                return self._execute(connection)
+        return self._run_in_session(self.session)
+
+    # --- the connection -------------------------------------------------------------------------------------------
+
+    def _prepare(self, connection: Connection) -> None:
+        """Bring a fresh connection to database, external tables, settings and rights of this request, in that order."""
+        database = self.request.database
+        steps = [f"USE {quoted_identifier(database)}"] if database else []
+        settings = {name: quoted_string(value) for name, value in self.request.settings.items()}
+        settings.setdefault("log_comment", quoted_string(self.request.query_id))
+        settings.pop("readonly", None)
+        steps.append("SET " + ", ".join(f"{name} = {value}" for name, value in settings.items()))
+        if self.request.external_tables:
+            connection.run("; ".join(steps), "Null")
+            steps = []
+            self._load_external_tables(connection)
+        steps.append(self.engine.restrict(self.user.profile))
+        if self.user.profile is Profile.READONLY or self.request.read_only:
+            steps.append(f"SET readonly = {'1' if self.request.settings.get('readonly') == '1' else '2'}")
+        connection.run("; ".join(steps), "Null")
+
+    def _load_external_tables(self, connection: Connection) -> None:
+        for table in self.request.external_tables:
+            name = quoted_identifier(table.name)
+            sql = f"CREATE TEMPORARY TABLE {name} ({table.structure}) ENGINE = Memory"
+            report = connection.classify(sql.encode())
+            if (
+                report.statement_count != 1
+                or split(sql.encode("utf-8", "surrogateescape")).__class__ is not Query
+            ):
+                raise EngineError(62, f"Syntax error in the structure of the external table {table.name}")
+            connection.run(sql, "Null")
+            if table.data:
+                connection.insert(f"INSERT INTO {name}".encode(), table.format_name, iter((table.data,)))
+
+    def _run_in_session(self, session: Session) -> QueryOutcome:
+        """A session keeps its connection once a statement has given it a state: SET, USE or a temporary table."""
+        if session.connection is not None:
+            return self._run_on_kept(session, session.connection)
+        connection = self.engine.connect(self.user.name)
+        try:
+            self._prepare(connection)
+            outcome = self._execute(connection, session)
+        except BaseException:
+            connection.close()
+            raise
+        if session.has_state:
+            sent = (*self.request.settings, "log_comment")
+            restore = [f"{name} = DEFAULT" for name in sent if name not in {*session.settings, "readonly"}]
+            self._settle(session, connection, restore)
+            session.connection = connection
+        else:
+            connection.close()
+        return outcome
+
+    def _run_on_kept(self, session: Session, connection: Connection) -> QueryOutcome:
+        settings = {name: value for name, value in self.request.settings.items() if name != "readonly"}
+        settings.setdefault("log_comment", self.request.query_id)
+        if self.request.database:
+            connection.run(f"USE {quoted_identifier(self.request.database)}", "Null")
+        try:
+            if settings:
+                pairs = ", ".join(f"{name} = {quoted_string(value)}" for name, value in settings.items())
+                connection.run(f"SET {pairs}", "Null")
+            return self._execute(connection, session)
+        finally:
+            restore = [f"{name} = {session.settings.get(name, 'DEFAULT')}" for name in settings]
+            self._settle(session, connection, restore)
+
+    def _settle(self, session: Session, connection: Connection, restore: list[str]) -> None:
+        """URL settings and the URL database hold for one request; what SET and USE did stays."""
+        if restore:
+            connection.run("SET " + ", ".join(restore), "Null")
+        if self.request.database and session.database:
+            connection.run(f"USE {quoted_identifier(session.database)}", "Null")
+
+    # --- the statement --------------------------------------------------------------------------------------------
+
+    def _execute(self, connection: Connection, session: Session | None = None) -> QueryOutcome:
+        statement, rest = self._read_statement()
+        if isinstance(statement, Insert):
+            return self._insert(connection, statement, rest)
+        self.kind = statement.first_word
+        if statement.format_name:
+            self.format_name = statement.format_name
+        report = connection.classify(statement.text)
+        policy.check_query(self.user, statement, report, read_only=self.request.read_only)
+        policy.check_names(self.user, connection, statement.text, self.request.parameters)
+        self.cancellable = report.kind == "READ_ONLY"
+        if report.kind == "READ_ONLY":
+            return self._select(connection, statement)
+        if report.kind == "UNKNOWN" and self.user.profile is not Profile.ADMIN:
+            connection.run(b"EXPLAIN AST " + statement.text, "Null", self.request.parameters)
+            raise EngineError(48, "The engine cannot tell what this statement would do; send it as an admin")
+        outcome = connection.run(statement.text, self.format_name, self.request.parameters)
+        self._write(outcome.content)
+        if session is not None:
+            _remember(session, connection, statement)
+        return outcome
+
+    def _select(self, connection: Connection, query: Query) -> QueryOutcome:
+        target = f"\nINTO OUTFILE '/proc/self/fd/{self.write_descriptor}' TRUNCATE FORMAT {self.format_name} "
+        try:
+            return connection.run(
+                query.body + target.encode() + query.tail, self.format_name, self.request.parameters
+            )
+        except EngineError as error:
+            if error.code != 62:
+                raise
+        # The statement itself is wrong, or does not take INTO OUTFILE: its own text gives the right message or result.
+        outcome = connection.run(query.text, self.format_name, self.request.parameters)
+        self._write(outcome.content)
+        return outcome
+
+    def _write(self, content: bytes) -> None:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(self.write_descriptor, view) :]
+
+    def _insert(self, connection: Connection, insert: Insert, rows: Iterator[bytes]) -> QueryOutcome:
+        self.kind = "INSERT"
+        policy.check_insert(self.user, insert, read_only=self.request.read_only)
+        policy.check_names(self.user, connection, insert.head + b" VALUES", self.request.parameters)
+        if insert.has_select:
+            raise EngineError(
+                48, "INSERT ... SELECT with rows in the request (input()) is not supported here"
+            )
+        if self.request.parameters:
+            pairs = ", ".join(
+                f"param_{name} = {quoted_string(text)}" for name, text in self.request.parameters.items()
+            )
+            connection.run(f"SET {pairs}", "Null")
+        return connection.insert(insert.head, insert.format_name, rows)
+
+    def _read_statement(self) -> tuple[Query | Insert, Iterator[bytes]]:
+        """The statement from URL and body, and the bytes of the rows that follow an INSERT."""
+        limit = self.request.max_query_bytes
+        head = self.request.query.encode("utf-8", "surrogateescape")
+        if head:
+            statement = _split_insert(head)
+            if statement is not None:
+                tail = head[statement.data_start :]
+                return statement, _chain(tail + b"\n" if tail.strip() else b"", self.body)
+        body = _read_up_to(self.body, limit + 1 - len(head))
+        text = head + b"\n" + body if head and body else head or body
+        if not text.strip():
+            raise EngineError(62, "Syntax error: failed at position 1 (end of query): . Empty query")
+        statement = _split_insert(text)
+        if statement is not None:
+            return statement, _chain(text[statement.data_start :], self.body)
+        if len(text) > limit:
+            raise EngineError(
+                62, f"Syntax error: Max query size exceeded (can be increased with the `max_query_size` setting): "
+                f"the query is longer than {limit} bytes",
+            )  # fmt: skip
+        return split(text), iter(())
+
+
+def _split_insert(text: bytes) -> Insert | None:
+    """The INSERT in `text`, or None when it is another statement (or an INSERT without rows of its own)."""
+    if b"insert" not in text[:4096].lower():
+        return None
+    try:
+        statement = split(text) if _begins_with_insert(text) else None
+    except EngineError:
+        return None
+    return statement if isinstance(statement, Insert) else None
+
+
+def _begins_with_insert(text: bytes) -> bool:
+    from deploy.embedded.statement import scan
+
+    first = next(scan(text), None)
+    return first is not None and first.word == "INSERT"
+
+
+def _read_up_to(source: Readable, size: int) -> bytes:
+    parts: list[bytes] = []
+    while size > 0 and (piece := source.read(min(size, _PIECE_BYTES))):
+        parts.append(piece)
+        size -= len(piece)
+    return b"".join(parts)
+
+
+def _chain(first: bytes, source: Readable) -> Iterator[bytes]:
+    if first:
+        yield first
+    while piece := source.read(_PIECE_BYTES):
+        yield piece
+
+
+def _remember(session: Session, connection: Connection, statement: Query) -> None:
+    """Note what a statement changed in its session, so that later requests can be brought back to it."""
+    if statement.first_word == "SET":
+        session.has_state = True
+        for name, value in assignments(statement.text).items():
+            session.settings[name] = value.decode("utf-8", "surrogateescape")
+    elif statement.first_word == "USE":
+        session.has_state = True
+        session.database = connection.run("SELECT currentDatabase()", "TSVRaw").content.decode().rstrip("\n")
+    elif b"TEMPORARY" in statement.text[:200].upper():
+        session.has_state = True
+    if session.has_state and not session.database:
+        session.database = "default"

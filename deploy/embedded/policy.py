@@ -1,0 +1,145 @@
+"""What a statement of a user may do, beyond what the engine's own roles already refuse.
+
+The roles stop writing, DDL and every table function that reaches outside (file, url, remote, ...). Left over are the
+things a role does not govern in an embedded engine: the scalar function `file`, INTO OUTFILE, FROM INFILE, `Python()`,
+taking another role, and settings that name files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from deploy.embedded.auth import Profile, User
+from deploy.embedded.engine import Classification, Connection, quoted_string
+from deploy.embedded.errors import EngineError
+from deploy.embedded.statement import Insert, Query, scan
+
+__all__ = ["check_insert", "check_names", "check_query", "check_settings"]
+
+_CONTEXT_WORDS = frozenset({"SET", "USE"})
+_ROLE_WORDS = frozenset({"ROLE", "DEFAULT"})
+# Settings whose value is a path the engine would read or write.
+_PATH_SETTINGS = frozenset(
+    {"format_schema", "format_schema_source", "output_format_schema", "format_schema_message_name",
+     "input_format_record_errors_file_path", "errors_output_format", "format_template_row", "format_template_resultset",
+     "format_template_row_format", "format_template_resultset_format"}
+)  # fmt: skip
+# Whoever may not see files must not call these, by any spelling.
+_FILE_NAMES = re.compile(
+    rb"^\s*(?:Function|Identifier) (?:file|Python|executable|filesystem)(?: |\(|$)", re.MULTILINE
+)
+_PYTHON_NAME = re.compile(rb"^\s*(?:Function|Identifier) [Pp]ython(?: |\(|$)", re.MULTILINE)
+_SUSPECT = re.compile(rb"file|python|executable|\\", re.IGNORECASE)
+_PYTHON_SUSPECT = re.compile(rb"python|\\", re.IGNORECASE)
+
+
+def check_settings(user: User, settings: Mapping[str, str]) -> None:
+    """Refuse the settings of a request that a user may not have. Raises EngineError 164 or 452."""
+    _check_path_settings(user, settings)
+    wanted = settings.get("readonly", "").strip()
+    if wanted and wanted not in {"0", "1", "2"}:
+        raise EngineError(72, f"Cannot parse the value of the setting readonly: {quoted_string(wanted[:50])}")
+    if wanted == "0" and user.profile is Profile.READONLY:
+        raise EngineError(164, "Cannot modify 'readonly' setting in readonly mode.")
+
+
+def _check_path_settings(user: User, names: Iterable[str]) -> None:
+    if user.profile is Profile.ADMIN:
+        return
+    for name in names:
+        if name.lower() in _PATH_SETTINGS:
+            raise EngineError(452, f"Setting {name} should not be changed.")
+
+
+def check_query(user: User, query: Query, classification: Classification, *, read_only: bool) -> None:
+    """Refuse what the engine would let through. Raises EngineError 62, 78, 164, 358, 452 or 497."""
+    if classification.statement_count > 1:
+        raise EngineError(
+            62, "Syntax error (Multi-statements are not allowed): failed at the end of the first query."
+        )
+    if query.writes_outfile or (
+        classification.kind == "CONTROL" and query.first_word in {"SELECT", "WITH", "FROM"}
+    ):
+        raise EngineError(358, "INTO OUTFILE is not allowed")
+    if query.reads_infile:
+        raise _infile()
+    _check_role_change(user, query)
+    writes = classification.kind != "READ_ONLY" and query.first_word not in _CONTEXT_WORDS
+    if writes and read_only:
+        raise EngineError(
+            164,
+            f"{user.name}: Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. "
+            "You should use method POST for modifying queries.",
+        )
+    if writes and user.profile is Profile.READONLY:
+        raise EngineError(164, f"{user.name}: Cannot execute query in readonly mode.")
+    _check_path_settings(user, _names(query.text))
+
+
+def _names(sql: bytes) -> Iterator[str]:
+    """Every name in a statement, without its quotes; a name written with escapes stands for all it could be."""
+    for token in scan(sql):
+        if token.kind == "word":
+            yield token.text.decode("utf-8", "replace")
+        elif token.kind == "quoted":
+            yield "format_schema" if b"\\x" in token.text else token.text[1:-1].decode("utf-8", "replace")
+
+
+def _check_role_change(user: User, query: Query) -> None:
+    takes_role = query.first_word == "SET" and query.second_word in _ROLE_WORDS
+    if takes_role or query.first_word in {"EXECUTE", "KILL"}:
+        if user.profile is Profile.ADMIN and not takes_role:
+            return
+        needed = "KILL QUERY" if query.first_word == "KILL" else "ROLE ADMIN"
+        raise EngineError(
+            497,
+            f"{user.name}: Not enough privileges. "
+            f"To execute this query, it's necessary to have the grant {needed} ON *.*.",
+        )
+
+
+def check_insert(user: User, insert: Insert, *, read_only: bool) -> None:
+    """Refuse an INSERT by a reader, over GET, or from a file of the server. Raises EngineError 78 or 164."""
+    if insert.reads_infile:
+        raise _infile()
+    _check_path_settings(user, _names(insert.head))
+    if read_only:
+        raise EngineError(
+            164,
+            f"{user.name}: Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. "
+            "You should use method POST for modifying queries.",
+        )
+    if user.profile is Profile.READONLY:
+        raise EngineError(164, f"{user.name}: Cannot execute query in readonly mode.")
+
+
+def check_names(user: User, connection: Connection, sql: bytes, parameters: Mapping[str, str]) -> None:
+    """Refuse functions that read the server's files or variables, however they are quoted or escaped.
+
+    The names come from the engine's own syntax tree; it is asked for only when the text could contain one.
+    Raises EngineError 46 or 497.
+    """
+    admin = user.profile is Profile.ADMIN
+    suspect, forbidden = (_PYTHON_SUSPECT, _PYTHON_NAME) if admin else (_SUSPECT, _FILE_NAMES)
+    values = "\n".join(parameters.values()).encode("utf-8", "surrogateescape")
+    if not admin and b"Identifier" in sql and suspect.search(values):
+        raise _not_allowed(user)
+    if not suspect.search(sql):
+        return
+    tree = connection.run(b"EXPLAIN AST " + sql, "TSVRaw", parameters).content
+    if forbidden.search(tree):
+        if admin:
+            raise EngineError(46, "Unknown table function Python.", "UNKNOWN_FUNCTION")
+        raise _not_allowed(user)
+
+
+def _not_allowed(user: User) -> EngineError:
+    return EngineError(
+        497,
+        f"{user.name}: Not enough privileges. To execute this query, it's necessary to have the grant READ ON FILE.",
+    )
+
+
+def _infile() -> EngineError:
+    return EngineError(78, "Query has infile and was send directly to server")

@@ -1,0 +1,19 @@
+"""A simulated school district: the events of its devices, as Kafka records, with an exact account of their fates."""
+
+from deploy.simulator.config import Disturbance, FittedConfig, SimulationConfig
+from deploy.simulator.ledger import REASONS, Fate, Ledger, Produced
+from deploy.simulator.publish import publish
+from deploy.simulator.simulation import Simulation, simulate
+
+__all__ = [
+    "REASONS",
+    "Disturbance",
+    "Fate",
+    "FittedConfig",
+    "Ledger",
+    "Produced",
+    "Simulation",
+    "SimulationConfig",
+    "publish",
+    "simulate",
+]

@@ -1,0 +1,93 @@
+"""The exact account of a run: what the workers must store, drop as duplicate, or put to the dead letters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Literal, NamedTuple
+
+Fate = Literal["stored", "duplicate", "dead_letter"]
+#: Every reason a record can be a dead letter for; the worker uses the same names.
+REASONS = (
+    "empty", "too_large", "encoding", "json", "nesting", "duplicate_key", "envelope", "content_type", "unknown_type",
+    "unknown_version", "wrong_topic", "key", "data", "clock_ahead", "clock_behind",
+)  # fmt: skip
+
+
+class Produced(NamedTuple):
+    """One Kafka record and what must become of it.
+
+    ``timestamp_ms`` is the arrival, and the record's timestamp. ``reason`` is set for dead letters alone.
+    ``headers`` may be shared between records: read it, never change it.
+    """
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    timestamp_ms: int
+    fate: Fate
+    reason: str | None = None
+
+
+class Ledger:
+    """Counts records by topic and fate. Law: ``produced == stored + duplicates + dead_letters``."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, Fate, str | None]] = Counter()
+
+    def add(self, record: Produced) -> None:
+        """Count one record."""
+        self._counts[record.topic, record.fate, record.reason] += 1
+
+    @property
+    def produced(self) -> int:
+        """All records."""
+        return self._counts.total()
+
+    @property
+    def stored(self) -> int:
+        """Records that must be stored: the first arrival of each valid event."""
+        return self._with_fate("stored")
+
+    @property
+    def duplicates(self) -> int:
+        """Records whose event has arrived before."""
+        return self._with_fate("duplicate")
+
+    @property
+    def dead_letters(self) -> int:
+        """Records that must go to the dead letters."""
+        return self._with_fate("dead_letter")
+
+    @property
+    def dead_letters_by_reason(self) -> dict[str, int]:
+        """Dead letters by reason, in the order of ``REASONS``."""
+        totals = Counter[str | None]()
+        for (_, fate, reason), count in self._counts.items():
+            if fate == "dead_letter":
+                totals[reason] += count
+        return {reason: totals[reason] for reason in REASONS if totals[reason]}
+
+    @property
+    def by_topic(self) -> dict[str, dict[str, int]]:
+        """For each topic: produced, stored, duplicates, dead_letters."""
+        topics: dict[str, dict[str, int]] = {}
+        for (topic, fate, _), count in sorted(self._counts.items(), key=lambda item: item[0][0]):
+            row = topics.setdefault(topic, {"produced": 0, "stored": 0, "duplicates": 0, "dead_letters": 0})
+            row["produced"] += count
+            row[fate if fate == "stored" else f"{fate}s"] += count
+        return topics
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the account as JSON-serialisable data."""
+        return {
+            "produced": self.produced,
+            "stored": self.stored,
+            "duplicates": self.duplicates,
+            "dead_letters": self.dead_letters,
+            "dead_letters_by_reason": self.dead_letters_by_reason,
+            "by_topic": self.by_topic,
+        }
+
+    def _with_fate(self, fate: Fate) -> int:
+        return sum(count for (_, given, _), count in self._counts.items() if given == fate)

@@ -1,0 +1,350 @@
+"""One lesson, told in episodes of about two minutes: each fills its time with speech and one activity."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from deploy.simulator.district import Device, School, SchoolClass, Student, Teacher
+from deploy.simulator.draft import KINDS, LAST, Context, Draft, Kind, Story
+from deploy.simulator.school_day import LESSON_MS, rfc3339
+from deploy.simulator.speech import speech_between
+
+STARTED: Final = KINDS["classroom.lesson.started"]
+ENDED: Final = KINDS["classroom.lesson.ended"]
+JOINED: Final = KINDS["classroom.attendance.joined"]
+LEFT: Final = KINDS["classroom.attendance.left"]
+STRATEGY: Final = KINDS["classroom.strategy.changed"]
+ASKED: Final = KINDS["classroom.question.asked"]
+CLOSED: Final = KINDS["classroom.question.closed"]
+ANSWERED: Final = KINDS["classroom.answer.submitted"]
+HAND_RAISED: Final = KINDS["classroom.hand.raised"]
+HAND_CALLED: Final = KINDS["classroom.hand.called"]
+INTERACTION: Final = KINDS["classroom.interaction.recorded"]
+SPEECH: Final = KINDS["classroom.speech.recorded"]
+TOOL: Final = KINDS["classroom.tool.used"]
+ASSESSMENT: Final = KINDS["classroom.assessment.completed"]
+PROGRESS: Final = KINDS["classroom.plan.progressed"]
+
+_STRATEGIES: Final = ("question_led", "situational", "interactive", "evaluative", "digital")
+_TOOLS: Final = (
+    ("投屏", "school"), ("随堂测", "district"), ("国家智慧教育平台", "national"), ("成都云教", "municipal"),
+    ("思维导图", "district"), ("虚拟实验", "national"), ("同屏批注", "school"),
+)  # fmt: skip
+_ABSENT_SHARE: Final = 0.03
+_LATE_SHARE: Final = 0.06
+_AWAY_SHARE: Final = 0.04
+#: Nothing that belongs to the lesson happens in its last second, so that the end comes after it.
+_MARGIN_MS: Final = 1000
+_NEVER_MS: Final = 1 << 60
+
+
+@dataclass(slots=True)
+class Lesson:
+    """A lesson by the timetable; ``start_ms`` and ``end_ms`` are the scheduled times."""
+
+    lesson_id: str
+    school: School
+    school_class: SchoolClass
+    teacher: Teacher
+    start_ms: int
+    mode: str
+
+    @property
+    def end_ms(self) -> int:
+        """Scheduled end, milliseconds since the epoch."""
+        return self.start_ms + LESSON_MS
+
+
+@dataclass(slots=True)
+class Outages:
+    """Tablets that lose the network once in the lesson: ``share`` of them, for about ``duration_ms``."""
+
+    rng: random.Random
+    share: float
+    duration_ms: int
+
+
+@dataclass(slots=True)
+class _Seat:
+    """A student's presence in this lesson."""
+
+    student: Student
+    joined_ms: int
+    away_from_ms: int = _NEVER_MS
+    away_until_ms: int = _NEVER_MS
+
+    def present(self, time_ms: int) -> bool:
+        return self.joined_ms < time_ms and not self.away_from_ms <= time_ms < self.away_until_ms
+
+
+@dataclass(slots=True)
+class _Stage:
+    """What the episodes of one lesson share."""
+
+    lesson: Lesson
+    rng: random.Random
+    context: Context
+    started_ms: int
+    ended_ms: int
+    seats: list[_Seat]
+    drafts: list[Draft] = field(default_factory=list)
+    prompts: int = 0
+
+    def add(self, time_ms: int, kind: Kind, data: str, device: Device | None = None) -> None:
+        self.drafts.append(Draft(time_ms, kind, device or self.lesson.school_class.terminal, self.context, data))
+
+    def seats_at(self, time_ms: int) -> list[_Seat]:
+        return [seat for seat in self.seats if seat.present(time_ms)]
+
+    @property
+    def latest_ms(self) -> int:
+        return self.ended_ms - _MARGIN_MS
+
+
+def lesson_story(lesson: Lesson, rng: random.Random, outages: Outages) -> Story:
+    """Tell one lesson from its start to its end; every data object is valid by the models."""
+    yield lesson.start_ms, []
+    stage = _open(lesson, rng)
+    _lose_network(stage, outages)
+    for strategy, start_ms, end_ms in _phases(rng, stage.started_ms, stage.ended_ms):
+        stage.add(start_ms + 50, STRATEGY, f'{{"strategy":"{strategy}"}}')
+        for episode_ms, next_ms in _episodes(rng, start_ms, end_ms):
+            _speak(stage, strategy, episode_ms, next_ms)
+            activity = _ACTIVITIES[strategy][int(rng.random() * len(_ACTIVITIES[strategy]))]
+            activity(stage, episode_ms, next_ms)
+            yield next_ms, _taken(stage)
+    _close(stage)
+    yield LAST, _taken(stage)
+
+
+def _taken(stage: _Stage) -> list[Draft]:
+    drafts, stage.drafts = stage.drafts, []
+    return drafts
+
+
+def _open(lesson: Lesson, rng: random.Random) -> _Stage:
+    started_ms = lesson.start_ms + int(rng.uniform(3_000, 100_000))
+    ended_ms = lesson.end_ms + int(rng.uniform(-45_000, 110_000))
+    context = Context(
+        lesson.lesson_id,
+        lesson.lesson_id,
+        schoolid=lesson.school.school_id,
+        classid=lesson.school_class.class_id,
+        lessonid=lesson.lesson_id,
+    )
+    stage = _Stage(lesson, rng, context, started_ms, ended_ms, [])
+    stage.add(started_ms, STARTED, _started_data(lesson))
+    for student in lesson.school_class.students:
+        if rng.random() >= _ABSENT_SHARE:
+            stage.seats.append(_seat(stage, student))
+    return stage
+
+
+def _lose_network(stage: _Stage, outages: Outages) -> None:
+    rng = outages.rng
+    for seat in stage.seats:
+        if outages.share and rng.random() < outages.share:
+            device = seat.student.device
+            device.offline_from_ms = int(rng.uniform(stage.started_ms, stage.ended_ms))
+            device.offline_until_ms = device.offline_from_ms + int(outages.duration_ms * rng.uniform(0.5, 1.5)) + 1
+
+
+def _started_data(lesson: Lesson) -> str:
+    data = {
+        "teacher_id": lesson.teacher.teacher_id,
+        "course": lesson.teacher.course,
+        "grade": lesson.school_class.grade,
+        "mode": lesson.mode,
+        "roster": [student.student_id for student in lesson.school_class.students],
+        "scheduled_start": rfc3339(lesson.start_ms),
+        "scheduled_end": rfc3339(lesson.end_ms),
+    }
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+def _seat(stage: _Stage, student: Student) -> _Seat:
+    rng = stage.rng
+    online = stage.lesson.mode == "dual_teacher" and rng.random() < 0.4
+    delay_ms = rng.expovariate(1 / 35_000) if rng.random() >= _LATE_SHARE else rng.uniform(180_000, 720_000)
+    seat = _Seat(student, stage.started_ms + 500 + int(min(delay_ms, 900_000)))
+    joined = f'{student.head},"channel":"{"online" if online else "room"}"}}'
+    stage.add(seat.joined_ms, JOINED, joined, student.device)
+    if rng.random() < _AWAY_SHARE:
+        seat.away_from_ms = seat.joined_ms + int(rng.uniform(240_000, 900_000))
+        seat.away_until_ms = seat.away_from_ms + int(rng.uniform(60_000, 420_000))
+        stage.add(seat.away_from_ms, LEFT, student.head + "}", student.device)
+        stage.add(seat.away_until_ms, JOINED, joined, student.device)
+    return seat
+
+
+def _phases(rng: random.Random, started_ms: int, ended_ms: int) -> Iterator[tuple[str, int, int]]:
+    """Split the lesson into three to seven phases, the first led by a question or a situation."""
+    count = 3 + int(rng.random() * 5)
+    strategies = [_STRATEGIES[int(rng.random() * 2)]]
+    while len(strategies) < count:
+        strategy = _STRATEGIES[int(rng.random() * 5)]
+        if strategy != strategies[-1]:
+            strategies.append(strategy)
+    weights = [0.5 + rng.random() for _ in strategies]
+    scale = (ended_ms - started_ms) / sum(weights)
+    start_ms = started_ms
+    for strategy, weight in zip(strategies, weights, strict=True):
+        end_ms = start_ms + int(weight * scale)
+        yield strategy, start_ms, end_ms
+        start_ms = end_ms
+
+
+def _episodes(rng: random.Random, start_ms: int, end_ms: int) -> Iterator[tuple[int, int]]:
+    while start_ms < end_ms:
+        next_ms = start_ms + int(rng.uniform(85_000, 160_000))
+        if end_ms - next_ms < 40_000:
+            next_ms = end_ms
+        yield start_ms, next_ms
+        start_ms = next_ms
+
+
+def _speak(stage: _Stage, strategy: str, start_ms: int, end_ms: int) -> None:
+    terminal = stage.lesson.school_class.terminal
+    end_ms = min(end_ms, stage.latest_ms)
+    segments = speech_between(stage.rng, strategy, stage.lesson.teacher.lecturing, start_ms, end_ms)
+    stage.drafts += [Draft(time_ms, SPEECH, terminal, stage.context, data) for time_ms, data in segments]
+
+
+def _question(stage: _Stage, start_ms: int, end_ms: int) -> None:
+    """Ask, let hands go up, call some, take the answers of most, close."""
+    rng = stage.rng
+    asked_ms = start_ms + int(rng.uniform(4_000, 20_000))
+    closed_ms = min(end_ms - 500, asked_ms + int(rng.uniform(35_000, 90_000)), stage.latest_ms)
+    if closed_ms < asked_ms + 5_000:
+        return
+    stage.prompts += 1
+    prompt_id = f"q-{stage.prompts:02d}"
+    kind = ("open", "choice", "choice", "exercise")[int(rng.random() * 4)]
+    stage.add(asked_ms, ASKED, f'{{"prompt_id":"{prompt_id}","kind":"{kind}"}}')
+    seats = stage.seats_at(asked_ms)
+    difficulty = rng.uniform(0.75, 1.2)
+    for seat in seats:
+        _answer(stage, seat.student, prompt_id, kind, difficulty, asked_ms, closed_ms)
+    _hands(stage, seats, asked_ms, closed_ms)
+    stage.add(closed_ms, CLOSED, f'{{"prompt_id":"{prompt_id}"}}')
+
+
+def _answer(
+    stage: _Stage, student: Student, prompt_id: str, kind: str, difficulty: float, asked_ms: int, closed_ms: int
+) -> None:
+    draw = stage.rng.random
+    if draw() >= min(0.98, (0.6 + 0.5 * student.activity) * stage.lesson.school_class.climate):
+        return
+    stretch = draw()
+    latency_ms = int((1_800 + 24_000 * stretch * stretch) * student.pace)
+    if asked_ms + latency_ms >= closed_ms:
+        return
+    if kind == "open":
+        verdict = f',"score":{int(100 * min(1.0, student.ability * (0.6 + 0.6 * draw()) / difficulty)) / 100}'
+    else:
+        verdict = ',"correct":true' if draw() < student.ability / difficulty else ',"correct":false'
+    data = f'{student.head},"prompt_id":"{prompt_id}"{verdict},"latency_ms":{latency_ms}}}'
+    stage.drafts.append(Draft(asked_ms + latency_ms, ANSWERED, student.device, stage.context, data))
+
+
+def _hands(stage: _Stage, seats: list[_Seat], asked_ms: int, closed_ms: int) -> None:
+    rng = stage.rng
+    waiting_ms = closed_ms - asked_ms
+    for seat in seats:
+        student = seat.student
+        if rng.random() >= 0.35 * student.activity * stage.lesson.school_class.climate:
+            continue
+        raised_ms = asked_ms + 800 + int(rng.random() * min(12_000, waiting_ms * 0.5))
+        stage.add(raised_ms, HAND_RAISED, student.head + "}", student.device)
+        if rng.random() < 0.25:
+            called_ms = min(raised_ms + 1_500 + int(rng.random() * 15_000), closed_ms)
+            stage.add(called_ms, HAND_CALLED, student.head + "}")
+
+
+def _interaction(kind: str, share: float, most: int) -> Callable[[_Stage, int, int], None]:
+    """Return an activity in which active students take part up to ``most`` times."""
+
+    def activity(stage: _Stage, start_ms: int, end_ms: int) -> None:
+        rng = stage.rng
+        span_ms = min(end_ms, stage.latest_ms) - start_ms
+        for seat in stage.seats_at(start_ms):
+            student = seat.student
+            for _ in range(most):
+                if rng.random() < share * (0.15 + 1.3 * student.activity) * stage.lesson.school_class.climate:
+                    data = f'{student.head},"kind":"{kind}"}}'
+                    time_ms = start_ms + int(rng.random() * span_ms)
+                    stage.add(time_ms, INTERACTION, data, student.device)
+
+    return activity
+
+
+def _quiz(stage: _Stage, start_ms: int, end_ms: int) -> None:
+    rng = stage.rng
+    assessment_id = f"quiz-{stage.lesson.lesson_id}-{start_ms // 1000 % 10_000:04d}"
+    for seat in stage.seats_at(start_ms):
+        student = seat.student
+        if rng.random() < 0.05:
+            continue
+        done_ms = min(start_ms + int(45_000 + 80_000 * rng.random() * student.pace), stage.latest_ms)
+        score = int(20 * min(1.0, max(0.0, rng.gauss(student.ability, 0.12)))) / 20
+        data = f'{student.head},"assessment_id":"{assessment_id}","score":{score}}}'
+        stage.add(done_ms, ASSESSMENT, data, student.device)
+
+
+def _tool(stage: _Stage, start_ms: int, end_ms: int) -> None:
+    rng = stage.rng
+    tool, platform = _TOOLS[int(rng.random() * len(_TOOLS))]
+    used_ms = start_ms + int(rng.random() * 15_000)
+    duration_ms = max(5_000, min(int(rng.uniform(20_000, 110_000)), stage.latest_ms - used_ms))
+    stage.add(used_ms, TOOL, f'{{"tool":"{tool}","platform":"{platform}","duration_ms":{duration_ms}}}')
+
+
+def _own_plan(stage: _Stage, start_ms: int, end_ms: int) -> None:
+    """The students work in their personal plans; a tool is in use meanwhile."""
+    rng = stage.rng
+    _tool(stage, start_ms, end_ms)
+    span_ms = min(end_ms, stage.latest_ms) - start_ms
+    for seat in stage.seats_at(start_ms):
+        student = seat.student
+        if rng.random() < 0.65:
+            gained = student.progress + 0.08 * rng.random() * student.ability
+            student.progress = gained if gained <= 1.0 else 0.0
+            progress = int(1000 * student.progress) / 1000
+            data = f'{student.head},"plan_id":"plan-{student.student_id[4:]}","progress":{progress}}}'
+            stage.add(start_ms + int(rng.random() * span_ms), PROGRESS, data, student.device)
+
+
+def _tool_and_question(stage: _Stage, start_ms: int, end_ms: int) -> None:
+    _tool(stage, start_ms, end_ms)
+    _question(stage, start_ms, end_ms)
+
+
+_DISCUSSION: Final = _interaction("discussion", 0.45, 2)
+_BOARD: Final = _interaction("board", 0.12, 1)
+_VOTE: Final = _interaction("vote", 1.1, 1)
+_SHARE: Final = _interaction("share", 0.2, 1)
+_PEER_REVIEW: Final = _interaction("peer_review", 0.6, 1)
+
+_ACTIVITIES: Final[dict[str, tuple[Callable[[_Stage, int, int], None], ...]]] = {
+    "question_led": (_question, _question, _tool_and_question, _BOARD),
+    "situational": (_tool_and_question, _SHARE, _tool, _question),
+    "interactive": (_DISCUSSION, _DISCUSSION, _SHARE, _question, _VOTE),
+    "evaluative": (_quiz, _PEER_REVIEW, _question, _question),
+    "digital": (_own_plan, _own_plan, _tool_and_question, _VOTE),
+}
+
+
+def _close(stage: _Stage) -> None:
+    rng = stage.rng
+    ended_ms = stage.ended_ms
+    for seat in stage.seats_at(ended_ms):
+        if rng.random() < 0.35:
+            left_ms = ended_ms + int(rng.uniform(200, 50_000))
+            stage.add(left_ms, LEFT, seat.student.head + "}", seat.student.device)
+    early = ended_ms < stage.lesson.end_ms - 30_000
+    reason = "interrupted" if rng.random() < 0.02 else "early" if early else "scheduled"
+    stage.add(ended_ms, ENDED, f'{{"reason":"{reason}"}}')

@@ -1,0 +1,143 @@
+"""The way from the devices to Kafka: delays, repeats, outages, wrong clocks, broken bytes; and the exact fates."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from deploy.simulator.config import SimulationConfig
+from deploy.simulator.draft import Context, Draft
+from deploy.simulator.encoding import Encoder, Event, encode
+from deploy.simulator.ledger import Produced
+from deploy.simulator.lesson_story import ENDED, STARTED
+from deploy.simulator.malformed import KINDS, spoiled
+
+#: From an event to Kafka when nothing is wrong.
+LATENCY_MS: Final = 60
+#: Ahead by decades, so that the event stays ahead when an old day is sent to a broker that stamps records itself.
+_AHEAD_MS: Final = 30 * 365 * 86_400_000
+#: An hour into 1970: what a clock shows after its battery died.
+_DEAD_CLOCK_MS: Final = 3_600_000
+#: How long a tablet takes to send what it held back.
+_BURST_MS: Final = 4_000
+_RETIMED_MS: Final = 20_000
+#: A late event comes after this at least: long after its window was first written.
+_LATE_FROM_MS: Final = 300_000
+_UNLIMITED: Final = 1 << 62
+
+
+class Network:
+    """Takes drafts in time order, gives records in arrival order; holds back ``pending_limit`` records at most.
+
+    A record sent again always arrives after its original: the first arrival is stored, the others are duplicates.
+    """
+
+    def __init__(self, config: SimulationConfig) -> None:
+        self._disturbance = config.disturbance
+        self._encoder = Encoder(config.seed, config.binary_share)
+        self._rng = random.Random(f"{config.seed}/network")
+        self._room = _UNLIMITED if config.events is None else config.events
+        self._pending_limit = config.pending_limit
+        self._pending: list[tuple[int, int, Produced]] = []
+        self._held_back = 0
+        self._open_lessons: dict[Context, Draft] = {}
+        self._kinds = tuple(self._disturbance.malformed_kinds or KINDS)
+        self.peak_pending = 0
+
+    def transmit(self, slices: Iterable[list[Draft]]) -> Iterator[Produced]:
+        """Yield the records of ``slices``; with a limit on events, end every open lesson and stop exactly there."""
+        now_ms = 0
+        for drafts in slices:
+            yield from self._transmit_slice(drafts)
+            if drafts:
+                now_ms = drafts[-1].time_ms
+            if self._room <= len(self._open_lessons):
+                break
+        self._end_open_lessons(now_ms)
+        while self._pending:
+            yield heapq.heappop(self._pending)[2]
+
+    def _transmit_slice(self, drafts: list[Draft]) -> Iterator[Produced]:
+        pending = self._pending
+        draw = self._rng.random
+        disturbed_share = self._disturbance.event_share
+        identify = self._encoder.identify
+        open_lessons = self._open_lessons
+        for draft in drafts:
+            time_ms, kind, device, context, _ = draft
+            arrival_ms = time_ms + LATENCY_MS
+            while pending and pending[0][0] <= arrival_ms:
+                yield heapq.heappop(pending)[2]
+            if kind is ENDED:
+                open_lessons.pop(context, None)
+            elif kind is STARTED:
+                # A lesson needs room for its end too; without it, it does not begin.
+                if self._room - len(open_lessons) < 2:
+                    continue
+                open_lessons[context] = draft
+            elif self._room <= len(open_lessons):
+                return
+            self._room -= 1
+            offline = device.offline_from_ms <= time_ms < device.offline_until_ms
+            event = identify(draft, offline=offline)
+            roll = draw()
+            if roll >= disturbed_share and not offline:
+                yield encode(event, event.device_time_ms, arrival_ms, "stored")
+                continue
+            if offline:
+                arrival_ms = _flushed_ms(draft)
+            self._disturb(event, arrival_ms, roll)
+            while len(pending) > self._pending_limit:
+                yield heapq.heappop(pending)[2]._replace(timestamp_ms=time_ms + LATENCY_MS)
+
+    def _disturb(self, event: Event, arrival_ms: int, roll: float) -> None:
+        """Hold the event back, sent as the part of the shares that ``roll`` falls into wants it."""
+        shares, time_ms, uniform = self._disturbance, event.device_time_ms, self._rng.uniform
+        if (roll := roll - shares.malformed_share) < 0:
+            kind = self._kinds[int(self._rng.random() * len(self._kinds))]
+            return self._hold(spoiled(event, arrival_ms, kind))
+        if (roll := roll - shares.wild_clock_share) < 0:
+            if self._rng.random() < 0.5:
+                return self._hold(encode(event, time_ms + _AHEAD_MS, arrival_ms, "dead_letter", "clock_ahead"))
+            dead_clock_ms = _DEAD_CLOCK_MS + time_ms % 86_400_000
+            return self._hold(encode(event, dead_clock_ms, arrival_ms, "dead_letter", "clock_behind"))
+        if (roll := roll - shares.duplicate_share) < 0:
+            self._send_again(event, arrival_ms)
+        elif (roll := roll - shares.late_share) < 0:
+            late_ms = int(shares.late_seconds * 1000)
+            arrival_ms += int(uniform(min(_LATE_FROM_MS, late_ms), late_ms))
+        elif roll < shares.disorder_share:
+            arrival_ms += int(uniform(0, shares.disorder_seconds * 1000))
+        self._hold(encode(event, time_ms, arrival_ms, "stored"))
+
+    def _send_again(self, event: Event, arrival_ms: int) -> None:
+        if self._room <= len(self._open_lessons):
+            return
+        self._room -= 1
+        again_ms = arrival_ms + 200 + int(self._rng.random() * self._disturbance.duplicate_seconds * 1000)
+        time_ms = event.device_time_ms
+        if self._rng.random() < self._disturbance.retimed_share:
+            time_ms += int(self._rng.uniform(-_RETIMED_MS, _RETIMED_MS))
+        self._hold(encode(event, time_ms, again_ms, "duplicate"))
+
+    def _hold(self, record: Produced) -> None:
+        self._held_back += 1
+        heapq.heappush(self._pending, (record.timestamp_ms, self._held_back, record))
+        self.peak_pending = max(self.peak_pending, len(self._pending))
+
+    def _end_open_lessons(self, now_ms: int) -> None:
+        for started in self._open_lessons.values():
+            time_ms = max(now_ms, started.time_ms + 1000)
+            draft = Draft(time_ms, ENDED, started.device, started.context, '{"reason":"interrupted"}')
+            event = self._encoder.identify(draft, offline=False)
+            self._hold(encode(event, event.device_time_ms, time_ms + LATENCY_MS, "stored"))
+        self._open_lessons.clear()
+
+
+def _flushed_ms(draft: Draft) -> int:
+    """When a tablet that was offline sends the event: all in one burst, in the order they happened."""
+    device = draft.device
+    outage_ms = device.offline_until_ms - device.offline_from_ms
+    return device.offline_until_ms + (draft.time_ms - device.offline_from_ms) * _BURST_MS // outage_ms

@@ -1,0 +1,103 @@
+"""Which stories are told on which school day: the registry's sync, plans, research activities, lessons."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import date, timedelta
+from itertools import islice
+from typing import Final
+
+from deploy.simulator.config import FittedConfig
+from deploy.simulator.district import District
+from deploy.simulator.draft import Story
+from deploy.simulator.lesson_story import Lesson, Outages, lesson_story
+from deploy.simulator.prep_story import PREP_DAYS, Plan, prep_story
+from deploy.simulator.registry_story import registry_story
+from deploy.simulator.research_story import NOTICE_DAYS, Activity, research_story
+from deploy.simulator.school_day import LESSON_SLOTS, at_ms, previous_school_day, school_days
+
+#: Minutes after midnight: the registry's sync comes before anything else of the day.
+_SYNC_MINUTES: Final = 300
+_OPENING_MINUTES: Final = 360
+_SCHOOLS_PER_ACTIVITY: Final = 6
+
+
+def openings(fitted: FittedConfig, district: District) -> Iterator[tuple[int, list[Story]]]:
+    """Yield, in time order, stories and a time (ms) before which they have no draft.
+
+    Never ends when the configuration asks for a number of events: further days follow until there are enough.
+    """
+    first = True
+    pending: list[tuple[int, list[Story]]] = []
+    days = school_days(fitted.date, fitted.expected_days)
+    for day in days if fitted.config.events is not None else islice(days, fitted.expected_days):
+        opening = previous_school_day(day) - timedelta(days=max(NOTICE_DAYS, PREP_DAYS))
+        sync_ms = at_ms(opening if first else day, _SYNC_MINUTES)
+        if "registry" in fitted.config.families:
+            pending.append((sync_ms, [registry_story(district, sync_ms)]))
+        pending.append((at_ms(opening, _OPENING_MINUTES), list(_early_stories(fitted, district, day))))
+        if "classroom" in fitted.config.families:
+            pending.append((at_ms(day, LESSON_SLOTS[0]), list(_lessons(fitted, district, day))))
+        pending.sort(key=lambda entry: entry[0])
+        # A later school day opens at the earliest when its own preparation opens.
+        safe_ms = at_ms(opening, _OPENING_MINUTES)
+        while pending and pending[0][0] <= safe_ms:
+            yield pending.pop(0)
+        first = False
+    yield from pending
+
+
+def _early_stories(fitted: FittedConfig, district: District, day: date) -> Iterator[Story]:
+    if "prep" in fitted.config.families:
+        yield from _plans(fitted, district, day)
+    if "research" in fitted.config.families:
+        yield from _activities(fitted, district, day)
+
+
+def _lessons(fitted: FittedConfig, district: District, day: date) -> Iterator[Story]:
+    config = fitted.config
+    disturbance = config.disturbance
+    offline_ms = int(disturbance.offline_seconds * 1000)
+    for slot, minutes in enumerate(LESSON_SLOTS):
+        for school in district.schools:
+            for class_index, school_class in enumerate(school.classes):
+                lesson_id = _lesson_id(school_class.class_id, day, slot)
+                rng = random.Random(f"{config.seed}/{lesson_id}")
+                lesson = Lesson(
+                    lesson_id=lesson_id,
+                    school=school,
+                    school_class=school_class,
+                    teacher=school.teacher_of(class_index, slot, day.toordinal()),
+                    start_ms=at_ms(day, minutes),
+                    mode="dual_teacher" if rng.random() < config.dual_teacher_share else "standard",
+                )
+                outages = random.Random(f"{config.seed}/outages/{lesson_id}")
+                yield lesson_story(lesson, rng, Outages(outages, disturbance.offline_share, offline_ms))
+
+
+def _plans(fitted: FittedConfig, district: District, day: date) -> Iterator[Story]:
+    for school in district.schools:
+        for teacher_index, teacher in enumerate(school.teachers):
+            found = school.first_lesson_of(teacher_index, len(LESSON_SLOTS), day.toordinal())
+            lesson, grade = None, school.classes[0].grade
+            if found is not None:
+                school_class = school.classes[found[0]]
+                grade = school_class.grade
+                lesson = _lesson_id(school_class.class_id, day, found[1]), at_ms(day, LESSON_SLOTS[found[1]])
+            plan = Plan(school, teacher, day, grade, lesson)
+            yield prep_story(plan, random.Random(f"{fitted.config.seed}/{plan.plan_id}"))
+
+
+def _activities(fitted: FittedConfig, district: District, day: date) -> Iterator[Story]:
+    """Activities of the school day before, so that their improvements can follow on ``day``."""
+    held = previous_school_day(day)
+    for number, school_index in enumerate(range(0, len(district.schools), _SCHOOLS_PER_ACTIVITY), start=1):
+        class_id = district.schools[school_index].classes[0].class_id
+        lesson = _lesson_id(class_id, held, 1), at_ms(held, LESSON_SLOTS[1])
+        activity = Activity(f"act-{held:%Y%m%d}-{number:02d}", held, district, school_index, lesson)
+        yield research_story(activity, random.Random(f"{fitted.config.seed}/{activity.activity_id}"))
+
+
+def _lesson_id(class_id: str, day: date, slot: int) -> str:
+    return f"lesson-{class_id}-{day:%Y%m%d}-{slot + 1}"

@@ -1,0 +1,1 @@
+"""What an event is: its envelope, its data, and how bytes become columns."""

@@ -1,0 +1,211 @@
+"""A batch of Kafka records of one topic partition to one table of events, plus the records that are none.
+
+The way of a batch: tell the content mode by the headers, read all JSON in one call (``codec_read``), check every rule of
+the models on whole columns, and hand the rows that fail any check to ``validate``, one by one. So a row is accepted in
+columns only if ``validate`` would accept it with the same values, and ``validate`` alone refuses rows: it is the
+contract. A property test holds the two together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from schemas.codec_check import Table, accept
+from schemas.codec_headers import HeaderFault, Layout, is_binary, layout
+from schemas.codec_read import read
+from schemas.codec_types import ClockLimits, Decoded, Reason, Record, Reject
+from schemas.columns import (
+    ENVELOPE_COLUMNS,
+    data_arrow_fields,
+    data_columns,
+    envelope_arrow_fields,
+    event_columns,
+)
+from schemas.envelope import Envelope
+from schemas.event_types import Family
+from schemas.fields import timestamp_us
+from schemas.validate import Event, schema_version, validate
+
+__all__ = ["ClockLimits", "Decoded", "Reason", "Record", "Reject", "decode", "event_columns"]
+
+
+@dataclass(slots=True)
+class _Group:
+    """Records whose headers have the same names in the same order: their rows, values and headers by content mode."""
+
+    layout: Layout
+    modes: dict[bytes | None, bool | HeaderFault] = field(default_factory=dict)
+    structured: list[int] = field(default_factory=list)
+    binary: list[int] = field(default_factory=list)
+    headers: list[tuple[bytes | None, ...]] = field(default_factory=list)
+
+    def mode(self, headers: tuple[bytes | None, ...]) -> bool | HeaderFault:
+        """Return what ``is_binary`` does, remembered by content type, on which alone it depends."""
+        content_types = self.layout.content_types
+        content_type = headers[content_types[0]] if content_types else None
+        known = self.modes.get(content_type)
+        if known is None:
+            if len(self.modes) >= MODES_REMEMBERED:
+                self.modes.clear()
+            known = self.modes[content_type] = is_binary(self.layout, headers)
+        return known
+
+
+#: Content types remembered for one batch and one sequence of header names; a fleet uses one or two.
+MODES_REMEMBERED: Final = 64
+
+
+def decode(
+    family: Family,
+    records: Sequence[Record],
+    *,
+    clock: ClockLimits,
+    now_us: int,
+    max_value_bytes: int = 1_048_576,
+) -> Decoded:
+    """Decode ``records`` of one topic partition of ``family``.
+
+    ``now_us`` is the present in microseconds since the epoch. Raises nothing for any content of a record. The rows of
+    ``events`` (columns: ``event_columns``) and of ``rejects`` are together the rows of ``records``, each exactly once.
+    """
+    groups, doubted = _group(records, max_value_bytes)
+    tables: list[Table] = []
+    structured = sorted(chain.from_iterable(group.structured for group in groups.values()))
+    if structured:
+        tables += _read_structured(family, records, structured, doubted)
+    for group in groups.values():
+        if group.binary:
+            tables += _read_binary(family, records, group, doubted)
+
+    frames = []
+    for table in tables:
+        accepted = accept(family, records, table, clock=clock, now_us=now_us)
+        frames.append(accepted.events)
+        doubted += accepted.doubted
+
+    events, rejects = [], []
+    for row in sorted(doubted):
+        verdict = validate(family, records[row], row, clock=clock, now_us=now_us, max_value_bytes=max_value_bytes)
+        if isinstance(verdict, Event):
+            events.append(event_values(family, verdict))
+        else:
+            rejects.append(verdict)
+    if events or not frames:
+        frames.append(pl.DataFrame(events, schema=event_columns(family), orient="row"))
+    decoded = pl.concat(frames) if len(frames) > 1 else frames[0]
+    if not decoded["offset"].is_sorted():
+        decoded = decoded.sort("offset", "row")
+    return Decoded(decoded, rejects)
+
+
+def _group(records: Sequence[Record], max_value_bytes: int) -> tuple[dict[tuple[str, ...], _Group], list[int]]:
+    """Sort the rows by their headers' names and content mode; returns also the rows to doubt at once."""
+    groups: dict[tuple[str, ...], _Group] = {}
+    doubted: list[int] = []
+    for row, record in enumerate(records):
+        value = record.value
+        if not value or len(value) > max_value_bytes:
+            doubted.append(row)
+            continue
+        names, headers = zip(*record.headers, strict=True) if record.headers else ((), ())
+        group = groups.get(names)
+        if group is None:
+            group = groups[names] = _Group(layout(names))
+        mode = group.mode(headers)
+        if mode is False:
+            group.structured.append(row)
+        elif mode is True:
+            group.binary.append(row)
+            group.headers.append(headers)
+        else:
+            doubted.append(row)
+    return groups, doubted
+
+
+def _read_structured(
+    family: Family, records: Sequence[Record], rows: list[int], doubted: list[int]
+) -> list[Table]:
+    fields = [*envelope_arrow_fields(), pa.field("data_base64", pa.string())]
+    schema = pa.schema([*fields, pa.field("data", pa.struct(data_arrow_fields(family)))])
+    tables = []
+    for kept, read_table in read(schema, rows, [records[row].value or b"" for row in rows], doubted):
+        columns = dict(zip(read_table.column_names, map(_single, read_table.columns), strict=True))
+        data = columns.pop("data")
+        suspect = data.is_null().to_numpy(zero_copy_only=False).copy()
+        base64 = columns.pop("data_base64")
+        if base64.null_count < len(base64):
+            suspect |= base64.is_valid().to_numpy(zero_copy_only=False)
+        parts = dict(zip((part.name for part in data.type), data.flatten(), strict=True))
+        tables.append(Table(kept, columns, parts, suspect))
+    return tables
+
+
+def _read_binary(family: Family, records: Sequence[Record], group: _Group, doubted: list[int]) -> list[Table]:
+    rows = group.binary
+    schema = pa.schema(data_arrow_fields(family))
+    tables = []
+    for kept, read_table in read(schema, rows, [records[row].value or b"" for row in rows], doubted):
+        headers = group.headers
+        if len(kept) < len(rows):
+            place = {row: index for index, row in enumerate(rows)}
+            headers = [headers[place[row]] for row in kept]
+        columns = list(zip(*headers, strict=True))
+        suspect = np.zeros(len(kept), dtype=np.bool_)
+        attributes = {}
+        for name, index in group.layout.attributes:
+            if name in Envelope.model_fields:
+                attributes[name] = _text_column(columns[index], suspect)
+        parts = dict(zip(read_table.column_names, map(_single, read_table.columns), strict=True))
+        tables.append(Table(kept, attributes, parts, suspect))
+    return tables
+
+
+def _text_column(values: tuple[bytes | None, ...], suspect: npt.NDArray[np.bool_]) -> pa.Array:
+    """Return header values as text; one that is not UTF-8 becomes null and its row suspect."""
+    column = pa.array(values, pa.binary())
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowInvalid:
+        text = pl.Series(values, dtype=pl.Binary).cast(pl.String, strict=False)
+        array = pa.array(text.to_list(), pa.string())
+        suspect |= array.is_null().to_numpy(zero_copy_only=False)
+        return array
+
+
+def _single(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def event_values(family: Family, event: Event) -> list[Any]:
+    """Return the event as a row of the events frame."""
+    envelope = event.envelope
+    values: dict[str, Any] = {
+        name: getattr(envelope, attribute) for name, (_, attribute) in ENVELOPE_COLUMNS.items() if attribute
+    }
+    values.update(
+        offset=event.offset,
+        row=event.row,
+        type=event.name,
+        time_us=timestamp_us(envelope.time),
+        sequence=None if envelope.sequence is None else int(envelope.sequence),
+        recordedtime_us=None if envelope.recordedtime is None else timestamp_us(envelope.recordedtime),
+        schema_version=schema_version(envelope.dataschema),
+    )
+    for column in data_columns(family):
+        value = getattr(event.data, column.name, None)
+        if value is not None:
+            values[column.column] = timestamp_us(value) if column.is_timestamp else _unsigned_zero(value)
+    return [values.get(name) for name in event_columns(family)]
+
+
+def _unsigned_zero(value: Any) -> Any:
+    """Return ``value`` with -0.0 as 0.0: JSON's ``-0`` would otherwise differ by the path it came."""
+    if isinstance(value, list):
+        return [_unsigned_zero(item) for item in value]
+    return value + 0.0 if isinstance(value, float) else value

@@ -1,0 +1,222 @@
+"""Every rule of the models and of the envelope, on whole columns: which rows are events beyond doubt."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.codec_times import timestamps_us
+from schemas.codec_types import ClockLimits, Record
+from schemas.columns import ENVELOPE_COLUMNS, DataColumn, Kind, data_columns, event_columns, model_fields
+from schemas.envelope import SUPPORTED_MAJOR_VERSION, Envelope
+from schemas.event_types import Family, type_uri
+from schemas.validate import EQUAL_TO_KEY
+
+_Mask = npt.NDArray[np.bool_]
+_Index = npt.NDArray[np.int32]
+
+#: A version of the supported major, plainly written; anything else is left to ``validate``.
+_SUPPORTED_VERSION: Final = re.compile(rf"[:/]v?({SUPPORTED_MAJOR_VERSION}(?:\.[0-9]{{1,4}}){{0,2}})\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Records as read: ``rows`` of the batch, their ``attributes`` as text, and their ``data`` fields.
+
+    ``suspect`` marks rows that cannot be events whatever their columns hold, such as those without a ``data`` object.
+    An attribute that no record has may be left out.
+    """
+
+    rows: list[int]
+    attributes: dict[str, pa.Array]
+    data: dict[str, pa.Array]
+    suspect: _Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Rows that are events, as the events frame, and the rows that may be none."""
+
+    events: pl.DataFrame
+    doubted: list[int]
+
+
+def accept(
+    family: Family, records: Sequence[Record], table: Table, *, clock: ClockLimits, now_us: int
+) -> Accepted:
+    """Return the rows of ``table`` that keep every rule of ``validate``, in columns, and the others to be asked."""
+    rows, attributes, doubt = table.rows, table.attributes, table.suspect
+    times: dict[str, pa.Array] = {}
+    for name, field in model_fields(Envelope).items():
+        values = attributes.get(name)
+        if field.required:
+            _doubt_nulls(doubt, values)
+        if values is None or values.null_count == len(values):
+            continue
+        _add(doubt, field.rule.violations(values))
+        if field.rule.kind is Kind.TIMESTAMP:
+            times[name], wrong = timestamps_us(values)
+            doubt |= wrong
+    if not {"type", "dataschema", "partitionkey"} <= attributes.keys() or "time" not in times:
+        return Accepted(pl.DataFrame(schema=event_columns(family)), rows)
+    types, names = _types(doubt, family, attributes["type"])
+    versions = _versions(doubt, attributes["dataschema"])
+    _check_key(doubt, family, attributes, [records[row].key for row in rows])
+    _check_clock(doubt, times["time"], [records[row].timestamp for row in rows], clock, now_us)
+
+    columns: dict[str, pa.Array | None] = {
+        name: attributes.get(attribute) for name, (_, attribute) in ENVELOPE_COLUMNS.items() if attribute
+    }
+    columns["offset"] = pa.array([records[row].offset for row in rows], pa.int64())
+    columns["row"] = pa.array(rows, pa.uint32())
+    columns["type"] = names
+    columns["time_us"] = times["time"]
+    columns["sequence"] = _sequences(doubt, attributes.get("sequence"))
+    columns["recordedtime_us"] = times.get("recordedtime")
+    columns["schema_version"] = versions
+    for column in data_columns(family):
+        values = _data_column(doubt, column, table.data[column.name], types)
+        if values is not None:
+            columns[column.column] = values
+    events = _assemble(family, columns, len(rows))
+    if not doubt.any():
+        return Accepted(_frame(events), [])
+    return Accepted(_frame(events.filter(pa.array(~doubt))), [rows[index] for index in np.flatnonzero(doubt)])
+
+
+def _add(doubt: _Mask, mask: _Mask | None) -> None:
+    if mask is not None:
+        doubt |= mask
+
+
+def _doubt_nulls(doubt: _Mask, values: pa.Array | None) -> None:
+    if values is None:
+        doubt |= True
+    elif values.null_count:
+        doubt |= values.is_null().to_numpy(zero_copy_only=False)
+
+
+@cache
+def _type_table(names: tuple[str, ...]) -> tuple[pa.Array, pa.Array]:
+    return pa.array([type_uri(name) for name in names]), pa.array(names)
+
+
+def _types(doubt: _Mask, family: Family, types: pa.Array) -> tuple[_Index, pa.Array]:
+    """Return the position of each type in ``Family.models`` (0 for an unknown one, which is doubted), and its name."""
+    uris, names = _type_table(tuple(family.models))
+    index = pc.index_in(types, value_set=uris)
+    if index.null_count:
+        doubt |= index.is_null().to_numpy(zero_copy_only=False)
+        index = index.fill_null(0)
+    return index.to_numpy(), names.take(index)
+
+
+def _versions(doubt: _Mask, dataschemas: pa.Array) -> pa.Array:
+    """Return the version that ends each of ``dataschemas``; a batch has few different ones."""
+    encoded = dataschemas.dictionary_encode()
+    found = [_SUPPORTED_VERSION.search(text) for text in encoded.dictionary.to_pylist()]
+    versions = pa.array([match.group(1) if match else None for match in found], pa.string()).take(encoded.indices)
+    _doubt_nulls(doubt, versions)
+    return versions
+
+
+def _sequences(doubt: _Mask, texts: pa.Array | None) -> pa.Array | None:
+    if texts is None or texts.null_count == len(texts):
+        return None
+    if doubt.any():
+        texts = pc.if_else(pa.array(doubt), None, texts)
+    return texts.cast(pa.int64())
+
+
+def _check_key(doubt: _Mask, family: Family, attributes: dict[str, pa.Array], keys: list[bytes | None]) -> None:
+    partition_key = attributes["partitionkey"]
+    expected = partition_key.cast(pa.binary())
+    key_array = pa.array(keys, pa.binary())
+    if not key_array.equals(expected):
+        same = pc.fill_null(pc.equal(key_array, expected), fill_value=False)
+        doubt |= ~same.to_numpy(zero_copy_only=False)
+    for attribute in EQUAL_TO_KEY[family.name]:
+        values = attributes.get(attribute)
+        if values is not None and not values.equals(partition_key):
+            differs = pc.fill_null(pc.not_equal(values, partition_key), fill_value=False)
+            doubt |= differs.to_numpy(zero_copy_only=False)
+
+
+def _check_clock(doubt: _Mask, times: pa.Array, timestamps_ms: list[int], clock: ClockLimits, now_us: int) -> None:
+    time_us = times.fill_null(0).to_numpy()
+    stamped_ms = np.array(timestamps_ms, dtype=np.int64)
+    # Compared in milliseconds first, so that no timestamp overflows.
+    past = (stamped_ms >= 0) & (stamped_ms <= now_us // 1000)
+    received_us = np.where(past, np.where(past, stamped_ms, 0) * 1000, now_us)
+    doubt |= (time_us < clock.earliest_us) | (time_us > received_us + clock.max_ahead_us)
+
+
+def _data_column(doubt: _Mask, column: DataColumn, values: pa.Array, types: _Index) -> pa.Array | None:
+    """Check one data field against the types that declare it; returns its stored values, None if there are none."""
+    if values.null_count == len(values):
+        if column.required.any():
+            doubt |= column.required[types]
+        return None
+    present = values.is_valid().to_numpy(zero_copy_only=False)
+    doubt |= column.required[types] & ~present
+    undeclared = present & ~column.declared[types]
+    if undeclared.any():
+        values = pc.if_else(pa.array(undeclared), None, values)
+    for rule, holds in column.rules:
+        here = holds[types]
+        mask = rule.violations(values)
+        if mask is not None:
+            doubt |= mask & here
+    if column.is_timestamp:
+        values, wrong = timestamps_us(values)
+        doubt |= wrong
+    elif column.kind is Kind.FLOAT:
+        values = pc.add(values, 0.0)
+    elif column.kind is Kind.FLOATS:
+        values = _unsigned_zeros(values)
+    return values
+
+
+def _unsigned_zeros(lists: pa.Array) -> pa.Array:
+    """Return ``lists`` with -0.0 as 0.0, as the other floats are stored."""
+    if not np.signbit(lists.flatten().to_numpy(zero_copy_only=False)).any():
+        return lists
+    eased = pl.Series(lists).list.eval(pl.element() + 0.0)
+    return eased.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(lists.type)
+
+
+def _assemble(family: Family, columns: dict[str, pa.Array | None], rows: int) -> pa.Table:
+    arrays = {}
+    for name, dtype in event_columns(family).items():
+        values = columns.get(name)
+        arrays[name] = pa.nulls(rows, _arrow_type(dtype)) if values is None else values
+    return pa.table(arrays)
+
+
+_ARROW_TYPES: Final = {
+    pl.String(): pa.string(),
+    pl.Int64(): pa.int64(),
+    pl.UInt32(): pa.uint32(),
+    pl.Float64(): pa.float64(),
+    pl.Boolean(): pa.bool_(),
+    pl.List(pl.String()): pa.list_(pa.string()),
+    pl.List(pl.Float64()): pa.list_(pa.float64()),
+}
+
+
+def _arrow_type(dtype: pl.DataType) -> pa.DataType:
+    return _ARROW_TYPES[dtype]
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    if not isinstance(frame, pl.DataFrame):
+        raise TypeError(type(frame))
+    return frame

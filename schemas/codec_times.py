@@ -1,0 +1,111 @@
+"""RFC 3339 text to microseconds, a column at a time.
+
+The texts of one length have every digit in the same place, so a column is a few byte matrices, and parsing is
+arithmetic on their columns: about 0.2 µs a value, where ``datetime.fromisoformat`` takes several times that.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from schemas.columns import text_bytes
+
+_Bytes = npt.NDArray[np.uint8]
+_Ints = npt.NDArray[np.int64]
+_Mask = npt.NDArray[np.bool_]
+
+_SHORTEST: Final = len("2026-11-16T08:05:12Z")
+_LONGEST: Final = len("2026-11-16T08:05:12.123456789+08:00")
+_SEPARATORS: Final = ((4, "-"), (7, "-"), (10, "T"), (13, ":"), (16, ":"))
+_DAYS_IN_MONTH: Final = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+_DAYS_BEFORE_MONTH: Final = np.concatenate([[0], np.cumsum(_DAYS_IN_MONTH)[:-1]])
+
+
+def timestamps_us(texts: pa.Array) -> tuple[pa.Array, _Mask]:
+    """Return microseconds since the epoch (int64) for RFC 3339 ``texts``, and which of them are no such time.
+
+    A null stays null and is not counted as wrong. The rules are those of ``schemas.fields.Timestamp``.
+    """
+    data, lengths = text_bytes(texts)
+    present = np.ones(len(texts), dtype=np.bool_) if texts.null_count == 0 else texts.is_valid().to_numpy(False)
+    wrong = np.zeros(len(texts), dtype=np.bool_)
+    micros = np.zeros(len(texts), dtype=np.int64)
+    starts = np.cumsum(lengths) - lengths
+    for width in np.unique(lengths[present]):
+        rows = np.flatnonzero(present & (lengths == width))
+        if not _SHORTEST <= width <= _LONGEST:
+            wrong[rows] = True
+            continue
+        if len(rows) * width == len(data):
+            matrix = data.reshape(len(rows), width)
+        else:
+            matrix = data[starts[rows][:, None] + np.arange(width)]
+        zulu = matrix[:, -1] == ord("Z")
+        for of_zone, zone_width in ((zulu, 1), (~zulu, 6)):
+            if of_zone.any():
+                chosen, part = (rows, matrix) if of_zone.all() else (rows[of_zone], matrix[of_zone])
+                micros[chosen], valid = _parse(part, zone_width)
+                wrong[chosen] = ~valid
+    return pa.array(micros, mask=~present), wrong
+
+
+def _parse(matrix: _Bytes, zone_width: int) -> tuple[_Ints, _Mask]:
+    # A byte that is no digit wraps around to more than 9.
+    digits = matrix - np.uint8(ord("0"))
+    valid = np.ones(len(matrix), dtype=np.bool_)
+    for place, separator in _SEPARATORS:
+        valid &= matrix[:, place] == ord(separator)
+
+    def number(*places: int) -> _Ints:
+        nonlocal valid
+        total = np.zeros(len(matrix), dtype=np.int64)
+        for place in places:
+            valid &= digits[:, place] <= 9
+            total = total * 10 + digits[:, place]
+        return total
+
+    year, month, day = number(0, 1, 2, 3), number(5, 6), number(8, 9)
+    hour, minute, second = number(11, 12), number(14, 15), number(17, 18)
+    valid &= (year >= 1970) & (year <= 2199) & (month >= 1) & (month <= 12) & (day >= 1)
+    valid &= (hour <= 23) & (minute <= 59) & (second <= 59)
+    month = np.where(valid, month, 1)
+    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    valid &= day <= _DAYS_IN_MONTH[month] + (leap & (month == 2))
+
+    fraction, fraction_valid = _fraction_us(matrix, digits, zone_width)
+    zone_minutes, zone_valid = _zone_minutes(matrix, digits, zone_width)
+    valid &= fraction_valid & zone_valid
+
+    before = year - 1
+    days = (year - 1970) * 365 + (before // 4 - before // 100 + before // 400) - 477
+    days += _DAYS_BEFORE_MONTH[month] + (leap & (month > 2)) + day - 1
+    seconds = ((days * 24 + hour) * 60 + minute - zone_minutes) * 60 + second
+    return seconds * 1_000_000 + fraction, valid
+
+
+def _fraction_us(matrix: _Bytes, digits: _Bytes, zone_width: int) -> tuple[_Ints, _Mask]:
+    """Return the fraction of a second, cut to microseconds; it stands between the seconds and the zone."""
+    first, end = 20, matrix.shape[1] - zone_width
+    total = np.zeros(len(matrix), dtype=np.int64)
+    if end == first - 1:
+        return total, np.ones(len(matrix), dtype=np.bool_)
+    if not first < end <= first + 9:
+        return total, np.zeros(len(matrix), dtype=np.bool_)
+    valid = matrix[:, first - 1] == ord(".")
+    for place in range(first, first + 6):
+        total = total * 10 + (digits[:, place] if place < end else 0)
+    return total, valid & (digits[:, first:end] <= 9).all(axis=1)
+
+
+def _zone_minutes(matrix: _Bytes, digits: _Bytes, zone_width: int) -> tuple[_Ints, _Mask]:
+    if zone_width == 1:
+        return np.zeros(len(matrix), dtype=np.int64), np.ones(len(matrix), dtype=np.bool_)
+    zone = digits[:, -zone_width:].astype(np.int64)
+    hours, minutes = zone[:, 1] * 10 + zone[:, 2], zone[:, 4] * 10 + zone[:, 5]
+    sign = matrix[:, -zone_width]
+    valid = (sign == ord("+")) | (sign == ord("-"))
+    valid &= (zone[:, [1, 2, 4, 5]] <= 9).all(axis=1) & (matrix[:, -3] == ord(":"))
+    valid &= (hours <= 23) & (minutes <= 59)
+    return np.where(sign == ord("-"), -1, 1) * (hours * 60 + minutes), valid

@@ -1,0 +1,1 @@
+"""Where events and figures land: ClickHouse and the dead-letter topic."""

@@ -1,0 +1,54 @@
+"""The stored events: written once, read back to rebuild the state of a key."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from schemas.event_types import Family
+from sinks.warehouse import Warehouse
+
+#: So many keys are asked for in one query, which bounds its text.
+KEYS_PER_QUERY = 2_000
+_EVERY_FACT = ("key", "type", "source", "id", "time_us")
+
+
+class EventStore:
+    """The ``events_<family>`` tables."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+
+    def insert(self, family: Family, events: pl.DataFrame) -> None:
+        """Insert events as the codec gives them, with ``partition`` and ``position``."""
+        self._warehouse.insert(family.table, events)
+
+    def facts(
+        self, family: Family, columns: Sequence[str], keys: Sequence[str], below: dict[int, int]
+    ) -> pl.DataFrame:
+        """Return the stored events of ``keys`` as ``key, type, source, id, time_us`` and ``columns``.
+
+        ``below`` gives, for each partition, the position from which events do not count yet: what a crashed worker
+        stored beyond its checkpoint will come again.
+        """
+        wanted = [*_EVERY_FACT, *columns]
+        selected = ", ".join(
+            f"toUnixTimestamp64Micro({name.removesuffix('_us')}) AS {name}" if name.endswith("_us") else name
+            for name in wanted
+        )
+        sql = (
+            f"SELECT {selected} FROM {family.table} WHERE key IN %(keys)s "  # noqa: S608 - names come from the models
+            "AND position < transform(partition, %(partitions)s, %(positions)s, toUInt64(18446744073709551615))"
+        )
+        limits = {
+            "partitions": list(below),
+            "positions": list(below.values()),
+        }
+        parts = [
+            self._warehouse.query(
+                f"read the stored events of {family.table}",
+                sql,
+                {"keys": list(keys[start : start + KEYS_PER_QUERY]), **limits},
+            )
+            for start in range(0, len(keys), KEYS_PER_QUERY)
+        ]
+        return pl.concat(parts)

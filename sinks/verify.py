@@ -1,0 +1,219 @@
+"""Recompute every figure from the stored events, in SQL of its own, and compare with what the stream stored.
+
+The convergence law: the figures equal what SQL computes from the unique stored events. The accounting law: per partition,
+consumed = stored + duplicates + dead letters, and each of them is really there. The SQL is in ``deploy/clickhouse/verify``.
+
+Keys are compared range by range, so memory does not grow with the number of lessons. Workers may run meanwhile: a
+difference counts only when two looks, one after the other, see the very same one.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from clickhouse_connect.driver.client import Client
+
+from schemas.event_types import FAMILIES, Family
+from schemas.figures import CATALOGUE_VERSION, METRICS, ROW_FIGURE, ROW_KEY
+from sinks.verify_laws import Checkpoint, Tally, add_laws, checkpoints_of
+from sinks.verify_report import Difference, OnProgress, Progress, Scalar, VerifyReport
+
+__all__ = ["verify", "verify_sql"]
+
+#: Events and figures a range: some hundred lessons, below 1 GB in the database.
+ROWS_PER_RANGE: Final = 400_000
+#: A key that takes part in a flush at every single look is reported as it was seen last.
+MOST_LOOKS: Final = 6
+#: Long enough for a flush that was under way to end.
+PAUSE_SECONDS: Final = 0.2
+#: More keys than this are not named one by one (they travel in the URL); the whole range is looked at again.
+MOST_NAMED_KEYS: Final = 200
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EXPECTED_COLUMNS: Final = (*ROW_FIGURE, "catalogue_version")
+_STORED_COLUMNS: Final = (*_EXPECTED_COLUMNS, "partition", "revision")
+_TIME_COLUMNS: Final = ("window_start", "window_end")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Keys of one family from ``key_from`` to ``key_to``; only ``keys`` of them, unless that is empty."""
+
+    family: Family
+    time_zone: str
+    key_from: str
+    key_to: str
+    keys: tuple[str, ...] = ()
+
+    def narrowed(self, keys: Sequence[str]) -> "Range":
+        """Return the part of the range that holds ``keys``, named one by one if they are few."""
+        named = tuple(sorted(keys)) if len(keys) <= MOST_NAMED_KEYS else ()
+        return Range(self.family, self.time_zone, min(keys), max(keys), named)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one comparison of a range saw; equal signatures mean the same differences."""
+
+    rows_expected: int
+    rows_stored: int
+    differing_rows: int
+    signature: int
+    differing_keys: tuple[str, ...]
+    differences: list[Difference]
+
+
+def verify(
+    client: Client,
+    *,
+    time_zone: str,
+    on_progress: OnProgress | None = None,
+    limit: int = 1000,
+    rows_per_range: int = ROWS_PER_RANGE,
+) -> VerifyReport:
+    """Compare every stored figure with the events, and the counters of every partition with what is stored.
+
+    ``time_zone`` is the IANA name of the district's zone, the one the workers use. At most ``limit`` differences are
+    listed, all are counted. Reads only.
+
+    Raises ``ValueError`` for an unknown zone or a limit outside 1 to 1000, and clickhouse-connect's
+    ``ClickHouseError`` when the database cannot be reached or lacks a table.
+    """
+    try:
+        ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"unknown time zone {time_zone!r}; give an IANA name such as Asia/Shanghai") from error
+    if not 1 <= limit <= 1000:
+        raise ValueError(f"limit is {limit}; give a number from 1 to 1000")
+    report = VerifyReport(limit)
+    # The positions are fixed first: below them nothing may change any more.
+    checkpoints = checkpoints_of(client)
+    _verify_unknown_figures(client, report)
+    for family in FAMILIES:
+        tally = _verify_family(client, family, time_zone, checkpoints, report, on_progress, rows_per_range)
+        add_laws(client, family, checkpoints, tally, report)
+    return report
+
+
+@cache
+def verify_sql(name: str) -> str:
+    """Return the text of ``deploy/clickhouse/verify/<name>.sql``."""
+    return files("deploy").joinpath("clickhouse", "verify", f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _verify_family(
+    client: Client,
+    family: Family,
+    time_zone: str,
+    checkpoints: Sequence[Checkpoint],
+    report: VerifyReport,
+    on_progress: OnProgress | None,
+    rows_per_range: int,
+) -> Tally:
+    tally = Tally(family, checkpoints)
+    metrics = _metrics(family)
+    ranges = list(_ranges(client, family, time_zone, rows_per_range))
+    for done, where in enumerate(ranges, start=1):
+        tally.add(client, verify_sql("counts"), where.key_from, where.key_to)
+        if metrics:
+            _verify_range(client, where, report)
+        if on_progress is not None:
+            on_progress(
+                Progress(family.name, done, len(ranges), report.rows_expected, report.differences_total)
+            )
+    return tally
+
+
+def _metrics(family: Family) -> list[str]:
+    return [metric.name for metric in METRICS if metric.family == family.name]
+
+
+def _ranges(client: Client, family: Family, time_zone: str, rows_per_range: int) -> Iterator[Range]:
+    parameters = {
+        "events_table": family.table, "metrics": _metrics(family), "rows_per_range": rows_per_range
+    }  # fmt: skip
+    for key_from, key_to in client.query(verify_sql("ranges"), parameters=parameters).result_rows:
+        yield Range(family, time_zone, key_from, key_to)
+
+
+def _verify_range(client: Client, where: Range, report: VerifyReport) -> None:
+    look = _look(client, where, report.room)
+    report.rows_expected += look.rows_expected
+    report.rows_stored += look.rows_stored
+    looks = 1
+    while look.differing_rows and looks < MOST_LOOKS:
+        time.sleep(PAUSE_SECONDS)
+        where = where.narrowed(look.differing_keys)
+        previous, look = look, _look(client, where, report.room)
+        looks += 1
+        if look.signature == previous.signature and look.differing_rows == previous.differing_rows:
+            break
+    report.add(look.differences, look.differing_rows)
+
+
+def _look(client: Client, where: Range, limit: int) -> Look:
+    parameters = {
+        "key_from": where.key_from, "key_to": where.key_to, "keys": list(where.keys), "time_zone": where.time_zone,
+        "metrics": _metrics(where.family), "catalogue_version": CATALOGUE_VERSION, "limit": limit,
+    }  # fmt: skip
+    query = verify_sql("compare").replace("/* recomputed rows */", verify_sql(where.family.name))
+    rows_expected, rows_stored, differing_rows, signature, keys, differences = client.query(
+        query, parameters=parameters
+    ).result_rows[0]
+    return Look(
+        rows_expected, rows_stored, differing_rows, signature, tuple(keys), [_difference(*row) for row in differences]
+    )
+
+
+def _difference(
+    key: str,
+    metric: str,
+    window: str,
+    item: str,
+    slot_us: int,
+    kind: Any,
+    columns: Sequence[str],
+    expected: Sequence[Any],
+    stored: Sequence[Any],
+) -> Difference:
+    row_key = dict(zip(ROW_KEY, (metric, window, key, item, _rfc3339(slot_us)), strict=True))
+    return Difference(
+        kind,
+        row_key,
+        tuple(columns),
+        None if kind == "unexpected" else _figures(_EXPECTED_COLUMNS, expected),
+        None if kind == "missing" else _figures(_STORED_COLUMNS, stored),
+    )
+
+
+def _figures(columns: Sequence[str], values: Sequence[Any]) -> dict[str, Scalar]:
+    figures = dict(zip(columns, values, strict=True))
+    return figures | {name: _rfc3339(figures[name]) for name in _TIME_COLUMNS}
+
+
+def _rfc3339(time_us: int) -> str:
+    return (_EPOCH + timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
+
+
+def _verify_unknown_figures(client: Client, report: VerifyReport) -> None:
+    """A stored figure that the catalogue does not know belongs to no family, so no range would meet it."""
+    parameters = {"metrics": [metric.name for metric in METRICS], "limit": report.room}
+    total = client.query(
+        "SELECT count() FROM metric_rows FINAL WHERE metric NOT IN {metrics:Array(String)}", parameters=parameters
+    ).result_rows[0][0]
+    if not total:
+        return
+    rows = client.query(
+        "SELECT key, metric, window, item, toUnixTimestamp64Micro(slot), toUnixTimestamp64Micro(window_start),"
+        " toUnixTimestamp64Micro(window_end), value, numerator, denominator, sample_size, catalogue_version,"
+        " partition, revision FROM metric_rows FINAL WHERE metric NOT IN {metrics:Array(String)}"
+        " ORDER BY key, metric, window, item, slot LIMIT {limit:UInt32}",
+        parameters=parameters,
+    ).result_rows
+    report.rows_stored += total
+    report.add([_difference(*row[:5], "unexpected", (), (), row[5:]) for row in rows], total)

@@ -1,0 +1,102 @@
+"""What verification found: differences of rows, laws that do not hold, and how much was looked at."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+__all__ = ["Difference", "Law", "OnProgress", "Progress", "Scalar", "VerifyReport"]
+
+Kind = Literal["missing", "unexpected", "different", "law"]
+Scalar = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not as the stored events say.
+
+    ``missing``: a figure that should be stored. ``unexpected``: a stored figure that no event explains. ``different``:
+    ``columns`` do not agree. ``law``: counters of a partition do not add up. ``key`` names the row (metric, window, key,
+    item, slot) or the partition (topic, partition, law); times are RFC 3339 in UTC. ``expected`` and ``stored`` hold the
+    figures on both sides, None where there is no row.
+    """
+
+    kind: Kind
+    key: dict[str, Scalar]
+    columns: tuple[str, ...]
+    expected: dict[str, Scalar] | None
+    stored: dict[str, Scalar] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """One equation of the accounting of one partition; ``expected`` by what is stored, ``counted`` by the checkpoint."""
+
+    topic: str
+    partition: int
+    name: str
+    expected: int
+    counted: int
+
+    @property
+    def holds(self) -> bool:
+        return self.expected == self.counted
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far verification is: ranges of keys done of one family, rows and differences so far in all."""
+
+    family: str
+    ranges_done: int
+    ranges_total: int
+    rows_expected: int
+    differences_total: int
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(slots=True)
+class VerifyReport:
+    """The verdict. ``differences`` holds at most ``limit`` of the ``differences_total``; ``laws`` holds all laws."""
+
+    limit: int
+    rows_expected: int = 0
+    rows_stored: int = 0
+    differences_total: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    laws: list[Law] = field(default_factory=list)
+
+    @property
+    def agrees(self) -> bool:
+        """Nothing differs and every law holds."""
+        return self.differences_total == 0
+
+    @property
+    def room(self) -> int:
+        """How many more differences are listed."""
+        return max(0, self.limit - len(self.differences))
+
+    def add(self, differences: list[Difference], total: int) -> None:
+        """List as many of ``differences`` as there is room for, and count ``total`` of them."""
+        self.differences += differences[: self.room]
+        self.differences_total += total
+
+    def add_law(self, law: Law) -> None:
+        """Keep the law; one that does not hold is a difference."""
+        self.laws.append(law)
+        if not law.holds:
+            key: dict[str, Scalar] = {"topic": law.topic, "partition": law.partition, "law": law.name}
+            sides: tuple[dict[str, Scalar], dict[str, Scalar]] = ({"count": law.expected}, {"count": law.counted})
+            self.add([Difference("law", key, ("count",), *sides)], 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as what ``json.dumps`` takes."""
+        return {
+            "agrees": self.agrees,
+            "rows_expected": self.rows_expected,
+            "rows_stored": self.rows_stored,
+            "differences_total": self.differences_total,
+            "differences": [asdict(difference) for difference in self.differences],
+            "laws": [asdict(law) | {"holds": law.holds} for law in self.laws],
+        }

@@ -1,0 +1,1 @@
+"""How events move: from Kafka through the pipeline to the sinks."""

@@ -1,0 +1,56 @@
+"""The command ``classpulse``. A command's module is imported when it is asked for, so ``--help`` answers at once."""
+
+import importlib
+import sys
+from typing import Final
+
+import click
+
+from schemas.errors import MustStop, RetryLater
+
+#: name -> (module below ``streams.commands``, one line for the overview)
+COMMANDS: Final = {
+    "demo": ("demo", "Play a simulated school morning through everything, and check the result."),
+    "dev": ("dev", "Start, stop and look at the embedded Kafka and ClickHouse."),
+    "simulate": ("simulate", "Produce the events of a simulated district."),
+    "worker": ("worker", "Run a worker: consume, compute, store."),
+    "migrate": ("migrate", "Bring the ClickHouse database up to date."),
+    "topics": ("topics", "Create the Kafka topics that are missing."),
+    "schema": ("schema", "Export the event schemas; check a vendor's events."),
+    "verify": ("verify", "Recompute every figure from the stored events and compare."),
+    "pseudonym": ("pseudonym", "Print the pseudonym a student id is stored under."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"streams.commands.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_module, summary) in COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="classpulse")
+def cli() -> None:
+    """Event streaming for smart classrooms: from a device's event to an exact figure.
+
+    Start with `classpulse demo`. Settings are environment variables CLASSPULSE_*; docs/settings.md lists them.
+    """
+
+
+def main() -> None:
+    """Run the command line; errors that a person can mend are one line, without a traceback."""
+    try:
+        cli()
+    except (MustStop, RetryLater) as error:
+        click.echo(f"classpulse: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,120 @@
+"""``classpulse verify``."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final
+
+import click
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from urllib3.exceptions import HTTPError
+
+from sinks import verify as verification
+from sinks import verify_report, warehouse
+from streams import settings as settings_module
+
+#: One range of keys is recomputed in a few seconds; a busy server may need longer than a worker would wait.
+TIMEOUT_SECONDS: Final = 300.0
+LONGEST_VALUE_CHARACTERS: Final = 120
+
+
+@click.command()
+@click.option("--url", help="ClickHouse's HTTP interface; default: CLASSPULSE_CLICKHOUSE_URL.")
+@click.option("--user", help="A user that may read; default: CLASSPULSE_CLICKHOUSE_USER.")
+@click.option("--password-env", default="CLASSPULSE_CLICKHOUSE_PASSWORD", show_default=True, help="Where its password is.")
+@click.option("--database", help="Default: CLASSPULSE_CLICKHOUSE_DATABASE.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000), help="Differences to list.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def verify(
+    url: str | None, user: str | None, password_env: str, database: str | None, limit: int, as_json: bool
+) -> None:
+    """Recompute every figure from the stored events and compare with what the workers stored.
+
+    Also checks per partition that consumed = stored + duplicates + dead letters. Workers may run meanwhile. Reads only.
+
+    Exit code: 0 everything agrees, 1 something differs, 2 could not be verified.
+    """
+    settings = settings_module.load_for_admin(user, password_env)
+    target = replace(
+        settings.clickhouse,
+        url=url or settings.clickhouse_url,
+        database=database or settings.clickhouse_database,
+        timeout_seconds=TIMEOUT_SECONDS,
+    )
+    client = warehouse.connect(target)
+    try:
+        with _progress() as on_progress:
+            report = verification.verify(client, time_zone=settings.time_zone, on_progress=on_progress, limit=limit)
+    except (ClickHouseError, HTTPError, OSError) as error:
+        raise warehouse.classify(error, "verify the figures") from error
+    finally:
+        client.close()
+    if as_json:
+        click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
+    else:
+        _show(report)
+    sys.exit(0 if report.agrees else 1)
+
+
+@contextmanager
+def _progress() -> Iterator[verify_report.OnProgress]:
+    """Show a bar a family on standard error; nothing where that is not a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks = {}
+
+        def on_progress(progress: verify_report.Progress) -> None:
+            if progress.family not in tasks:
+                tasks[progress.family] = bars.add_task(progress.family, total=progress.ranges_total)
+            found = f", {progress.differences_total:,} differences" if progress.differences_total else ""
+            bars.update(
+                tasks[progress.family],
+                completed=progress.ranges_done,
+                description=f"{progress.family}: {progress.rows_expected:,} rows{found}",
+            )
+
+        yield on_progress
+
+
+def _show(report: verify_report.VerifyReport) -> None:
+    console = Console()
+    if report.differences:
+        table = Table(title="Differences", title_justify="left", show_lines=True)
+        for heading in ("kind", "key", "expected", "stored"):
+            table.add_column(heading, overflow="fold")
+        for difference in report.differences:
+            sides = (_side(difference, difference.expected), _side(difference, difference.stored))
+            table.add_row(difference.kind, _pairs(difference.key), *sides)
+        console.print(table, markup=False)
+        if report.differences_total > len(report.differences):
+            console.print(f"{report.differences_total - len(report.differences):,} more; raise --limit to see them.")
+    kept = sum(law.holds for law in report.laws)
+    console.print(
+        f"{report.rows_expected:,} rows expected, {report.rows_stored:,} stored; "
+        f"{kept} of {len(report.laws)} accounting laws hold; {report.differences_total:,} differences.",
+        highlight=False,
+    )
+
+
+def _side(difference: verify_report.Difference, figures: Mapping[str, verify_report.Scalar] | None) -> str:
+    """Show the columns that differ, or all of them where the other side has no row."""
+    if figures is None:
+        return "no row"
+    if difference.columns:
+        return _pairs({name: figures[name] for name in difference.columns})
+    return _pairs(figures)
+
+
+def _pairs(pairs: Mapping[str, verify_report.Scalar]) -> str:
+    lines = []
+    for name, value in pairs.items():
+        if value != "":
+            shown = "NULL" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+            lines.append(f"{name} {shown[:LONGEST_VALUE_CHARACTERS]}")
+    return "\n".join(lines)

@@ -1,0 +1,35 @@
+"""``classpulse worker``."""
+
+import asyncio
+import logging
+import sys
+
+import click
+
+from streams import settings as settings_module
+
+
+@click.command()
+@click.option("--log-level", default="INFO", show_default=True, type=click.Choice(["DEBUG", "INFO", "WARNING"]))
+def worker(log_level: str) -> None:
+    """Run a worker until it is told to stop (SIGTERM or Ctrl-C).
+
+    Any number of workers with the same CLASSPULSE_GROUP share the partitions. A worker that dies is replaced by the
+    others; one that is started again goes on from the checkpoint in ClickHouse.
+
+    \b
+    Exit status: 0 after an orderly stop, 1 after a failure, 2 if it could not start.
+    """
+    logging.basicConfig(
+        level=log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    # aiokafka and Faust say at INFO what a rebalance does step by step; that drowns what people look for.
+    for noisy in ("aiokafka", "faust", "mode"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(log_level)))
+    settings = settings_module.load()
+    settings.pseudonym_key_bytes()
+    from streams.worker import Worker  # imported late: Faust takes a second to load
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    sys.exit(Worker(settings, loop).run(loop))

@@ -1,0 +1,117 @@
+"""The settings: few, typed, checked at start. This is the only module that reads the environment.
+
+Every setting is an environment variable ``CLASSPULSE_<NAME>``. A secret may also be a file of that name, in lower case,
+in the folder that ``CLASSPULSE_SECRETS_DIR`` names (``/run/secrets`` under Compose and Kubernetes).
+"""
+
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.errors import MustStop
+from sinks.warehouse import Target
+
+PREFIX = "CLASSPULSE_"
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; ``docs/settings.md`` is generated from here."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    kafka: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma-separated.")
+    group: str = Field("classpulse", description="Consumer group; all workers of one group share the partitions.")
+    clickhouse_url: str = Field("http://127.0.0.1:8123", description="ClickHouse's HTTP interface.")
+    clickhouse_user: str = Field("classpulse_worker", description="Who asks ClickHouse.")
+    clickhouse_password: SecretStr = Field(SecretStr(""), description="Secret: the user's password.")
+    clickhouse_database: str = Field("classpulse", description="The database.")
+    clickhouse_timeout_seconds: float = Field(30.0, gt=0, description="A call that takes longer is repeated.")
+    pseudonym_key: SecretStr = Field(
+        SecretStr(""), description="Secret of at least 16 bytes: students are stored as a keyed hash under it."
+    )
+    time_zone: str = Field("Asia/Shanghai", description="Time zone of the district's days and weeks.")
+    flush_max_rows: Positive = Field(50_000, description="Write to ClickHouse once so many records wait.")
+    flush_interval_ms: Positive = Field(500, description="Write to ClickHouse once a record has waited so long.")
+    cache_max_rows: Positive = Field(
+        1_000_000, description="Events of open lessons held in memory; others are read back when needed."
+    )
+    fetch_max_bytes: Positive = Field(4_194_304, description="Largest fetch from one partition.")
+    max_value_bytes: Positive = Field(1_048_576, description="A larger record is a dead letter.")
+    max_ahead_seconds: Positive = Field(3_600, description="An event further ahead of its record is a dead letter.")
+    earliest_time: datetime = Field(
+        datetime(2020, 1, 1, tzinfo=UTC), description="An earlier event is a dead letter: the clock is wrong."
+    )
+    out_of_orderness_seconds: int = Field(60, ge=0, description="The watermark trails the latest event by this.")
+    idle_seconds: Positive = Field(120, description="After this without a record the watermark follows the clock.")
+    session_timeout_seconds: float = Field(10.0, gt=0, description="Kafka gives a silent worker's partitions away.")
+    shutdown_seconds: float = Field(20.0, gt=0, description="Budget for an orderly stop.")
+    web_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
+    web_port: int = Field(9464, ge=0, le=65_535, description="Port of /metrics, /healthz and /readyz; 0: any free.")
+    worker_name: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", description="Name in checkpoints and logs."
+    )
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_time_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError("not a time zone of the IANA database, such as Asia/Shanghai") from error
+        return name
+
+    @model_validator(mode="after")
+    def _aware(self) -> Self:
+        if self.earliest_time.tzinfo is None:
+            raise ValueError("earliest_time needs a zone, such as 2020-01-01T00:00:00Z")
+        return self
+
+    @property
+    def clickhouse(self) -> Target:
+        """Where the sinks write."""
+        return Target(
+            self.clickhouse_url,
+            self.clickhouse_user,
+            self.clickhouse_password.get_secret_value(),
+            self.clickhouse_database,
+            self.clickhouse_timeout_seconds,
+        )
+
+    def pseudonym_key_bytes(self) -> bytes:
+        """Return the key; raises :class:`MustStop` if it is missing or short."""
+        key = self.pseudonym_key.get_secret_value().encode()
+        if len(key) < 16:
+            raise MustStop(
+                "CLASSPULSE_PSEUDONYM_KEY is missing or shorter than 16 bytes",
+                "Set it to a secret that never changes, for example the output of `openssl rand -hex 32`",
+            )
+        return key
+
+
+def load(**overrides: object) -> Settings:
+    """Read the settings; raises :class:`MustStop` that names the variable and what is wrong with it."""
+    folder = os.environ.get(PREFIX + "SECRETS_DIR")
+    secrets = Path(folder) if folder else None
+    try:
+        return Settings(_secrets_dir=secrets, **overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
+        raise MustStop(f"{name}: {first['msg']}", "Correct it; docs/settings.md lists every setting") from None
+
+
+def load_for_admin(user: str | None, password_env: str) -> Settings:
+    """Read the settings for a command that needs another ClickHouse user than the worker's."""
+    overrides: dict[str, object] = {}
+    if user is not None:
+        overrides["clickhouse_user"] = user
+    if password_env in os.environ:
+        overrides["clickhouse_password"] = os.environ[password_env]
+    return load(**overrides)

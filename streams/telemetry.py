@@ -1,0 +1,65 @@
+"""Every Prometheus metric of the worker, declared once with its kind and meaning; ``docs/operations.md`` is held to it."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_PLACE: Final = ("topic", "partition")
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_LATENCY_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
+_ROWS: Final = (1, 10, 100, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000)
+
+
+class Telemetry:
+    """The worker's metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        def counter(name: str, meaning: str, *labels: str) -> Counter:
+            return Counter(f"classpulse_{name}", meaning, labels, registry=self.registry)
+
+        def gauge(name: str, meaning: str, *labels: str) -> Gauge:
+            return Gauge(f"classpulse_{name}", meaning, labels, registry=self.registry)
+
+        def histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"classpulse_{name}", meaning, labels, buckets=buckets, registry=self.registry)
+
+        self.consumed = counter("consumed_records", "Records read and checkpointed", *_PLACE)
+        self.stored = counter("stored_events", "Unique events stored", *_PLACE)
+        self.duplicates = counter("duplicate_events", "Records dropped because their event was stored before", *_PLACE)
+        self.dead_letters = counter("dead_letters", "Records refused", "topic", "reason")
+        self.metric_rows = counter("metric_rows", "Metric rows written, revisions included", "family")
+        self.retries = counter("clickhouse_retries", "Calls to ClickHouse that failed and were repeated")
+        self.offset_holes = counter("offset_hole_records", "Offsets missing from the log", *_PLACE)
+        self.reseeks = counter("reseeks", "Times the consumer was sent back to the expected offset", *_PLACE)
+        self.new_epochs = counter("new_epochs", "Times a topic was found recreated or truncated", *_PLACE)
+        self.commit_failures = counter("commit_failures", "Kafka commits refused; harmless, lag tools show old values")
+        self.lag_records = gauge("lag_records", "Records in Kafka that are not yet checkpointed", *_PLACE)
+        self.lag_seconds = gauge("lag_seconds", "Age of the newest checkpointed record while there is lag", *_PLACE)
+        self.watermark_delay_seconds = gauge(
+            "watermark_delay_seconds", "Clock minus watermark, in event time", *_PLACE
+        )
+        self.cached_rows = gauge("cached_rows", "Stored events held in memory", "family")
+        self.partitions = gauge("assigned_partitions", "Partitions this worker owns")
+        self.batch_rows = histogram("batch_records", "Records in a batch from Kafka", _ROWS)
+        self.flush_rows = histogram("flush_records", "Records in a write to ClickHouse", _ROWS)
+        self.stage_seconds = histogram("stage_seconds", "Duration of a stage of the pipeline", _SECONDS, "stage")
+        self.rebuild_seconds = histogram("rebuild_seconds", "Reading stored events back for open keys", _SECONDS)
+        self.queryable_seconds = histogram(
+            "event_to_queryable_seconds",
+            "From the record's timestamp to its figures being queryable; the oldest record of each write",
+            _LATENCY_SECONDS,
+        )
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage of the pipeline."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stage_seconds.labels(name).observe(time.perf_counter() - started)

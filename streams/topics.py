@@ -1,0 +1,53 @@
+"""The topics, declared once in ``deploy/kafka/topics.yaml``, and how they come to be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Final
+
+import yaml
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+DEAD_LETTER_TOPIC: Final = "classpulse.dead-letters"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic: its partitions and its settings on the broker."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+def declared() -> list[Topic]:
+    """Return every topic of the declaration."""
+    text = files("deploy").joinpath("kafka", "topics.yaml").read_text(encoding="utf-8")
+    return [
+        Topic(entry["name"], entry["partitions"], {key: str(value) for key, value in entry["config"].items()})
+        for entry in yaml.safe_load(text)["topics"]
+    ]
+
+
+async def create(bootstrap: str, topics: Sequence[Topic], replication: int = 1) -> list[str]:
+    """Create the topics that are missing; return their names.
+
+    An existing topic is left as it is: more partitions would move keys to other partitions.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="classpulse-topics")
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        missing = [topic for topic in topics if topic.name not in existing]
+        if not missing:
+            return []
+        answer = await admin.create_topics(
+            [NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.config) for topic in missing]
+        )
+        for _name, code, *_rest in answer.topic_errors:
+            if code and code != TopicAlreadyExistsError.errno:
+                raise for_code(code)
+        return [topic.name for topic in missing]
+    finally:
+        await admin.close()

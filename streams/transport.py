@@ -1,0 +1,132 @@
+"""Faust's Kafka transport with two differences, so that batches do the work and ClickHouse owns the offsets.
+
+1. :class:`BatchScheduler` hands on one message for each partition and fetch, whose value is the list of records.
+2. :class:`CheckpointConsumer` resumes from the checkpoints in ClickHouse, never from Kafka's committed offsets; those are
+   written after each flush for lag tools only.
+
+Why: Faust's per-record path is the bottleneck, and its acknowledgements can run ahead of what was stored
+(``docs/decisions/0001``). Written against faust-streaming 0.15.3 and aiokafka 0.14.0, which are pinned.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import faust
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.transport.utils import DefaultSchedulingStrategy
+from faust.types import TP, Message
+from faust.types.transports import ConsumerT
+
+from schemas.codec import Record
+from schemas.event_types import FAMILIES
+
+EVENT_TOPICS = frozenset(family.topic for family in FAMILIES)
+
+Place = tuple[str, int]
+Logs = Mapping[Place, tuple[int, int]]
+
+
+@dataclass(slots=True)
+class RecordBatch:
+    """The records of one fetch from one partition; to Faust it looks like a single record at the first offset."""
+
+    topic: str
+    partition: int
+    records: list[Record]
+    headers: tuple[()] = ()
+    key: None = None
+    checksum: None = None
+    timestamp_type: int = 0
+    serialized_key_size: int = 0
+    serialized_value_size: int = 0
+
+    @property
+    def offset(self) -> int:
+        """Offset of the first record."""
+        return self.records[0].offset
+
+    @property
+    def timestamp(self) -> int:
+        """Timestamp of the first record, in milliseconds."""
+        return self.records[0].timestamp
+
+    @property
+    def value(self) -> "RecordBatch":
+        """What an agent receives."""
+        return self
+
+
+class BatchScheduler(DefaultSchedulingStrategy):
+    """Yields one :class:`RecordBatch` for each event partition; records of other topics pass through as they are."""
+
+    def iterate(self, records: Mapping[TP, list[Any]]) -> Iterator[tuple[TP, Any]]:
+        """Yield ``(partition, batch)``."""
+        return super().iterate(
+            {
+                tp: [RecordBatch(tp.topic, tp.partition, found)] if tp.topic in EVENT_TOPICS else found
+                for tp, found in records.items()
+                if found
+            }
+        )
+
+
+class BatchSchema(faust.Schema):  # type: ignore[misc]
+    """Hands keys and values on untouched."""
+
+    def loads_key(self, app: Any, message: Message, **_options: Any) -> Any:
+        """Return the key as it came."""
+        return message.key
+
+    def loads_value(self, app: Any, message: Message, **_options: Any) -> Any:
+        """Return the value as it came."""
+        return message.value
+
+
+class CheckpointConsumer(driver.Consumer):
+    """Resumes where the checkpoints say."""
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek every assigned partition to its checkpoint; return the offsets.
+
+        Faust calls this after each rebalance, before records flow.
+        """
+        assigned = [tp for tp in self.assignment() if tp.topic in EVENT_TOPICS]
+        starts, ends = await self.earliest_offsets(*assigned), await self.highwaters(*assigned)
+        logs = {(tp.topic, tp.partition): (starts[tp], ends[tp]) for tp in assigned}
+        transport = self.transport
+        if not isinstance(transport, CheckpointTransport):
+            raise TypeError("a CheckpointConsumer belongs to a CheckpointTransport")
+        offsets = {TP(*place): offset for place, offset in (await transport.resume(logs)).items()}
+        await self.seek_wait(offsets)
+        return offsets
+
+    async def read_again(self, place: Place, offset: int) -> None:
+        """Seek one partition to ``offset``; batches already on their way are recognised by their offsets."""
+        await self.seek_wait({TP(*place): offset})
+
+    async def show_progress(self, offsets: Mapping[Place, int]) -> None:
+        """Commit offsets to Kafka for lag tools; raises ``aiokafka.errors.KafkaError`` if Kafka refuses."""
+        consumer = self._thread._ensure_consumer()
+        assigned = {(tp.topic, tp.partition) for tp in self.assignment()}
+        committed = {
+            TopicPartition(*place): OffsetAndMetadata(offset, "")
+            for place, offset in offsets.items()
+            if place in assigned
+        }
+        if committed:
+            await self._thread.call_thread(consumer.commit, committed)
+
+
+class CheckpointTransport(driver.Transport):
+    """Faust's aiokafka transport with a :class:`CheckpointConsumer`.
+
+    ``resume`` takes the first and next offset of each log, and returns where to read on.
+    """
+
+    Consumer: ClassVar[type[ConsumerT]] = CheckpointConsumer
+
+    def __init__(self, *args: Any, resume: Callable[[Logs], Awaitable[Mapping[Place, int]]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.resume = resume

@@ -1,0 +1,268 @@
+"""The worker: Faust delivers batches, one thread applies and flushes them, Kafka and Prometheus are told how far.
+
+Everything of Faust that the product uses is in this file and in ``streams/transport.py``.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+import faust
+from aiokafka.errors import KafkaError
+from yarl import URL
+
+from schemas.codec import ClockLimits
+from schemas.errors import Stopping
+from schemas.event_types import FAMILIES
+from schemas.pseudonym import Pseudonymizer
+from sinks.checkpoints import Checkpoint, CheckpointStore
+from sinks.dead_letters import DeadLetterStore
+from sinks.events import EventStore
+from sinks.metrics import MetricStore
+from sinks.warehouse import Warehouse
+from streams.kafka_sinks import KafkaDeadLetterTopic
+from streams.pipeline import Pipeline, Place, Rules, Sinks
+from streams.settings import Settings
+from streams.telemetry import Telemetry
+from streams.transport import (
+    EVENT_TOPICS,
+    BatchScheduler,
+    BatchSchema,
+    CheckpointConsumer,
+    CheckpointTransport,
+    Logs,
+    RecordBatch,
+)
+from streams.web import Health, WebServer
+
+T = TypeVar("T")
+log = logging.getLogger("classpulse.worker")
+
+TICK_SECONDS: Final = 0.1
+WATCH_SECONDS: Final = 1.0
+#: The loop ticks ten times a second; a minute without a tick means that it hangs.
+STUCK_SECONDS: Final = 60.0
+EXIT_FAILED: Final = 1
+
+
+def now_us() -> int:
+    """Return the clock in microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+class Worker:
+    """One worker process: its pipeline, its Faust app, its web pages."""
+
+    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
+        self._settings = settings
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+        self._database_problem: str | None = None
+        self._resumed = False
+        self._last_tick = time.monotonic()
+        self._oldest_pending: float | None = None
+        self._last_record_ms: dict[Place, int] = {}
+        self.telemetry = Telemetry()
+        self._warehouse = Warehouse(settings.clickhouse, stop=self._stop, on_retry=self._note_retry)
+        self._dead_letter_topic = KafkaDeadLetterTopic(settings.kafka, loop)
+        self.pipeline = self._new_pipeline()
+        # One thread, so that decoding and writing never overlap and need no lock.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pipeline")
+        self.web = WebServer(
+            settings.web_host, settings.web_port, self.telemetry.registry, self._alive, self._ready
+        )
+        self.app = self._new_app(loop)
+
+    def run(self, loop: asyncio.AbstractEventLoop) -> int:
+        """Work until told to stop; return the exit status."""
+        self.web.start()
+        log.info("metrics and health on http://%s:%s", self._settings.web_host, self.web.port)
+        runner = faust.Worker(
+            self.app, loop=loop, loglevel="WARN", redirect_stdouts=False, logging_config=None, quiet=True
+        )
+        try:
+            runner.execute_from_commandline()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else EXIT_FAILED
+        else:
+            code = 0
+        finally:
+            self._stop.set()
+            self._thread.shutdown(wait=False, cancel_futures=True)
+            self.web.stop()
+        return EXIT_FAILED if self._failure is not None else code
+
+    def _new_pipeline(self) -> Pipeline:
+        settings, warehouse = self._settings, self._warehouse
+        sinks = Sinks(
+            EventStore(warehouse),
+            MetricStore(warehouse),
+            CheckpointStore(warehouse, settings.worker_name),
+            DeadLetterStore(warehouse),
+            self._dead_letter_topic,
+        )
+        rules = Rules(
+            clock=ClockLimits(int(settings.earliest_time.timestamp() * 1e6), settings.max_ahead_seconds * 1_000_000),
+            max_value_bytes=settings.max_value_bytes,
+            out_of_orderness_us=settings.out_of_orderness_seconds * 1_000_000,
+            idle_us=settings.idle_seconds * 1_000_000,
+            time_zone=settings.time_zone,
+            cache_max_rows=settings.cache_max_rows,
+        )
+        return Pipeline(sinks, rules, Pseudonymizer(settings.pseudonym_key_bytes()), self.telemetry, now_us)
+
+    def _new_app(self, loop: asyncio.AbstractEventLoop) -> faust.App:
+        settings = self._settings
+        brokers = [URL(f"kafka://{server.strip()}") for server in settings.kafka.split(",")]
+        app = faust.App(
+            settings.group,
+            broker=brokers,
+            loop=loop,
+            # Acknowledgements are off; the checkpoint in ClickHouse says how far we are.
+            ConsumerScheduler=BatchScheduler,
+            stream_wait_empty=False,
+            stream_buffer_maxsize=2,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            web_enabled=False,
+            store="memory://",
+            consumer_auto_offset_reset="earliest",
+            consumer_max_fetch_size=settings.fetch_max_bytes,
+            broker_session_timeout=settings.session_timeout_seconds,
+            broker_rebalance_timeout=settings.session_timeout_seconds,
+            broker_heartbeat_interval=settings.session_timeout_seconds / 3,
+        )
+        app.transport = CheckpointTransport(brokers, app, resume=self._resume)
+        topic = app.topic(*sorted(EVENT_TOPICS), schema=BatchSchema(), acks=False)
+        app.agent(topic, name="pipeline")(self._consume)
+        app.timer(TICK_SECONDS)(self._tick)
+        app.timer(WATCH_SECONDS)(self._watch)
+        app.on_before_shutdown.connect(self._finish, weak=False)
+        return app
+
+    async def _consume(self, stream: Any) -> None:
+        async for batch in stream:
+            await self._apply(batch)
+
+    async def _apply(self, batch: RecordBatch) -> None:
+        again_from = await self._in_thread(self.pipeline.apply, batch)
+        place = (batch.topic, batch.partition)
+        if again_from is not None:
+            await self._consumer().read_again(place, again_from)
+            return
+        self._last_record_ms[place] = batch.records[-1].timestamp
+        self._oldest_pending = self._oldest_pending or time.monotonic()
+        if self.pipeline.pending_records >= self._settings.flush_max_rows:
+            await self._flush()
+
+    async def _tick(self) -> None:
+        self._last_tick = time.monotonic()
+        if self._oldest_pending is None:
+            return
+        if self._last_tick - self._oldest_pending >= self._settings.flush_interval_ms / 1000:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        self._oldest_pending = None
+        checkpoints: list[Checkpoint] = await self._in_thread(self.pipeline.flush)
+        try:
+            await self._consumer().show_progress(
+                {(point.topic, point.partition): point.next_offset for point in checkpoints}
+            )
+        except (KafkaError, RuntimeError) as error:
+            # A stale generation, most likely. Nothing depends on Kafka's offsets.
+            self.telemetry.commit_failures.inc()
+            log.warning("Kafka did not take the offsets for lag tools: %s", error)
+
+    async def _watch(self) -> None:
+        """Keep the gauges current, and the watermarks of silent partitions moving."""
+        if not self._resumed:
+            return
+        await self._in_thread(self.pipeline.advance_idle_watermarks)
+        clock_seconds, consumer = time.time(), self._consumer()
+        for place, partition in self.pipeline.partitions.items():
+            labels = (place[0], str(place[1]))
+            end = consumer.highwater(faust.types.TP(*place))
+            lag = max(0, (end or 0) - partition.checkpoint.next_offset)
+            newest_ms = self._last_record_ms.get(place)
+            behind = clock_seconds - newest_ms / 1000 if lag and newest_ms is not None else 0.0
+            self.telemetry.lag_records.labels(*labels).set(lag)
+            self.telemetry.lag_seconds.labels(*labels).set(behind)
+            if partition.watermark.value_us:
+                delay_seconds = clock_seconds - partition.watermark.value_us / 1e6
+                self.telemetry.watermark_delay_seconds.labels(*labels).set(delay_seconds)
+
+    async def _resume(self, logs: Logs) -> Mapping[Place, int]:
+        offsets = await self._in_thread(self.pipeline.assign, logs)
+        self._oldest_pending = None
+        self._resumed = True
+        log.info("resumed %s partitions", len(offsets))
+        return offsets
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run a step of the pipeline in its thread; a failure ends the process, and nothing is skipped."""
+        if self._failure is not None:
+            await asyncio.Event().wait()
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        except Stopping:
+            log.info("stopped while waiting for ClickHouse; what was not written will be read again")
+            await asyncio.Event().wait()
+        except Exception as error:
+            self._failure = error
+            log.critical("the pipeline failed: %s", error, exc_info=not isinstance(error, Stopping))
+            await self.app.crash(error)
+            raise
+        self._database_problem = None
+        return answer
+
+    async def _finish(self, *_arguments: Any, **_options: Any) -> None:
+        """Write what is held within the budget for an orderly stop; what is not written will be read again."""
+        budget_seconds = self._settings.shutdown_seconds
+        deadline = threading.Timer(budget_seconds, self._exit_now)
+        deadline.daemon = True
+        deadline.start()
+        if self._failure is None and self._resumed:
+            try:
+                await asyncio.wait_for(self._flush(), budget_seconds / 2)
+            except TimeoutError:
+                log.warning("the last write took too long and was given up; it will be repeated after the next start")
+        self._stop.set()
+        await self._dead_letter_topic.close()
+
+    def _exit_now(self) -> None:
+        log.warning("the orderly stop took longer than %s s; leaving now", self._settings.shutdown_seconds)
+        os._exit(EXIT_FAILED if self._failure is not None else 0)
+
+    def _consumer(self) -> CheckpointConsumer:
+        consumer = self.app.consumer
+        if not isinstance(consumer, CheckpointConsumer):
+            raise TypeError("the app has another consumer")
+        return consumer
+
+    def _note_retry(self, what: str, error: Exception) -> None:
+        self.telemetry.retries.inc()
+        if self._database_problem is None:
+            log.warning("ClickHouse: %s; trying again until it answers", error)
+        self._database_problem = f"waiting for ClickHouse to {what}"
+
+    def _alive(self) -> Health:
+        if self._failure is not None:
+            return Health((f"the pipeline failed: {self._failure}",))
+        silent_seconds = time.monotonic() - self._last_tick
+        if self._resumed and silent_seconds > STUCK_SECONDS and self._database_problem is None:
+            return Health((f"no progress for {silent_seconds:.0f} s",))
+        return Health()
+
+    def _ready(self) -> Health:
+        problems = []
+        if self._database_problem is not None:
+            problems.append(self._database_problem)
+        if not self._resumed:
+            problems.append("not yet in the consumer group")
+        return Health((*self._alive().problems, *problems))

@@ -1,0 +1,51 @@
+"""One running embedded stack for the whole folder, and the ways the tests speak to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from deploy.embedded import stack
+from deploy.embedded.stack import StackInfo
+
+from .wire import Http
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackInfo]:
+    folder = tmp_path_factory.mktemp("embedded-stack")
+    info = stack.up(folder)
+    yield info
+    stack.down(folder)
+
+
+@pytest.fixture(scope="session")
+def ch(running: StackInfo) -> Http:
+    return Http(running)
+
+
+@pytest.fixture(scope="session")
+def stack_folder(running: StackInfo) -> Path:
+    return running.folder
+
+
+@pytest.fixture(scope="session")
+def client(ch: Http) -> Iterator[Client]:
+    made = ch.client()
+    yield made
+    made.close()
+
+
+@pytest.fixture()
+def table(ch: Http, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fresh MergeTree table (id UInt64, name String, at DateTime64(3), score Nullable(Float64))."""
+    name = f"default.t_{abs(hash(request.node.nodeid))}"
+    columns = "id UInt64, name String, at DateTime64(3) DEFAULT 0, score Nullable(Float64)"
+    answer = ch(f"CREATE TABLE {name} ({columns}) ENGINE = MergeTree ORDER BY id")
+    if answer.status != 200:
+        raise RuntimeError(answer.text)
+    yield name
+    ch(f"DROP TABLE {name} SYNC")

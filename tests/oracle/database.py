@@ -1,0 +1,110 @@
+"""A ClickHouse database with the product's tables, filled with the oracle's events and rows."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+
+from deploy.embedded import stack
+from schemas.figures import CATALOGUE_VERSION
+from sinks.migrations import migrate
+from sinks.warehouse import Target, connect
+from tests.oracle.oracle import Event, Figures, RowKey
+
+__all__ = [
+    "fresh_database", "insert_checkpoint", "insert_events", "insert_rows", "open_client", "running_clickhouse", "time_of",
+]  # fmt: skip
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EVENT_COLUMNS = ("key", "time", "source", "id", "type", "subject", "schoolid", "partition", "position")
+DATA_COLUMNS = {
+    "classroom": ("student_id", "prompt_id", "roster", "scheduled_start", "scheduled_end"),
+    "prep": (),
+    "research": ("teacher_id", "invited", "scheduled_start", "scheduled_end"),
+}
+ROW_COLUMNS = (
+    "metric", "window", "key", "item", "slot", "window_start", "window_end", "value", "numerator", "denominator",
+    "sample_size", "catalogue_version", "topic", "partition", "revision",
+)  # fmt: skip
+
+
+def time_of(time_us: int | None) -> datetime | None:
+    """Return the instant of ``time_us`` microseconds since the epoch."""
+    return None if time_us is None else EPOCH + timedelta(microseconds=time_us)
+
+
+@contextmanager
+def running_clickhouse(folder: Path) -> Iterator[Target]:
+    """Run a real engine behind HTTP, without tables, and stop it afterwards."""
+    record = stack.start_clickhouse(folder)
+    try:
+        password = json.loads((folder / "credentials.json").read_text(encoding="utf-8"))["classpulse_admin"]
+        yield Target(f"http://127.0.0.1:{record.port}", "classpulse_admin", password, "default")
+    finally:
+        stack.down(folder)
+
+
+def fresh_database(server: Target, name: str) -> Target:
+    """Create a database of that name with every table and view."""
+    target = Target(server.url, server.user, server.password, name)
+    for _ in migrate(target):
+        pass
+    return target
+
+
+def open_client(target: Target) -> Client:
+    """Connect to a database."""
+    return connect(target)
+
+
+def insert_events(
+    client: Client, events: Sequence[Event], partition: int = 0, first_position: int = 0
+) -> None:
+    """Store the events at consecutive positions, each in its family's table."""
+    by_family: dict[str, list[list[Any]]] = {}
+    for position, event in enumerate(events, start=first_position):
+        family = event["type"].split(".")[0]
+        by_family.setdefault(family, []).append(
+            [
+                event["key"], time_of(event["time_us"]), event["source"], event["id"], event["type"], event["key"],
+                event.get("schoolid", ""), partition, position, *(_field(event, name) for name in DATA_COLUMNS[family]),
+            ]
+        )  # fmt: skip
+    for family, rows in by_family.items():
+        client.insert(f"events_{family}", rows, column_names=[*EVENT_COLUMNS, *DATA_COLUMNS[family]])
+
+
+def _field(event: Event, name: str) -> Any:
+    if name in {"scheduled_start", "scheduled_end"}:
+        return time_of(event.get(f"{name}_us"))
+    return event.get(name, [] if name in {"roster", "invited"} else "")
+
+
+def insert_checkpoint(client: Client, family: str, position: int, partition: int = 0, **counters: int) -> None:
+    """Store a checkpoint; counters not given are as if every record below ``position`` had been stored."""
+    values: Mapping[str, Any] = {
+        "topic": f"classpulse.{family}", "partition": partition, "position": position, "epoch": 0,
+        "next_offset": position, "max_time": EPOCH, "watermark": EPOCH, "consumed": position, "stored": position,
+        "duplicates": 0, "dead_letters": 0, "worker": "test",
+    } | counters  # fmt: skip
+    client.insert("checkpoints", [list(values.values())], column_names=list(values))
+
+
+def insert_rows(
+    client: Client, family: str, rows: Iterable[tuple[RowKey, Figures]], revision: int = 0, partition: int = 0
+) -> None:
+    """Store figures as a worker would."""
+    data = [
+        [
+            key.metric, key.window, key.key, key.item, time_of(key.slot_us), time_of(row.window_start_us),
+            time_of(row.window_end_us), row.value, row.numerator, row.denominator, row.sample_size, CATALOGUE_VERSION,
+            f"classpulse.{family}", partition, revision,
+        ]
+        for key, row in rows
+    ]  # fmt: skip
+    if data:
+        client.insert("metric_rows", data, column_names=ROW_COLUMNS)

@@ -1,0 +1,315 @@
+"""The columnar codec against the one-by-one validator: the same verdict, reason and values on every record.
+
+A record is described by a *recipe*: an event type, a trick, and a seed. Hypothesis chooses the recipes, so a failing
+batch shrinks to the recipes that matter.
+"""
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas.codec import ClockLimits, decode, event_columns, event_values
+from schemas.columns import Kind, Rule, model_fields
+from schemas.envelope import Envelope
+from schemas.event_types import FAMILIES, Family, schema_uri, type_uri
+from schemas.validate import Event, validate
+
+NOW_US = 1_800_000_000_000_000
+CLOCK = ClockLimits(earliest_us=1_500_000_000_000_000, max_ahead_us=3_600_000_000)
+VALUE_LIMIT_BYTES = 100_000
+BATCH_RECORDS = 120
+BATCHES = 100
+
+
+@dataclass(frozen=True)
+class KafkaRecord:
+    """A record as aiokafka gives it."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, Any], ...]
+    offset: int
+    timestamp: int
+
+
+@dataclass
+class Draft:
+    """An event before it becomes bytes."""
+
+    attributes: dict[str, Any]
+    data: dict[str, Any]
+    binary: bool
+    key: bytes | None
+    timestamp: int
+
+
+def some_text(rng: random.Random, low: int, high: int, *, spaces: bool) -> str:
+    length = rng.choice([low, high, rng.randint(low, min(high, 12)), rng.randint(low, min(high, 12))])
+    alphabet = "abzAZ09-_.:/ß数学𝔘é\u0301\"\\{}[]," + (" \t\n\x00NaNInf\x7f" if spaces else "")
+    return "".join(rng.choice(alphabet) for _ in range(length))
+
+
+def some_time(rng: random.Random, low: int = 2018, high: int = 2026) -> str:
+    day = rng.choice([(2, 28), (2, 29), (12, 31), (1, 1), (rng.randint(1, 12), rng.randint(1, 28))])
+    year = rng.choice([2020, 2024]) if day == (2, 29) else rng.randint(low, high)
+    clock = f"{rng.randint(0, 23):02}:{rng.randint(0, 59):02}:{rng.randint(0, 59):02}"
+    fraction = rng.choice(["", *("." + str(rng.randint(0, 10**n - 1)).zfill(n) for n in range(1, 10))])
+    zone = rng.choice(["Z", "+08:00", "-23:59", "+00:00"])
+    return f"{year:04}-{day[0]:02}-{day[1]:02}T{clock}{fraction}{zone}"
+
+
+def some_value(rng: random.Random, rule: Rule) -> Any:
+    if rule.item is not None:
+        most = rule.max_length or 10
+        return [some_value(rng, rule.item) for _ in range(rng.choice([0, 1, 2, 3, 5] + [most] * (rng.random() < 0.05)))]
+    match rule.kind:
+        case Kind.TIMESTAMP:
+            return some_time(rng, 1970, 2199)
+        case Kind.BOOL:
+            return rng.random() < 0.5
+        case Kind.INT:
+            return rng.choice([int(rule.ge or 0), int(rule.le or 9), rng.randint(int(rule.ge or 0), int(rule.le or 9))])
+        case Kind.FLOAT:
+            return rng.choice([0, 1, 0.0, 1.0, -0.0, 1e-320, 5e-324, 0.1, rng.random(), 0.30000000000000004])
+    if rule.choices is not None:
+        return rng.choice(rule.choices)
+    if rule.pattern == r"^[0-9]{1,18}$":
+        return str(rng.randint(0, 10**18 - 1)).zfill(rng.randint(1, 18))
+    return some_text(rng, rule.min_length, rule.max_length or 20, spaces=rule.pattern is None)
+
+
+def valid_draft(rng: random.Random, family: Family, name: str) -> Draft:
+    key = some_text(rng, 1, 128, spaces=False)
+    attributes: dict[str, Any] = {
+        field: some_value(rng, declared.rule)
+        for field, declared in model_fields(Envelope).items()
+        if declared.required or rng.random() < 0.5
+    }
+    version = rng.choice(["1.0", "1", "v1.2", "1.0.3", "v1", "1.9999"])
+    attributes |= {"type": type_uri(name), "time": some_time(rng), "partitionkey": key, "subject": key}
+    attributes["dataschema"] = rng.choice([schema_uri(name, version), f"https://x.example/{name}/{version}"])
+    if family.name == "prep":
+        attributes["subject"] = some_text(rng, 1, 20, spaces=False)
+    if family.name == "classroom" and "lessonid" in attributes:
+        attributes["lessonid"] = key
+    data = {
+        field: some_value(rng, declared.rule)
+        for field, declared in model_fields(family.models[name]).items()
+        if declared.required or rng.random() < 0.7
+    }
+    timestamp = rng.choice([-1, NOW_US // 1000, NOW_US // 1000 - 50_000, 2**62])
+    return Draft(attributes, data, rng.random() < 0.4, key.encode(), timestamp)
+
+
+WRONG_VALUES: tuple[Any, ...] = (
+    *(None, True, False, 0, 1, -1, 1.0, 1.5, -0.0, 2, 13, 2**31, 2**53 + 1, 2**63, 2**64, -(2**63) - 1, 10**40, 1e300),
+    *("", " ", "x", "1", "a b", "a\n", "x" * 129, "x" * 201, "数" * 200, "𝔘" * 128, "é" * 129, "\x00", "\x7f", "\u2028"),
+    *([], {}, [None], ["a", None], ["a"], [1], [True], [0.5], [-0.0, 1], [1.5], ["a b"], ["a"] * 501, [["a"]], {"a": 1}),
+    *("2026-02-30T00:00:00Z", "2026-02-29T00:00:00Z", "1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z", "2026-13-01"),
+    *("2026-01-01T24:00:00Z", "2026-01-01T00:00:60Z", "2026-01-01t00:00:00Z", "2026-01-01T00:00:00z"),
+    *("2026-01-01T00:00:00", "2026-01-01T00:00:00+24:00", "2026-01-01T00:00:00.1234567890Z", "2026-01-01T00:00:00.Z"),
+    *("2026-01-01T00:00:00,5Z", "2026-01-01T00:00:00+0800", "2026-01-01 00:00:00Z", "٢٠٢٦-01-01T00:00:00Z", "2026-01-01T00:00:00Z\n"),
+    *("1970-01-01T00:00:00+23:59", "2100-02-29T00:00:00Z", "2024-02-29T23:59:59.999999999-23:59"),
+    *("urn:x:2.0", "urn:x:1", "urn:x:01.0", "urn:x:v0001", "urn:x:1.0.0.0", "x/1", "1.0", "urn:x:", "urn:x:0", "urn:x:v1:2"),
+    *("application/json", "1.0", "online", "a" * 257, "io.classpulse.classroom.hand.raised.v2", "io.classpulse.prep.x.v1"),
+    *("io.classpulse.classroom.hand.raised.v1", "io.classpulse.prep.plan.opened.v1", "io.classpulse.v1", "0" * 19, "٣"),
+)
+
+
+def wrong_attribute(rng: random.Random, draft: Draft) -> None:
+    draft.attributes[rng.choice([*Envelope.model_fields, "data_base64", "other"])] = rng.choice(WRONG_VALUES)
+
+
+def wrong_data(rng: random.Random, draft: Draft) -> None:
+    draft.data[rng.choice([*draft.data, "score", "duration_ms", "roster", "lesson_id", "other"])] = rng.choice(WRONG_VALUES)
+
+
+def missing(rng: random.Random, draft: Draft) -> None:
+    chosen = rng.choice([part for part in (draft.attributes, draft.data) if part])
+    del chosen[rng.choice(list(chosen))]
+
+
+def foreign_fields(rng: random.Random, draft: Draft) -> None:
+    """Add fields that other types declare: right for those, to be ignored here."""
+    for model in rng.sample([model for family in FAMILIES for model in family.models.values()], 3):
+        for name, declared in model_fields(model).items():
+            draft.data.setdefault(name, some_value(rng, declared.rule))
+
+
+def wrong_key(rng: random.Random, draft: Draft) -> None:
+    draft.key = rng.choice([None, b"", b"x", b"\xff", (draft.key or b"") + b" "])
+
+
+def unequal(rng: random.Random, draft: Draft) -> None:
+    draft.attributes[rng.choice(["subject", "lessonid", "partitionkey"])] = "elsewhere"
+
+
+def wrong_clock(rng: random.Random, draft: Draft) -> None:
+    edges = ["2017-07-14T02:39:59.999999Z", "2017-07-14T02:40:00Z", "2027-01-15T09:00:00Z", "2027-01-15T09:00:00.000001Z"]
+    draft.attributes["time"] = rng.choice([*edges, "2150-01-01T00:00:00Z", "1970-01-01T00:00:00Z"])
+
+
+EDITS: tuple[Callable[[random.Random, Draft], None], ...] = (
+    *(wrong_attribute, wrong_attribute, wrong_data, wrong_data, wrong_data, missing, foreign_fields),
+    *(wrong_key, unequal, wrong_clock),
+)
+VALUE_TRICKS: tuple[Callable[[random.Random, bytes], bytes | None], ...] = (
+    lambda _, value: value + value,
+    lambda _, value: value + b" " + value,
+    lambda _, value: value + b"\n" + value + b"\r" + value,
+    lambda _, value: value[:-1] + b"\0}",
+    lambda _, value: value + b"\0}",
+    lambda _, value: value[:1] + b"\0" + value[1:],
+    lambda _, value: b"\xef\xbb\xbf" + value,
+    lambda _, value: b" " + value + b"\n",
+    lambda _, value: value[:-1] + b",}",
+    lambda _, value: value[:-1] + b',"other":NaN}',
+    lambda _, value: value[:-1] + b',"other":[-Infinity,Inf]}',
+    lambda _, value: value[:-1] + b',"other":"- NaN, Infinity"}',
+    lambda _, value: value[:-1] + b',"other":1e999}',
+    lambda _, value: value[:-1] + b',"other":' + b"9" * 5000 + b"}",
+    lambda _, value: value[:-1] + b',"other":01}',
+    lambda _, value: value[:-1] + b',"other":"\xff"}',
+    lambda _, value: value[:-1] + b',"other":"\xed\xa0\x80"}',
+    lambda _, value: value[:-1] + rb',"other":"\ud800"}',
+    lambda _, value: value[:-1] + rb',"subject":"\ud800","student_id":"\udc00"}',
+    lambda _, value: value[:-1] + b',"other":' + b"[" * 63 + b"]" * 63 + b"}",
+    lambda _, value: value[:-1] + b',"other":' + b"[" * 64 + b"]" * 64 + b"}",
+    lambda _, value: value[:-1] + b',"other":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"}",
+    lambda _, value: value[:-1] + b',"other":[' + b"{}," * 100 + b"{}]}",
+    lambda _, value: value[:-1] + b',"other":"' + b"[" * 100 + rb"\"\\" + b'"}',
+    lambda _, value: value[:-1] + b',"other":1,"other":2}',
+    lambda _, value: value[:-1] + b',"other":{"id":1,"id":2,"score":"x"}}',
+    lambda _, value: value[:-1] + b',"id":"a","id":"b"}',
+    lambda _, value: value[:-1] + b',"data":{}}',
+    lambda _, value: value[:-1] + b',"data":null,"data_base64":null}',
+    lambda _, value: value[:-1] + b',"data_base64":"e30="}',
+    lambda _, value: value[:-1] + b',"student_id":"a","score":0.5}',
+    lambda _, value: value.replace(b'"data"', rb'"d\u0061ta"').replace(b'"id"', rb'"\u0069d"'),
+    lambda _, value: value.replace(b":", b" :\r\n\t", 5),
+    lambda _, value: value.replace(b'"data": {', b'"data": {"score": "x", "score": 1, '),
+    lambda rng, value: value.replace(b": 0", rng.choice([b": -0", b": 0.0", b": 0e0", b": 1E0", b": 00"])),
+    lambda rng, value: value[: rng.randrange(len(value))],
+    lambda rng, value: value[rng.randrange(len(value)) :],
+    lambda rng, value: flipped(rng, value),
+    lambda rng, value: flipped(rng, value),
+    lambda rng, _: rng.choice([None, b"", b"{}", b"null", b"[]", b"[{}]", b"{", b"}", b"1", b'"a"', b"{}{}", b" ", b"{{}}"]),
+    lambda _, value: value[:-1] + b',"other":"' + b"x" * VALUE_LIMIT_BYTES + b'"}',
+)
+HEADER_TRICKS: tuple[Callable[[random.Random, list[tuple[str, Any]]], list[tuple[str, Any]]], ...] = (
+    lambda rng, headers: [*headers, rng.choice(headers)] if headers else headers,
+    lambda _, headers: [*headers, ("ce_id", b"x")],
+    lambda _, headers: [*headers, ("ce_other", b"\xff"), ("CE_OTHER2", b"1")],
+    lambda _, headers: [(name.upper(), value) for name, value in headers],
+    lambda _, headers: headers[::-1],
+    lambda rng, headers: [(name, rng.choice([value, value, None])) for name, value in headers],
+    lambda rng, headers: [(name, rng.choice([value] * 9 + [b"\xff"])) for name, value in headers],
+    lambda _, headers: [header for header in headers if header[0] != "content-type"],
+    lambda _, headers: [*headers, ("content-type", b"application/json")],
+    lambda rng, headers: [
+        *(header for header in headers if header[0] != "content-type"),
+        ("Content-Type", rng.choice([b"application/cloudevents+json;charset=utf-8", b"text/plain", b"", b"\xff", None])),
+    ],
+    lambda rng, headers: [
+        *(header for header in headers if header[0] != "content-type"),
+        ("content-type", rng.choice([b"Application/JSON", b"application/json; charset=latin1", b"application/avro"])),
+    ],
+    lambda _, headers: [("trace", b"\xff"), *headers, ("trace", b"")],
+    lambda _, _headers: [],
+)
+TRICKS = ("none", "none", *(f"edit {n}" for n in range(len(EDITS))), "several edits") + tuple(
+    f"{kind} {n}" for kind, tricks in (("value", VALUE_TRICKS), ("header", HEADER_TRICKS)) for n in range(len(tricks))
+)
+
+
+def flipped(rng: random.Random, value: bytes) -> bytes:
+    place = rng.randrange(len(value))
+    return value[:place] + bytes([rng.choice(b'\x00\n"\\{}[],:0-e \xff\x80') if rng.random() < 0.7 else 65]) + value[place + 1 :]
+
+
+def written(rng: random.Random, draft: Draft) -> tuple[bytes, list[tuple[str, Any]]]:
+    ascii_only = rng.random() < 0.3
+    if draft.binary:
+        headers: list[tuple[str, Any]] = [("content-type", b"application/json")] if rng.random() < 0.7 else []
+        for name, value in draft.attributes.items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            headers.append((f"ce_{name}", None if value is None else text.encode()))
+        return json.dumps(draft.data, ensure_ascii=ascii_only).encode(), headers
+    headers = [("content-type", b"application/cloudevents+json")] if rng.random() < 0.7 else []
+    members = list({**draft.attributes, "data": draft.data}.items())
+    if rng.random() < 0.3:
+        rng.shuffle(members)
+    indent = 1 if rng.random() < 0.1 else None
+    return json.dumps(dict(members), ensure_ascii=ascii_only, indent=indent).encode(), headers
+
+
+def build(family: Family, offset: int, recipe: tuple[int, str, int]) -> KafkaRecord:
+    which, trick, seed = recipe
+    rng = random.Random(seed)
+    draft = valid_draft(rng, family, list(family.models)[which % len(family.models)])
+    kind, _, number = trick.partition(" ")
+    if kind == "edit":
+        EDITS[int(number)](rng, draft)
+    elif kind == "several":
+        for edit in rng.choices(EDITS, k=3):
+            edit(rng, draft)
+    value, headers = written(rng, draft)
+    made: bytes | None = value
+    if kind == "value":
+        made = VALUE_TRICKS[int(number)](rng, value)
+    elif kind == "header":
+        headers = HEADER_TRICKS[int(number)](rng, headers)
+    return KafkaRecord(draft.key, made, tuple(headers), offset, draft.timestamp)
+
+
+recipes = st.tuples(st.integers(0, 30), st.sampled_from(TRICKS), st.integers(0, 2**32))
+
+
+@settings(
+    max_examples=BATCHES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example, HealthCheck.data_too_large],
+)
+@given(st.sampled_from(FAMILIES), st.lists(recipes, min_size=BATCH_RECORDS, max_size=BATCH_RECORDS))
+def test_columns_and_validator_give_the_same_verdict_reason_and_values(
+    family: Family, batch: list[tuple[int, str, int]]
+) -> None:
+    """On valid events and on every trick, in batches, ``decode`` and ``validate`` agree in everything."""
+    agree(family, [build(family, 3 * index, recipe) for index, recipe in enumerate(batch)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(FAMILIES), st.lists(recipes, min_size=1, max_size=4))
+def test_they_agree_on_small_batches_too(family: Family, batch: list[tuple[int, str, int]]) -> None:
+    """A record is judged alike with few neighbours, which shows faults that a long batch would hide."""
+    agree(family, [build(family, index, recipe) for index, recipe in enumerate(batch)])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(FAMILIES), st.integers(0, 2**32))
+def test_valid_events_of_every_type_are_accepted(family: Family, seed: int) -> None:
+    """What the models allow is accepted, so that agreement is not agreement in refusing everything."""
+    records = [
+        replace(build(family, index, (index, "none", seed + index)), timestamp=-1)
+        for index in range(len(family.models) * 2)
+    ]
+    assert decode(family, records, clock=CLOCK, now_us=NOW_US).rejects == []
+    agree(family, records)
+
+
+def agree(family: Family, records: list[KafkaRecord]) -> None:
+    decoded = decode(family, records, clock=CLOCK, now_us=NOW_US, max_value_bytes=VALUE_LIMIT_BYTES)
+    verdicts = [
+        validate(family, record, row, clock=CLOCK, now_us=NOW_US, max_value_bytes=VALUE_LIMIT_BYTES)
+        for row, record in enumerate(records)
+    ]
+    assert decoded.rejects == [verdict for verdict in verdicts if not isinstance(verdict, Event)]
+    expected = [event_values(family, verdict) for verdict in verdicts if isinstance(verdict, Event)]
+    assert list(decoded.events.schema.items()) == list(event_columns(family).items())
+    # repr tells 0.0 from -0.0.
+    assert [repr(list(row)) for row in decoded.events.iter_rows()] == [repr(row) for row in expected]

@@ -1,0 +1,125 @@
+"""The verifying SQL computes what the naive oracle computes."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sinks.verify import verify_sql
+from tests.oracle.database import fresh_database, insert_checkpoint, insert_events, open_client, running_clickhouse
+from tests.oracle.hostile import activities, lessons, weeks_of_preparation
+from tests.oracle.oracle import Event, Figures, RowKey, expected_rows
+
+Draw = Callable[[str], list[Event]]
+KEYS = itertools.count()
+SLOW = settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A real engine over HTTP with the product's tables and checkpoints beyond every event."""
+    with running_clickhouse(tmp_path_factory.mktemp("stack")) as server:
+        client = open_client(fresh_database(server, "oracle"))
+        for family in ("classroom", "prep", "research"):
+            insert_checkpoint(client, family, position=2**40)
+        yield client
+        client.close()
+
+
+def recomputed(client: Client, family: str, key_from: str, key_to: str, time_zone: str) -> dict[RowKey, Figures]:
+    """Run the family's SQL for a range of keys."""
+    parameters = {"key_from": key_from, "key_to": key_to, "keys": [], "time_zone": time_zone}
+    query = f"""
+        SELECT metric, window, key, item, toUnixTimestamp64Micro(slot), toUnixTimestamp64Micro(window_start),
+               toUnixTimestamp64Micro(window_end), value, numerator, denominator, sample_size
+        FROM ({verify_sql(family)})"""
+    rows: list[Any] = list(client.query(query, parameters=parameters).result_rows)
+    found = {RowKey(*row[:5]): Figures(*row[5:]) for row in rows}
+    assert len(found) == len(rows), "a row came twice"
+    return found
+
+
+def assert_same(found: dict[RowKey, Figures], expected: dict[RowKey, Figures]) -> None:
+    """The same rows, floats within the tolerance of verification."""
+    assert found.keys() == expected.keys()
+    for key, row in expected.items():
+        other = found[key]
+        assert (other.window_start_us, other.window_end_us, other.sample_size) == (
+            row.window_start_us, row.window_end_us, row.sample_size
+        ), key  # fmt: skip
+        approximate = pytest.approx((row.numerator, row.denominator), rel=1e-9, abs=1e-9)
+        assert (other.numerator, other.denominator) == approximate, key
+        assert other.value == (None if row.value is None else pytest.approx(row.value, rel=1e-9, abs=1e-9)), key
+
+
+def check(client: Client, family: str, draws: list[Draw], time_zone: str = "Asia/Shanghai") -> None:
+    """Store each drawn key's events, recompute them in SQL, and compare with the oracle."""
+    keys = [f"k{next(KEYS):08}" for _ in draws]
+    events = [event for key, draw in zip(keys, draws, strict=True) for event in draw(key)]
+    insert_events(client, events)
+    assert_same(recomputed(client, family, keys[0], keys[-1], time_zone), expected_rows(events, time_zone))
+
+
+@SLOW
+@given(st.lists(lessons(), min_size=1, max_size=12))
+def test_lessons_as_the_oracle(client: Client, draws: list[Draw]) -> None:
+    """Figures 6, 8, 11 and 12 of hostile lessons equal the oracle's."""
+    check(client, "classroom", draws)
+
+
+@SLOW
+@given(st.lists(activities(), min_size=1, max_size=12))
+def test_activities_as_the_oracle(client: Client, draws: list[Draw]) -> None:
+    """Figure 22 of hostile research activities equals the oracle's."""
+    check(client, "research", draws)
+
+
+@pytest.mark.parametrize(
+    ("time_zone", "midnight"),
+    [
+        ("Asia/Shanghai", datetime(2026, 11, 16)),
+        ("Europe/Berlin", datetime(2026, 3, 29)),
+        ("Europe/Berlin", datetime(2026, 3, 30)),
+        ("Europe/Berlin", datetime(2026, 10, 25)),
+        ("Africa/Cairo", datetime(2026, 4, 24)),
+    ],
+)
+@SLOW
+@given(data=st.data())
+def test_preparation_as_the_oracle(client: Client, time_zone: str, midnight: datetime, data: st.DataObject) -> None:
+    """Figure 16 around midnights, on days of 23, 24 and 25 hours, equals the oracle's."""
+    midnight_us = int(midnight.replace(tzinfo=ZoneInfo(time_zone)).timestamp()) * 1_000_000
+    draws = data.draw(st.lists(weeks_of_preparation(midnight_us), min_size=1, max_size=12))
+    check(client, "prep", draws, time_zone)
+
+
+def test_events_beyond_the_checkpoint_do_not_count(client: Client) -> None:
+    """What a crashed worker stored beyond its checkpoint leads to no row."""
+    insert_events(
+        client,
+        [{"type": "classroom.hand.raised", "key": "beyond", "source": "/d", "id": "1", "time_us": 5, "student_id": "a"}],
+        first_position=2**40,
+    )
+    assert recomputed(client, "classroom", "beyond", "beyond", "Asia/Shanghai") == {}
+
+
+def test_replayed_events_count_once(client: Client) -> None:
+    """The same event stored twice by a replay has one effect."""
+    event = {
+        "type": "classroom.hand.raised", "key": "twice", "source": "/d", "id": "1", "time_us": 5, "student_id": "a"
+    }  # fmt: skip
+    insert_events(client, [event])
+    insert_events(client, [event])
+    assert_same(
+        recomputed(client, "classroom", "twice", "twice", "Asia/Shanghai"), expected_rows([event], "Asia/Shanghai")
+    )
