@@ -44,6 +44,8 @@ class Telemetry:
             "watermark_delay_seconds", "Clock minus watermark, in event time", *_PLACE
         )
         self.cached_rows = gauge("cached_rows", "Stored events held in memory", "family")
+        self.started_timestamp = gauge("started_timestamp_seconds", "When this worker began to read its partitions")
+        self.checkpoint_timestamp = gauge("checkpoint_timestamp_seconds", "When this worker last wrote a checkpoint")
         self.partitions = gauge("assigned_partitions", "Partitions this worker owns")
         self.batch_rows = histogram("batch_records", "Records in a batch from Kafka", _ROWS)
         self.flush_rows = histogram("flush_records", "Records in a write to ClickHouse", _ROWS)

@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from yarl import URL
 
 from schemas.codec import ClockLimits
-from schemas.errors import Stopping
+from schemas.errors import ClasspulseError, Stopping
 from schemas.event_types import FAMILIES
 from schemas.pseudonym import Pseudonymizer
 from sinks.checkpoints import Checkpoint, CheckpointStore
@@ -55,6 +55,13 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
+class _PlainWorker(faust.Worker):  # type: ignore[misc]
+    """Faust's process runner, without its own logging set-up and spinner."""
+
+    def _setup_logging(self) -> None:
+        self.spinner = None
+
+
 class Worker:
     """One worker process: its pipeline, its Faust app, its web pages."""
 
@@ -82,9 +89,7 @@ class Worker:
         """Work until told to stop; return the exit status."""
         self.web.start()
         log.info("metrics and health on http://%s:%s", self._settings.web_host, self.web.port)
-        runner = faust.Worker(
-            self.app, loop=loop, loglevel="WARN", redirect_stdouts=False, logging_config=None, quiet=True
-        )
+        runner = _PlainWorker(self.app, loop=loop)
         try:
             runner.execute_from_commandline()
         except SystemExit as ended:
@@ -140,10 +145,18 @@ class Worker:
         app.transport = CheckpointTransport(brokers, app, resume=self._resume)
         topic = app.topic(*sorted(EVENT_TOPICS), schema=BatchSchema(), acks=False)
         app.agent(topic, name="pipeline")(self._consume)
-        app.timer(TICK_SECONDS)(self._tick)
-        app.timer(WATCH_SECONDS)(self._watch)
+        app.task(self._repeat(TICK_SECONDS, self._tick))
+        app.task(self._repeat(WATCH_SECONDS, self._watch))
         app.on_before_shutdown.connect(self._finish, weak=False)
         return app
+
+    def _repeat(self, seconds: float, step: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def repeat() -> None:
+            while not self.app.should_stop:
+                await asyncio.sleep(seconds)
+                await step()
+
+        return repeat
 
     async def _consume(self, stream: Any) -> None:
         async for batch in stream:
@@ -170,6 +183,9 @@ class Worker:
     async def _flush(self) -> None:
         self._oldest_pending = None
         checkpoints: list[Checkpoint] = await self._in_thread(self.pipeline.flush)
+        if not checkpoints:
+            return
+        self.telemetry.checkpoint_timestamp.set_to_current_time()
         try:
             await self._consumer().show_progress(
                 {(point.topic, point.partition): point.next_offset for point in checkpoints}
@@ -199,6 +215,8 @@ class Worker:
 
     async def _resume(self, logs: Logs) -> Mapping[Place, int]:
         offsets = await self._in_thread(self.pipeline.assign, logs)
+        if not self._resumed:
+            self.telemetry.started_timestamp.set_to_current_time()
         self._oldest_pending = None
         self._resumed = True
         log.info("resumed %s partitions", len(offsets))
@@ -215,7 +233,7 @@ class Worker:
             await asyncio.Event().wait()
         except Exception as error:
             self._failure = error
-            log.critical("the pipeline failed: %s", error, exc_info=not isinstance(error, Stopping))
+            log.critical("the pipeline failed: %s", error, exc_info=not isinstance(error, ClasspulseError))
             await self.app.crash(error)
             raise
         self._database_problem = None

@@ -149,9 +149,7 @@ def _school(index: int, group_id: str) -> School:
     return School(f"s{number:02d}", f"高新区第{_chinese(number)}{kind}", group_id, stage)
 
 
-def _class(
-    school: School, number: int, student_numbers: range, rng: random.Random, clocks: _Clocks
-) -> SchoolClass:
+def _class(school: School, number: int, student_numbers: range, rng: random.Random, clocks: _Clocks) -> SchoolClass:
     lowest, highest = _STAGE_GRADES[school.stage]
     grade = lowest + (number - 1) % (highest - lowest + 1)
     students = [_student(school.school_id, student, rng, clocks) for student in student_numbers]
@@ -170,7 +168,7 @@ def _student(school_id: str, number: int, rng: random.Random, clocks: _Clocks) -
     return Student(
         student_id=student_id,
         device=clocks.device(school_id, f"tablet-{number:06d}"),
-        activity=0.05 + 0.95 * rng.betavariate(2.0, 3.0),
+        activity=0.03 + 0.97 * rng.betavariate(1.4, 2.0),
         ability=0.25 + 0.73 * rng.betavariate(4.0, 2.5),
         pace=rng.lognormvariate(0.0, 0.3),
         progress=rng.random() * 0.6,

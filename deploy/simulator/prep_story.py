@@ -70,9 +70,7 @@ def _session_start_ms(plan: Plan, days_before: int, rng: random.Random) -> int:
     return at_ms(plan.day - timedelta(days=days_before), opens + rng.random() * 60)
 
 
-def _session(
-    plan: Plan, start_ms: int, rng: random.Random, *, last: bool
-) -> Iterator[tuple[int, Kind, Teacher, str]]:
+def _session(plan: Plan, start_ms: int, rng: random.Random, *, last: bool) -> Iterator[tuple[int, Kind, Teacher, str]]:
     owner = plan.teacher
     minutes = 12 + int(rng.random() * 40)
     end_ms = start_ms + minutes * 60_000

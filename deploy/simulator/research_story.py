@@ -83,9 +83,9 @@ def _meeting(
     span_ms: tuple[int, int],
     rng: random.Random,
 ) -> Iterator[_Told]:
-    start_ms, end_ms = span_ms
+    end_ms = span_ms[1]
     yield from _attendance(host, span_ms, rng, late=False)
-    feedback: list[tuple[str, int]] = []
+    feedback: list[str] = []
     for number, teacher in enumerate(invited):
         if rng.random() < 0.2:
             continue
@@ -93,10 +93,10 @@ def _meeting(
         if mode == "observation" and rng.random() < 0.8:
             feedback_id = f"fb-{activity.activity_id}-{number:02d}"
             given_ms = end_ms - int(rng.random() * 900_000)
-            feedback.append((feedback_id, given_ms))
+            feedback.append(feedback_id)
             yield from _observation(activity, teacher, feedback_id, given_ms, rng)
     yield end_ms + 1_800_000, REPORT, host, f'{{"report_id":"rep-{activity.activity_id}"}}'
-    for number, (feedback_id, _) in enumerate(feedback):
+    for number, feedback_id in enumerate(feedback):
         if number == 0 or rng.random() < 0.55:
             data = (
                 f'{{"teacher_id":"{host.teacher_id}","feedback_id":"{feedback_id}",'

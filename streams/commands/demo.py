@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import clickhouse_connect
 from rich.console import Console
 
 from deploy.embedded import stack
@@ -17,7 +16,7 @@ from sinks.verify import VerifyReport, verify
 from sinks.warehouse import connect
 from streams.commands import dev
 from streams.commands.demo_display import Display, print_summary
-from streams.commands.demo_worker import DemoWorker, Progress, read_progress
+from streams.commands.demo_worker import DemoWorker, Progress, Watcher
 
 DEFAULT_FOLDER = Path(".classpulse/demo")
 MORNING_EVENTS = 150_000
@@ -31,9 +30,6 @@ TROUBLED = Disturbance(
     wild_clock_share=0.0005,
     malformed_share=0.002,
 )
-#: Without any progress for so long the demo gives up and shows the worker's log.
-PATIENCE_SECONDS = 60.0
-POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +73,11 @@ class Outcome:
 @click.option("--seed", default=1, show_default=True, help="The same seed plays the same morning.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the summary.")
 @click.option("--keep", is_flag=True, help="Leave the stack and the worker running afterwards.")
+@click.option("--stop", "only_stop", is_flag=True, help="Stop what --keep left running, and do nothing else.")
 @click.option(
     "--folder", type=click.Path(path_type=Path), default=DEFAULT_FOLDER, show_default=True, help="Emptied at the start."
 )
-def demo(events: int | None, seed: int, as_json: bool, keep: bool, folder: Path) -> None:
+def demo(events: int | None, seed: int, as_json: bool, keep: bool, only_stop: bool, folder: Path) -> None:
     """Play a simulated school morning through everything, and check the result.
 
     Starts the embedded Kafka and ClickHouse and a worker, plays lessons, preparation and research of a district (with
@@ -91,30 +88,33 @@ def demo(events: int | None, seed: int, as_json: bool, keep: bool, folder: Path)
     Example:     classpulse demo --events 1000000 --json
     """
     console = Console(stderr=True)
+    DemoWorker(folder, {}).stop()
     stack.down(folder)
+    if only_stop:
+        return
     shutil.rmtree(folder, ignore_errors=True)
-    with Display(console) as display:
-        display.step("Starting Kafka and ClickHouse (embedded, on loopback)")
-        info = stack.up(folder)
-        worker = DemoWorker(folder, dev.environment(info))
-        try:
+    worker = None
+    try:
+        with Display(console) as display:
+            display.step("Starting Kafka and ClickHouse (embedded, on loopback)")
+            info = stack.up(folder)
             dev.prepare(info)
+            worker = DemoWorker(folder, dev.environment(info))
             outcome = _run(info, worker, display, events, seed)
-        except BaseException:
-            worker.stop()
-            stack.down(folder)
-            raise
+        if as_json:
+            click.echo(json.dumps(outcome.to_json()))
+        else:
+            client = connect(dev.reader(info))
+            print_summary(Console(), outcome.to_json(), outcome.ledger, client, outcome.laws_hold, keep, folder)
+            client.close()
+    except BaseException:
+        keep = False
+        raise
+    finally:
         if not keep:
-            display.step("Stopping")
-            worker.stop()
-    if as_json:
-        click.echo(json.dumps(outcome.to_json()))
-    else:
-        client = connect(dev.reader(info))
-        print_summary(Console(), outcome.to_json(), outcome.ledger, client, outcome.laws_hold, keep, folder)
-        client.close()
-    if not keep:
-        stack.down(folder)
+            if worker is not None:
+                worker.stop()
+            stack.down(folder)
     if not outcome.laws_hold:
         raise SystemExit(1)
 
@@ -122,20 +122,18 @@ def demo(events: int | None, seed: int, as_json: bool, keep: bool, folder: Path)
 def _run(info: stack.StackInfo, worker: DemoWorker, display: Display, events: int | None, seed: int) -> Outcome:
     count = events or MORNING_EVENTS
     records = simulate(SimulationConfig(seed=seed, events=count, disturbance=TROUBLED))
-    if events is None:
-        worker.start()
-    produced = display.bar("Devices produce", count)
     client = connect(dev.reader(info))
     if events is None:
-        ledger = asyncio.run(_play_and_watch(info, records, display, produced, client))
-    else:
-        ledger = asyncio.run(publish(info.kafka_bootstrap, records, on_progress=produced.update))
         worker.start()
-    consumed = display.bar("Worker stores", ledger.produced)
-    progress = _wait_until_drained(worker, client, ledger.produced, consumed)
+    stored = display.bar("Worker stores", count)
+    with Watcher(worker, dev.reader(info), stored.update) as watcher:
+        produced = display.bar("Devices produce", count)
+        ledger = asyncio.run(publish(info.kafka_bootstrap, records, on_progress=produced.update))
+        if events is not None:
+            worker.start()
+        progress = watcher.wait_until(ledger.produced)
     display.step("Recomputing every figure from the stored events")
     report = verify(client, time_zone="Asia/Shanghai")
     rows = client.query("SELECT count() FROM metric_rows FINAL").first_row[0]
     client.close()
-    rate = progress.consumed / worker.drain_seconds()
-    return Outcome(ledger, progress, report, rows, rate)
+    return Outcome(ledger, progress, report, rows, progress.consumed / worker.drain_seconds())

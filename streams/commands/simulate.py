@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import click
 from rich.console import Console
@@ -164,7 +164,7 @@ def _write_file(out: str, simulation: Simulation) -> Ledger:
     return account
 
 
-def _write_line(file: BinaryIO, record: Produced) -> None:
+def _write_line(file: IO[bytes], record: Produced) -> None:
     if record.value:
         file.write(record.value + b"\n")
 

@@ -12,6 +12,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 from urllib3.exceptions import HTTPError
 
 from sinks import verify as verification
@@ -89,9 +90,15 @@ def _show(report: verify_report.VerifyReport) -> None:
         for heading in ("kind", "key", "expected", "stored"):
             table.add_column(heading, overflow="fold")
         for difference in report.differences:
-            sides = (_side(difference, difference.expected), _side(difference, difference.stored))
-            table.add_row(difference.kind, _pairs(difference.key), *sides)
-        console.print(table, markup=False)
+            cells = (
+                difference.kind,
+                _pairs(difference.key),
+                _side(difference, difference.expected),
+                _side(difference, difference.stored),
+            )
+            # As plain text: an id may hold brackets, which would read as markup.
+            table.add_row(*(Text(cell) for cell in cells))
+        console.print(table)
         if report.differences_total > len(report.differences):
             console.print(f"{report.differences_total - len(report.differences):,} more; raise --limit to see them.")
     kept = sum(law.holds for law in report.laws)
@@ -115,6 +122,6 @@ def _pairs(pairs: Mapping[str, verify_report.Scalar]) -> str:
     lines = []
     for name, value in pairs.items():
         if value != "":
-            shown = "NULL" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+            shown = "NULL" if value is None else str(value)
             lines.append(f"{name} {shown[:LONGEST_VALUE_CHARACTERS]}")
     return "\n".join(lines)

@@ -1,0 +1,5 @@
+"""``python -m streams`` is ``classpulse``."""
+
+from streams.cli import main
+
+main()

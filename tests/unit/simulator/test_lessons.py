@@ -1,0 +1,137 @@
+"""Lessons, preparation and research are plausible, so that the figures computed from them are."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from deploy.simulator import Produced, SimulationConfig, simulate
+from schemas.fields import timestamp_us
+from tests.unit.simulator.conftest import DAY
+from tests.unit.simulator.test_records import read
+
+Told = list[tuple[int, str, Any]]
+
+
+@pytest.fixture(scope="module")
+def lessons(calm: list[Produced]) -> dict[str, Told]:
+    """For each lesson that was not cut off: (time in µs, type, data) in the order of time."""
+    told: dict[str, Told] = defaultdict(list)
+    for record in calm:
+        envelope, data = read(record)
+        if record.topic == "classpulse.classroom":
+            name = envelope.type.removeprefix("io.classpulse.classroom.").removesuffix(".v1")
+            told[envelope.subject].append((timestamp_us(envelope.time), name, data))
+    whole = {lesson: events for lesson, events in told.items() if _minutes(events) > 35}
+    assert len(whole) >= 10
+    return whole
+
+
+def _minutes(events: Told) -> float:
+    return (events[-1][0] - events[0][0]) / 60e6
+
+
+def test_a_lesson_starts_first_and_ends_after_all_but_the_leaving(lessons: dict[str, Told]) -> None:
+    """Started a bit after the timetable; after the end, students only leave."""
+    for events in lessons.values():
+        assert events[0][1] == "lesson.started"
+        delay_us = events[0][0] - timestamp_us(events[0][2].scheduled_start)
+        assert 0 < delay_us < 120e6
+        ended = next(index for index, (_, name, _) in enumerate(events) if name == "lesson.ended")
+        assert {name for _, name, _ in events[ended + 1 :]} <= {"attendance.left"}
+
+
+def test_a_lesson_has_a_thousand_events_or_so(lessons: dict[str, Told]) -> None:
+    """Between 700 and 2,000, and not the same number in each."""
+    sizes = [len(events) for events in lessons.values()]
+    assert min(sizes) > 700 and max(sizes) < 2_000
+    assert len(set(sizes)) > len(sizes) // 2
+
+
+def test_students_take_part_after_they_joined(lessons: dict[str, Told]) -> None:
+    """No answer, hand, interaction or test of a student who is not there."""
+    for events in lessons.values():
+        joined = set()
+        for _, name, data in events:
+            if name == "attendance.joined":
+                joined.add(data.student_id)
+            elif hasattr(data, "student_id"):
+                assert data.student_id in joined, name
+
+
+def test_answers_come_between_the_question_and_its_close(lessons: dict[str, Told]) -> None:
+    """The latency is the time since the question, and most students answer."""
+    for events in lessons.values():
+        asked: dict[str, int] = {}
+        closed: set[str] = set()
+        answers: Counter[str] = Counter()
+        for time_us, name, data in events:
+            if name == "question.asked":
+                asked[data.prompt_id] = time_us
+            elif name == "question.closed":
+                closed.add(data.prompt_id)
+            elif name == "answer.submitted":
+                assert data.prompt_id not in closed
+                assert time_us - asked[data.prompt_id] == data.latency_ms * 1000
+                answers[data.prompt_id] += 1
+        assert set(asked) == closed
+        if asked:
+            assert answers.total() / len(asked) > 20
+
+
+def test_speech_fills_the_lesson_without_overlap(lessons: dict[str, Told]) -> None:
+    """Segments of a few seconds follow one another and cover nearly all of it."""
+    for events in lessons.values():
+        speech = [(time_us, data.duration_ms * 1000) for time_us, name, data in events if name == "speech.recorded"]
+        for (time_us, duration_us), (next_us, _) in pairwise(speech):
+            assert time_us + duration_us <= next_us
+        assert sum(duration_us for _, duration_us in speech) / 60e6 > 0.9 * 35
+
+
+def test_students_differ_lastingly() -> None:
+    """Who is quiet in the odd lessons of a day is quiet in the even ones."""
+    config = SimulationConfig(date=DAY, schools=1, classes_per_school=1, families=("classroom",), binary_share=0.0)
+    halves: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    for record in simulate(config):
+        if b"hand.raised" in (record.value or b"") or b"interaction.recorded" in (record.value or b""):
+            envelope, data = read(record)
+            halves[int(envelope.subject[-1]) % 2][data.student_id] += 1
+    ranked = sorted(set(halves[0]) | set(halves[1]), key=lambda student: halves[0][student])
+    third = len(ranked) // 3
+    quiet, active = (sum(halves[1][student] for student in part) for part in (ranked[:third], ranked[-third:]))
+    assert third >= 10
+    assert active > 1.5 * quiet
+
+
+def test_plans_are_worked_on_in_minutes_and_taught_after(calm: list[Produced]) -> None:
+    """Heartbeats lie a minute apart; a plan is opened before it is taught."""
+    plans: dict[str, Told] = defaultdict(list)
+    for record in calm:
+        if record.topic == "classpulse.prep":
+            envelope, data = read(record)
+            plans[envelope.subject].append((timestamp_us(envelope.time), envelope.type, data))
+    gaps = []
+    for events in plans.values():
+        assert "opened" in events[0][1]
+        beats = [time_us for time_us, name, _ in events if "heartbeat" in name]
+        gaps += [(later - earlier) / 1e6 for earlier, later in pairwise(beats)]
+    near_a_minute = sum(55 <= gap <= 65 for gap in gaps)
+    assert near_a_minute > 0.9 * len(gaps)
+
+
+def test_improvements_answer_feedback_that_was_given(calm: list[Produced]) -> None:
+    """The closed loop of research refers to feedback of the same activity, given before."""
+    given: set[str] = set()
+    improvements = 0
+    for record in calm:
+        if record.topic == "classpulse.research":
+            envelope, data = read(record)
+            if "feedback.given" in envelope.type:
+                given.add(data.feedback_id)
+            elif "improvement" in envelope.type:
+                assert data.feedback_id in given
+                improvements += 1
+    assert improvements > 0
