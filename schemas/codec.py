@@ -1,14 +1,14 @@
 """A batch of Kafka records of one topic partition to one table of events, plus the records that are none.
 
-The way of a batch: tell the content mode by the headers, read all JSON in one call (``codec_read``), check every rule of
-the models on whole columns, and hand the rows that fail any check to ``validate``, one by one. So a row is accepted in
-columns only if ``validate`` would accept it with the same values, and ``validate`` alone refuses rows: it is the
+The way of a batch: tell the content mode by the headers, read all JSON in one call (``codec_read``), check every rule
+of the models on whole columns, and hand the rows that fail any check to ``validate``, one by one. So a row is accepted
+in columns only if ``validate`` would accept it with the same values, and ``validate`` alone refuses rows: it is the
 contract. A property test holds the two together.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, Final
 
 import numpy as np
@@ -79,9 +79,9 @@ def decode(
     structured = sorted(chain.from_iterable(group.structured for group in groups.values()))
     if structured:
         tables += _read_structured(family, records, structured, doubted)
-    for group in groups.values():
-        if group.binary:
-            tables += _read_binary(family, records, group, doubted)
+    binary = [group for group in groups.values() if group.binary]
+    if binary:
+        tables += _read_binary(family, records, binary, doubted)
 
     frames = []
     for table in tables:
@@ -128,9 +128,7 @@ def _group(records: Sequence[Record], max_value_bytes: int) -> tuple[dict[tuple[
     return groups, doubted
 
 
-def _read_structured(
-    family: Family, records: Sequence[Record], rows: list[int], doubted: list[int]
-) -> list[Table]:
+def _read_structured(family: Family, records: Sequence[Record], rows: list[int], doubted: list[int]) -> list[Table]:
     fields = [*envelope_arrow_fields(), pa.field("data_base64", pa.string())]
     schema = pa.schema([*fields, pa.field("data", pa.struct(data_arrow_fields(family)))])
     tables = []
@@ -146,36 +144,52 @@ def _read_structured(
     return tables
 
 
-def _read_binary(family: Family, records: Sequence[Record], group: _Group, doubted: list[int]) -> list[Table]:
-    rows = group.binary
+def _read_binary(family: Family, records: Sequence[Record], groups: list[_Group], doubted: list[int]) -> list[Table]:
+    rows = [row for group in groups for row in group.binary]
+    columns = _header_columns(groups)
     schema = pa.schema(data_arrow_fields(family))
     tables = []
     for kept, read_table in read(schema, rows, [records[row].value or b"" for row in rows], doubted):
-        headers = group.headers
         if len(kept) < len(rows):
             place = {row: index for index, row in enumerate(rows)}
-            headers = [headers[place[row]] for row in kept]
-        columns = list(zip(*headers, strict=True))
+            chosen = {name: [values[place[row]] for row in kept] for name, values in columns.items()}
+        else:
+            chosen = columns
         suspect = np.zeros(len(kept), dtype=np.bool_)
-        attributes = {}
-        for name, index in group.layout.attributes:
-            if name in Envelope.model_fields:
-                attributes[name] = _text_column(columns[index], suspect)
+        attributes = {name: _text_column(values, suspect) for name, values in chosen.items()}
         parts = dict(zip(read_table.column_names, map(_single, read_table.columns), strict=True))
         tables.append(Table(kept, attributes, parts, suspect))
     return tables
 
 
-def _text_column(values: tuple[bytes | None, ...], suspect: npt.NDArray[np.bool_]) -> pa.Array:
+def _header_columns(groups: list[_Group]) -> dict[str, list[bytes | None]]:
+    """Return the attributes in the headers of all groups' records, one group after the other; null where absent."""
+    columns: dict[str, list[bytes | None]] = {name: [] for name in Envelope.model_fields}
+    for group in groups:
+        by_header = list(zip(*group.headers, strict=True))
+        indices = dict(group.layout.attributes)
+        for name, values in columns.items():
+            index = indices.get(name)
+            values.extend(by_header[index] if index is not None else repeat(None, len(group.binary)))
+    return columns
+
+
+def _text_column(values: list[bytes | None], suspect: npt.NDArray[np.bool_]) -> pa.Array:
     """Return header values as text; one that is not UTF-8 becomes null and its row suspect."""
-    column = pa.array(values, pa.binary())
     try:
-        return column.cast(pa.string())
+        return pa.array(values, pa.binary()).cast(pa.string())
     except pa.ArrowInvalid:
-        text = pl.Series(values, dtype=pl.Binary).cast(pl.String, strict=False)
-        array = pa.array(text.to_list(), pa.string())
-        suspect |= array.is_null().to_numpy(zero_copy_only=False)
-        return array
+        texts = [_text(value) for value in values]
+    array = pa.array(texts, pa.string())
+    suspect |= array.is_null().to_numpy(zero_copy_only=False)
+    return array
+
+
+def _text(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def _single(column: pa.ChunkedArray) -> pa.Array:

@@ -48,9 +48,7 @@ class Accepted:
     doubted: list[int]
 
 
-def accept(
-    family: Family, records: Sequence[Record], table: Table, *, clock: ClockLimits, now_us: int
-) -> Accepted:
+def accept(family: Family, records: Sequence[Record], table: Table, *, clock: ClockLimits, now_us: int) -> Accepted:
     """Return the rows of ``table`` that keep every rule of ``validate``, in columns, and the others to be asked."""
     rows, attributes, doubt = table.rows, table.attributes, table.suspect
     times: dict[str, pa.Array] = {}
@@ -188,8 +186,12 @@ def _unsigned_zeros(lists: pa.Array) -> pa.Array:
     """Return ``lists`` with -0.0 as 0.0, as the other floats are stored."""
     if not np.signbit(lists.flatten().to_numpy(zero_copy_only=False)).any():
         return lists
-    eased = pl.Series(lists).list.eval(pl.element() + 0.0)
-    return eased.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(lists.type)
+    # Item by item: -0.0 is rare, and an addition of 0.0 is optimised away in Polars.
+    eased = [
+        None if items is None else [None if item is None else item + 0.0 for item in items]
+        for items in lists.to_pylist()
+    ]
+    return pa.array(eased, lists.type)
 
 
 def _assemble(family: Family, columns: dict[str, pa.Array | None], rows: int) -> pa.Table:

@@ -46,14 +46,15 @@ def read(
     Returns tables with the rows they hold, in order. The rows that were not read are added to ``doubted``.
     """
     tables: list[tuple[list[int], pa.Table]] = []
+    reader = _Reader(schema)
     for part_rows, part_values in _parts(rows, values):
-        good_rows, good_values = part_rows, part_values
         joined = b"\n".join(part_values)
-        if not _all_safe(joined, part_values):
-            safe = [_is_safe(value) for value in part_values]
-            good_rows, good_values = list(compress(part_rows, safe)), list(compress(part_values, safe))
-            joined = b"\n".join(good_values)
-        kept, table = _Reader(schema).read(good_rows, good_values, joined) if good_rows else ([], None)
+        safe = _safe(joined, part_values)
+        if all(safe):
+            kept, table = reader.read(part_rows, part_values, joined)
+        else:
+            good = list(compress(part_values, safe))
+            kept, table = reader.read(list(compress(part_rows, safe)), good, b"\n".join(good))
         if len(kept) < len(part_rows):
             doubted.extend(set(part_rows).difference(kept))
         if table is not None:
@@ -75,15 +76,21 @@ def _parts(rows: list[int], values: list[bytes]) -> Iterable[tuple[list[int], li
     yield rows[start:], values[start:]
 
 
-def _all_safe(joined: bytes, values: list[bytes]) -> bool:
-    """Return True if every value is seen to be safe by looking at all of them together."""
-    return (
-        not any(value[0] != _OBJECT_START or value[-1] != _OBJECT_END for value in values)
-        and b"\0" not in joined
-        and _is_utf8(joined)
-        and not _may_hold_nan(joined)
-        and _all_shallow(joined, max(map(len, values)))
-    )
+def _safe(joined: bytes, values: list[bytes]) -> list[bool]:
+    """Return which of ``values`` may be handed to the reader; a fault is looked for in all of them together first."""
+    safe = [value[0] == _OBJECT_START and value[-1] == _OBJECT_END for value in values]
+    if b"\0" in joined:
+        safe = [good and b"\0" not in value for good, value in zip(safe, values, strict=True)]
+    if not _is_utf8(joined):
+        safe = [good and (value.isascii() or _is_utf8(value)) for good, value in zip(safe, values, strict=True)]
+    if _may_hold_nan(joined):
+        safe = [good and not _may_hold_nan(value) for good, value in zip(safe, values, strict=True)]
+    if not _all_shallow(joined, max(map(len, values))):
+        safe = [
+            good and value.count(b"{") + value.count(b"[") <= DEPTH_LIMIT
+            for good, value in zip(safe, values, strict=True)
+        ]
+    return safe
 
 
 def _all_shallow(joined: bytes, longest_bytes: int) -> bool:
@@ -93,17 +100,6 @@ def _all_shallow(joined: bytes, longest_bytes: int) -> bool:
     if len(opening) <= DEPTH_LIMIT:
         return True
     return bool((opening[DEPTH_LIMIT:] - opening[:-DEPTH_LIMIT]).min() > longest_bytes)
-
-
-def _is_safe(value: bytes) -> bool:
-    return (
-        value[0] == _OBJECT_START
-        and value[-1] == _OBJECT_END
-        and b"\0" not in value
-        and _is_utf8(value)
-        and not _may_hold_nan(value)
-        and value.count(b"{") + value.count(b"[") <= DEPTH_LIMIT
-    )
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -131,9 +127,9 @@ class _Unreadable(Exception):  # noqa: N818 - a verdict on the input, caught in 
 class _Reader:
     """Reads all it can in few calls, whatever a few records hold.
 
-    An error names its row in most cases: the rows before it can be read, so only those after it are tried next, and
-    the readable ones are read together at the end. That costs a wrong record little more than one call's overhead.
-    Errors that name no row (numbers of the wrong form, met after parsing) are foreseen by a pattern, and failing that
+    Most errors name their row: the rows before it can be read, so only those after it are tried next, and what was
+    left behind is read together at the end. That costs a wrong record little more than one call's overhead. Errors
+    that name no row (numbers of the wrong form, met after parsing) are foreseen by a pattern, and failing that
     narrowed by halving.
     """
 
@@ -143,13 +139,20 @@ class _Reader:
 
     def read(self, rows: list[int], values: list[bytes], joined: bytes) -> tuple[list[int], pa.Table | None]:
         """Return the rows that could be read, and their table. ``joined`` is ``values`` joined by line feeds."""
+        if not rows:
+            return [], None
         try:
             return rows, self._call(pa.py_buffer(joined), len(values))
         except _Unreadable:
             pass
         suspect = pl.Series(values, dtype=pl.Binary).cast(pl.String).str.contains(self._suspect)
-        kept = self._readable([index for index, bad in enumerate(suspect) if not bad], values)
-        return self._together([rows[index] for index in kept], [values[index] for index in kept])
+        plain = [index for index, bad in enumerate(suspect) if not bad]
+        kept, tail = self._past_errors(plain, values)
+        before = kept if tail is None else kept[: -tail.num_rows]
+        read_before, table = self._together(before, values)
+        tables = [part for part in (table, tail) if part is not None]
+        indices = read_before + kept[len(before) :]
+        return [rows[index] for index in indices], _one(tables)
 
     def _call(self, joined: pa.Buffer, rows: int) -> pa.Table:
         try:
@@ -165,44 +168,52 @@ class _Reader:
             raise _Unreadable(None)
         return table
 
-    def _readable(self, indices: list[int], values: list[bytes]) -> list[int]:
-        """Return ``indices`` without each row that an error names, and cut short where errors crowd."""
+    def _past_errors(self, indices: list[int], values: list[bytes]) -> tuple[list[int], pa.Table | None]:
+        """Return ``indices`` without each row that an error names, cut short where errors crowd.
+
+        The table, if there is one, holds the last of them, those after the last error.
+        """
         chosen = [values[index] for index in indices]
         joined = pa.py_buffer(b"\n".join(chosen))
         starts = [0, *accumulate(len(value) + 1 for value in chosen)]
-        left: list[int] = []
-        start = 0
-        errors = 0
+        kept: list[int] = []
+        start = errors = 0
         while start < len(indices):
             try:
-                self._call(joined.slice(starts[start]), len(indices) - start)
+                table = self._call(joined.slice(starts[start]), len(indices) - start)
             except _Unreadable as unreadable:
                 if unreadable.row is None or unreadable.row >= len(indices) - start:
-                    break
+                    return kept + indices[start:], None
                 end = start + unreadable.row
-                left.extend(indices[start:end])
+                kept.extend(indices[start:end])
                 start = end + 1
                 errors += 1
                 if errors >= CROWD_ERRORS and start < errors * CROWD_ROWS:
-                    return left
+                    return kept, None
             else:
-                break
-        return left + indices[start:]
+                return kept + indices[start:], table
+        return kept, None
 
-    def _together(self, rows: list[int], values: list[bytes]) -> tuple[list[int], pa.Table | None]:
-        """Read ``rows`` in one call, or in halves of halves where that fails."""
-        if not rows:
+    def _together(self, indices: list[int], values: list[bytes]) -> tuple[list[int], pa.Table | None]:
+        """Read the values at ``indices`` in one call, or in halves of halves where that fails."""
+        if not indices:
             return [], None
         try:
-            return rows, self._call(pa.py_buffer(b"\n".join(values)), len(values))
+            joined = pa.py_buffer(b"\n".join([values[index] for index in indices]))
+            return indices, self._call(joined, len(indices))
         except _Unreadable:
-            if len(rows) <= HALVING_LIMIT_ROWS:
+            if len(indices) <= HALVING_LIMIT_ROWS:
                 return [], None
-        middle = len(rows) // 2
-        left, left_table = self._together(rows[:middle], values[:middle])
-        right, right_table = self._together(rows[middle:], values[middle:])
-        tables = [table for table in (left_table, right_table) if table is not None]
-        return left + right, pa.concat_tables(tables).combine_chunks() if tables else None
+        middle = len(indices) // 2
+        left, left_table = self._together(indices[:middle], values)
+        right, right_table = self._together(indices[middle:], values)
+        return left + right, _one([table for table in (left_table, right_table) if table is not None])
+
+
+def _one(tables: list[pa.Table]) -> pa.Table | None:
+    if len(tables) > 1:
+        return pa.concat_tables(tables).combine_chunks()
+    return tables[0] if tables else None
 
 
 def _suspect_pattern(schema: pa.Schema) -> str:

@@ -29,7 +29,7 @@ def timestamps_us(texts: pa.Array) -> tuple[pa.Array, _Mask]:
     A null stays null and is not counted as wrong. The rules are those of ``schemas.fields.Timestamp``.
     """
     data, lengths = text_bytes(texts)
-    present = np.ones(len(texts), dtype=np.bool_) if texts.null_count == 0 else texts.is_valid().to_numpy(False)
+    present = texts.is_valid().to_numpy(zero_copy_only=False)
     wrong = np.zeros(len(texts), dtype=np.bool_)
     micros = np.zeros(len(texts), dtype=np.int64)
     starts = np.cumsum(lengths) - lengths

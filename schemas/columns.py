@@ -73,7 +73,7 @@ _LISTS: Final = {Kind.STRING: Kind.STRINGS, Kind.FLOAT: Kind.FLOATS}
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Every constraint of one field. Lengths are in characters, or in items for a list; ``item`` is a list's element."""
+    """Every constraint of one field; lengths are in characters, or in items for a list, whose items keep ``item``."""
 
     kind: Kind
     min_length: int = 0
@@ -89,7 +89,7 @@ class Rule:
 
         A timestamp's text is checked where it is converted, see ``schemas.codec_times``.
         """
-        if self.kind is Kind.TIMESTAMP or values.null_count == len(values) or self._plainly_holds(values):
+        if self.kind is Kind.TIMESTAMP or values.null_count == len(values) or self.plainly_holds(values):
             return None
         series = pl.Series("values", values)
         if self.item is not None:
@@ -124,7 +124,7 @@ class Rule:
         mask[np.repeat(np.arange(len(values)), length.to_numpy())[bad_items]] = True
         return mask if mask.any() else None
 
-    def _plainly_holds(self, values: pa.Array) -> bool:
+    def plainly_holds(self, values: pa.Array) -> bool:
         """Return True if the whole column is seen to keep the rule at little cost; False decides nothing."""
         if self.kind is Kind.BOOL:
             return True
@@ -132,7 +132,7 @@ class Rule:
             lengths = pc.list_value_length(values)
             within = self.max_length is None or pc.max(lengths).as_py() <= self.max_length
             items = values.flatten()
-            return within and items.null_count == 0 and (len(items) == 0 or self.item._plainly_holds(items))
+            return within and items.null_count == 0 and (len(items) == 0 or self.item.plainly_holds(items))
         if self.kind in (Kind.INT, Kind.FLOAT):
             extremes = pc.min_max(values).as_py()
             return (self.ge is None or extremes["min"] >= self.ge) and (self.le is None or extremes["max"] <= self.le)
@@ -143,7 +143,9 @@ class Rule:
 
     def _plain_text_holds(self, values: pa.Array) -> bool:
         data, lengths_bytes = text_bytes(values)
-        present_bytes = lengths_bytes if values.null_count == 0 else lengths_bytes[values.is_valid().to_numpy(False)]
+        present_bytes = lengths_bytes
+        if values.null_count:
+            present_bytes = lengths_bytes[values.is_valid().to_numpy(zero_copy_only=False)]
         # A character is 1 to 4 bytes.
         if present_bytes.min() < self.min_length * 4 - 3:
             return False
@@ -273,9 +275,9 @@ def _apply(rule: Rule, metadata: list[Any], where: str) -> Rule:
             case annotated_types.MaxLen():
                 rule = replace(rule, max_length=constraint.max_length)
             case annotated_types.Ge():
-                rule = replace(rule, ge=constraint.ge)
+                rule = replace(rule, ge=_bound(constraint.ge, where))
             case annotated_types.Le():
-                rule = replace(rule, le=constraint.le)
+                rule = replace(rule, le=_bound(constraint.le, where))
             case AfterValidator() if rule.pattern == RFC3339_PATTERN:
                 pass
             case _ if getattr(constraint, "__dict__", None) == {"allow_inf_nan": False}:
@@ -286,6 +288,13 @@ def _apply(rule: Rule, metadata: list[Any], where: str) -> Rule:
                 message = f"{where}: the columnar codec cannot check {constraint!r}; extend schemas/columns.py"
                 raise TypeError(message)
     return replace(rule, kind=Kind.TIMESTAMP) if rule.pattern == RFC3339_PATTERN else rule
+
+
+def _bound(value: object, where: str) -> float:
+    if isinstance(value, (int, float)):
+        return value
+    message = f"{where}: the columnar codec compares with numbers only, not with {value!r}"
+    raise TypeError(message)
 
 
 def _pattern_text(pattern: Any) -> str | None:
@@ -339,8 +348,8 @@ ENVELOPE_COLUMNS: Final[dict[str, tuple[pl.DataType, str | None]]] = {
 def event_columns(family: Family) -> dict[str, pl.DataType]:
     """Return the columns of the family's events frame, in order.
 
-    The envelope's extension attributes keep their CloudEvents names (``lessonid``), so that a data field (``lesson_id``)
-    is another column. Raises ``TypeError`` for a data field with the name of an envelope column.
+    The envelope's extension attributes keep their CloudEvents names (``lessonid``), so that a data field
+    (``lesson_id``) is another column. Raises ``TypeError`` for a data field with the name of an envelope column.
     """
     columns = {name: dtype for name, (dtype, _) in ENVELOPE_COLUMNS.items()}
     for column in data_columns(family):

@@ -91,8 +91,8 @@ METRICS: Final = (
         "prompt: students present at the moment it was asked, and those who answered it. 10m/1m: number of those "
         "prompts (a prompt with nobody present and nobody answering is left out)",
         "prompt: the denominator. 10m/1m: number of prompts",
-        "prompt: when a `question.asked` is stored (asked twice: the earliest counts). 10m/1m: when such a prompt was "
-        "asked in the window",
+        "prompt: when a `question.asked` is stored (asked twice: the earliest counts). 10m/1m: when any "
+        "`question.asked` lies in the window",
         (WINDOW_PROMPT, WINDOW_10M),
         "higher",
         ("question.asked", "answer.submitted", "attendance.joined", "attendance.left", "lesson.ended"),

@@ -44,7 +44,8 @@ class Pseudonymizer:
 
         Each id is hashed once. Apply it once: a pseudonym would be hashed like an id.
         """
-        columns = [name for name in events.columns if name in STUDENT_FIELDS and events[name].null_count() < events.height]
+        present = [name for name in events.columns if name in STUDENT_FIELDS]
+        columns = [name for name in present if events[name].null_count() < events.height]
         if not columns:
             return events
         values = [events[name] for name in columns]

@@ -15,11 +15,13 @@ from schemas.codec_headers import HeaderFault, is_binary, layout
 from schemas.codec_types import DETAIL_LIMIT_CHARS, ClockLimits, Reason, Record, Reject, quote
 from schemas.envelope import SUPPORTED_MAJOR_VERSION, Data, Envelope
 from schemas.event_types import MODELS, PREFIX, SUFFIX, Family
-from schemas.validate_explain import explain
 from schemas.fields import timestamp_us
+from schemas.validate_explain import explain
 
 #: Deeper JSON is refused: no event of the catalogue is deeper than 3, and a parser's stack is finite.
 DEPTH_LIMIT: Final = 64
+#: Every bounded integer field has fewer digits than this.
+DIGITS_LIMIT: Final = 100
 #: Attributes of the envelope that must equal ``partitionkey`` where they are present, by family.
 EQUAL_TO_KEY: Final[dict[str, tuple[str, ...]]] = {
     "classroom": ("subject", "lessonid"),
@@ -79,7 +81,7 @@ def validate(
     version, record key, the family's rules, data, clock.
     """
     try:
-        return _event(family, record, row, clock, now_us, max_value_bytes)
+        return _event(family, record, row, clock=clock, now_us=now_us, max_value_bytes=max_value_bytes)
     except _Refused as refused:
         detail = refused.detail
         if len(detail) > DETAIL_LIMIT_CHARS:
@@ -93,9 +95,7 @@ def schema_version(dataschema: str) -> str:
     return found.group(1) if found else ""
 
 
-def _event(
-    family: Family, record: Record, row: int, clock: ClockLimits, now_us: int, max_value_bytes: int
-) -> Event:
+def _event(family: Family, record: Record, row: int, *, clock: ClockLimits, now_us: int, max_value_bytes: int) -> Event:
     text = _text(record.value, max_value_bytes)
     attributes = _header_attributes(record.headers)
     content = _json(text)
@@ -156,14 +156,16 @@ def _json(text: str) -> Any:
     if text.count("{") + text.count("[") > DEPTH_LIMIT:
         _check_depth(text)
     try:
-        return json.loads(text, object_pairs_hook=_Object, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=_Object, parse_int=_integer, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         near = quote(text[max(0, error.pos - 10) : error.pos + 30])
         detail = f"not valid JSON at character {error.pos}: {error.msg}; near {near}"
         raise _Refused(Reason.JSON, None, detail) from None
-    except ValueError:
-        # Python refuses to convert an integer of more than 4,300 digits.
-        raise _Refused(Reason.JSON, None, "expected numbers of a sensible size, got one of thousands of digits") from None
+
+
+def _integer(digits: str) -> int:
+    """Return an integer; one that no field can hold is cut short, since Python refuses more than 4,300 digits."""
+    return int(digits[:DIGITS_LIMIT])
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -1,14 +1,15 @@
 """Recompute every figure from the stored events, in SQL of its own, and compare with what the stream stored.
 
-The convergence law: the figures equal what SQL computes from the unique stored events. The accounting law: per partition,
-consumed = stored + duplicates + dead letters, and each of them is really there. The SQL is in ``deploy/clickhouse/verify``.
+The convergence law: the figures equal what SQL computes from the unique stored events. The accounting law: per
+partition, consumed = stored + duplicates + dead letters, and each of them is really there. The SQL is in
+``deploy/clickhouse/verify``.
 
 Keys are compared range by range, so memory does not grow with the number of lessons. Workers may run meanwhile: a
 difference counts only when two looks, one after the other, see the very same one.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -20,10 +21,10 @@ from clickhouse_connect.driver.client import Client
 
 from schemas.event_types import FAMILIES, Family
 from schemas.figures import CATALOGUE_VERSION, METRICS, ROW_FIGURE, ROW_KEY
-from sinks.verify_laws import Checkpoint, Tally, add_laws, checkpoints_of
+from sinks.verify_laws import Tally, add_laws, checkpoints_of
 from sinks.verify_report import Difference, OnProgress, Progress, Scalar, VerifyReport
 
-__all__ = ["verify", "verify_sql"]
+__all__ = ["VerifyReport", "verify", "verify_sql"]
 
 #: Events and figures a range: some hundred lessons, below 1 GB in the database.
 ROWS_PER_RANGE: Final = 400_000
@@ -95,8 +96,17 @@ def verify(
     checkpoints = checkpoints_of(client)
     _verify_unknown_figures(client, report)
     for family in FAMILIES:
-        tally = _verify_family(client, family, time_zone, checkpoints, report, on_progress, rows_per_range)
-        add_laws(client, family, checkpoints, tally, report)
+        tally = Tally(family, checkpoints)
+        ranges = _ranges(client, family, time_zone, rows_per_range)
+        for done, where in enumerate(ranges, start=1):
+            tally.add(client, verify_sql("counts"), where.key_from, where.key_to)
+            if _metrics(family):
+                _verify_range(client, where, report)
+            if on_progress is not None:
+                on_progress(
+                    Progress(family.name, done, len(ranges), report.rows_expected, report.differences_total)
+                )
+        add_laws(client, tally, report)
     return report
 
 
@@ -106,39 +116,16 @@ def verify_sql(name: str) -> str:
     return files("deploy").joinpath("clickhouse", "verify", f"{name}.sql").read_text(encoding="utf-8")
 
 
-def _verify_family(
-    client: Client,
-    family: Family,
-    time_zone: str,
-    checkpoints: Sequence[Checkpoint],
-    report: VerifyReport,
-    on_progress: OnProgress | None,
-    rows_per_range: int,
-) -> Tally:
-    tally = Tally(family, checkpoints)
-    metrics = _metrics(family)
-    ranges = list(_ranges(client, family, time_zone, rows_per_range))
-    for done, where in enumerate(ranges, start=1):
-        tally.add(client, verify_sql("counts"), where.key_from, where.key_to)
-        if metrics:
-            _verify_range(client, where, report)
-        if on_progress is not None:
-            on_progress(
-                Progress(family.name, done, len(ranges), report.rows_expected, report.differences_total)
-            )
-    return tally
-
-
 def _metrics(family: Family) -> list[str]:
     return [metric.name for metric in METRICS if metric.family == family.name]
 
 
-def _ranges(client: Client, family: Family, time_zone: str, rows_per_range: int) -> Iterator[Range]:
+def _ranges(client: Client, family: Family, time_zone: str, rows_per_range: int) -> list[Range]:
     parameters = {
         "events_table": family.table, "metrics": _metrics(family), "rows_per_range": rows_per_range
     }  # fmt: skip
-    for key_from, key_to in client.query(verify_sql("ranges"), parameters=parameters).result_rows:
-        yield Range(family, time_zone, key_from, key_to)
+    bounds = client.query(verify_sql("ranges"), parameters=parameters).result_rows
+    return [Range(family, time_zone, key_from, key_to) for key_from, key_to in bounds]
 
 
 def _verify_range(client: Client, where: Range, report: VerifyReport) -> None:
@@ -162,26 +149,19 @@ def _look(client: Client, where: Range, limit: int) -> Look:
         "metrics": _metrics(where.family), "catalogue_version": CATALOGUE_VERSION, "limit": limit,
     }  # fmt: skip
     query = verify_sql("compare").replace("/* recomputed rows */", verify_sql(where.family.name))
-    rows_expected, rows_stored, differing_rows, signature, keys, differences = client.query(
+    rows_expected, rows_stored, differing_rows, signature, keys, listed = client.query(
         query, parameters=parameters
     ).result_rows[0]
-    return Look(
-        rows_expected, rows_stored, differing_rows, signature, tuple(keys), [_difference(*row) for row in differences]
-    )
+    differences = [_difference(row[:5], *row[5:]) for row in listed]
+    return Look(rows_expected, rows_stored, differing_rows, signature, tuple(keys), differences)
 
 
 def _difference(
-    key: str,
-    metric: str,
-    window: str,
-    item: str,
-    slot_us: int,
-    kind: Any,
-    columns: Sequence[str],
-    expected: Sequence[Any],
-    stored: Sequence[Any],
+    row: Sequence[Any], kind: Any, columns: Sequence[str], expected: Sequence[Any], stored: Sequence[Any]
 ) -> Difference:
-    row_key = dict(zip(ROW_KEY, (metric, window, key, item, _rfc3339(slot_us)), strict=True))
+    """Name the difference of one row, given as key, metric, window, item, and slot in microseconds."""
+    key, metric, window, item, slot_us = row
+    row_key: dict[str, Scalar] = dict(zip(ROW_KEY, (metric, window, key, item, _rfc3339(slot_us)), strict=True))
     return Difference(
         kind,
         row_key,
@@ -216,4 +196,4 @@ def _verify_unknown_figures(client: Client, report: VerifyReport) -> None:
         parameters=parameters,
     ).result_rows
     report.rows_stored += total
-    report.add([_difference(*row[:5], "unexpected", (), (), row[5:]) for row in rows], total)
+    report.add([_difference(row[:5], "unexpected", (), (), row[5:]) for row in rows], total)

@@ -62,9 +62,7 @@ class Tally:
             self.rows[partition] += rows
 
 
-def add_laws(
-    client: Client, family: Family, checkpoints: Sequence[Checkpoint], tally: Tally, report: VerifyReport
-) -> None:
+def add_laws(client: Client, tally: Tally, report: VerifyReport) -> None:
     """Add the four laws of every partition of the family's topic to the report."""
     for checkpoint in tally.own_checkpoints():
         topic, partition = checkpoint.topic, checkpoint.partition

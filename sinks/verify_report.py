@@ -14,10 +14,10 @@ Scalar = str | int | float | None
 class Difference:
     """One thing that is not as the stored events say.
 
-    ``missing``: a figure that should be stored. ``unexpected``: a stored figure that no event explains. ``different``:
-    ``columns`` do not agree. ``law``: counters of a partition do not add up. ``key`` names the row (metric, window, key,
-    item, slot) or the partition (topic, partition, law); times are RFC 3339 in UTC. ``expected`` and ``stored`` hold the
-    figures on both sides, None where there is no row.
+    ``missing``: a figure that should be stored. ``unexpected``: a stored figure that no event explains.
+    ``different``: ``columns`` do not agree. ``law``: counters of a partition do not add up. ``key`` names the row
+    (metric, window, key, item, slot) or the partition (topic, partition, law); times are RFC 3339 in UTC.
+    ``expected`` and ``stored`` hold the figures on both sides, None where there is no row.
     """
 
     kind: Kind
@@ -29,7 +29,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """One equation of the accounting of one partition; ``expected`` by what is stored, ``counted`` by the checkpoint."""
+    """One equation of the accounting of one partition: two counts, in records, that must be equal.
+
+    ``expected`` is what the tables or the other counters say, ``counted`` what is held against it.
+    """
 
     topic: str
     partition: int
@@ -39,6 +42,7 @@ class Law:
 
     @property
     def holds(self) -> bool:
+        """Both counts are equal."""
         return self.expected == self.counted
 
 

@@ -30,27 +30,30 @@ class Batch(Protocol):
         """At least one record."""
 
 
-@dataclass(slots=True)
-class Pending:
-    """What has been decoded since the last write."""
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A decoded batch: its events with ``partition`` and ``position``, its dead letters, and what came of its records."""
 
-    events: list[pl.DataFrame] = field(default_factory=list)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    records: int = 0
-    oldest_ms: int | None = None
-    newest_ms: int = 0
+    events: pl.DataFrame
+    dead_letters: list[DeadLetter]
+    records: int
+    next_offset: int
+    latest_us: int
+    oldest_ms: int
+    newest_ms: int
 
 
 @dataclass(slots=True)
 class Partition:
-    """The checkpoint, the watermark ahead of it, and what waits to be written."""
+    """The checkpoint, what has been decoded beyond it, and how far that reaches."""
 
     family: Family
     checkpoint: Checkpoint
     next_offset: int
     watermark: Watermark
     last_record_us: int
-    pending: Pending = field(default_factory=Pending)
+    newest_ms: int = 0
+    chunks: list[Chunk] = field(default_factory=list)
     #: The offset the consumer was sent back to, until a batch shows whether the hole is real.
     sought: int | None = None
 
@@ -60,22 +63,59 @@ class Partition:
         watermark = Watermark(checkpoint.max_time_us, checkpoint.watermark_us)
         return cls(family, checkpoint, checkpoint.next_offset, watermark, now_us)
 
+    @property
+    def pending_records(self) -> int:
+        """Records decoded and not yet handed to a write."""
+        return sum(chunk.records for chunk in self.chunks)
+
     def position(self, offset: int) -> int:
         """Position of ``offset`` in the present epoch."""
         return position(self.checkpoint.epoch, offset)
 
-    def advanced(self, *, stored: int, duplicates: int) -> Checkpoint:
-        """Return the checkpoint after everything pending is written."""
-        before, pending = self.checkpoint, self.pending
-        return replace(
-            before,
+    def hold(self, chunk: Chunk, out_of_orderness_us: int, now_us: int) -> None:
+        """Keep a decoded batch for the next write."""
+        self.chunks.append(chunk)
+        self.next_offset = chunk.next_offset
+        self.newest_ms = max(self.newest_ms, chunk.newest_ms)
+        self.last_record_us = now_us
+        if chunk.latest_us:
+            self.watermark = self.watermark.seen(chunk.latest_us, out_of_orderness_us)
+
+    def take(self) -> "PartitionWrite":
+        """Hand over what waits, as the part of a write."""
+        chunks, self.chunks = self.chunks, []
+        after = replace(
+            self.checkpoint,
             next_offset=self.next_offset,
             max_time_us=self.watermark.max_time_us,
             watermark_us=self.watermark.value_us,
-            consumed=before.consumed + pending.records,
-            stored=before.stored + stored,
-            duplicates=before.duplicates + duplicates,
-            dead_letters=before.dead_letters + len(pending.dead_letters),
+        )
+        return PartitionWrite(self, self.checkpoint, after, chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionWrite:
+    """The part of one partition in a write: from ``before`` to ``after``, whose counters are still those of ``before``."""
+
+    partition: Partition
+    before: Checkpoint
+    after: Checkpoint
+    chunks: list[Chunk]
+
+    @property
+    def dead_letters(self) -> list[DeadLetter]:
+        """Every refused record."""
+        return [letter for chunk in self.chunks for letter in chunk.dead_letters]
+
+    def counted(self, stored: int) -> Checkpoint:
+        """Return the checkpoint to write, given how many of the events were new."""
+        valid = sum(chunk.events.height for chunk in self.chunks)
+        return replace(
+            self.after,
+            consumed=self.before.consumed + sum(chunk.records for chunk in self.chunks),
+            stored=self.before.stored + stored,
+            duplicates=self.before.duplicates + valid - stored,
+            dead_letters=self.before.dead_letters + len(self.dead_letters),
         )
 
 

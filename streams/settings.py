@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     )
     time_zone: str = Field("Asia/Shanghai", description="Time zone of the district's days and weeks.")
     flush_max_rows: Positive = Field(50_000, description="Write to ClickHouse once so many records wait.")
-    flush_interval_ms: Positive = Field(500, description="Write to ClickHouse once a record has waited so long.")
+    flush_interval_ms: Positive = Field(1_000, description="Write to ClickHouse once a record has waited so long.")
     cache_max_rows: Positive = Field(
         1_000_000, description="Events of open lessons held in memory; others are read back when needed."
     )

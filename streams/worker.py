@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 import faust
@@ -26,7 +26,8 @@ from sinks.events import EventStore
 from sinks.metrics import MetricStore
 from sinks.warehouse import Warehouse
 from streams.kafka_sinks import KafkaDeadLetterTopic
-from streams.pipeline import Pipeline, Place, Rules, Sinks
+from streams.intake import Decoder
+from streams.pipeline import Pipeline, Place, Rules, Sinks, Write
 from streams.settings import Settings
 from streams.telemetry import Telemetry
 from streams.transport import (
@@ -73,13 +74,14 @@ class Worker:
         self._resumed = False
         self._last_tick = time.monotonic()
         self._oldest_pending: float | None = None
-        self._last_record_ms: dict[Place, int] = {}
+        self._writing: asyncio.Task[None] | None = None
         self.telemetry = Telemetry()
         self._warehouse = Warehouse(settings.clickhouse, stop=self._stop, on_retry=self._note_retry)
         self._dead_letter_topic = KafkaDeadLetterTopic(settings.kafka, loop)
         self.pipeline = self._new_pipeline()
-        # One thread, so that decoding and writing never overlap and need no lock.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pipeline")
+        # One batch is decoded while another is written; each of the two has one thread, so neither needs a lock.
+        self._decoding = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
+        self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
         self.web = WebServer(
             settings.web_host, settings.web_port, self.telemetry.registry, self._alive, self._ready
         )
@@ -98,7 +100,8 @@ class Worker:
             code = 0
         finally:
             self._stop.set()
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            for executor in (self._decoding, self._database):
+                executor.shutdown(wait=False, cancel_futures=True)
             self.web.stop()
         return EXIT_FAILED if self._failure is not None else code
 
@@ -112,14 +115,14 @@ class Worker:
             self._dead_letter_topic,
         )
         rules = Rules(
-            clock=ClockLimits(int(settings.earliest_time.timestamp() * 1e6), settings.max_ahead_seconds * 1_000_000),
-            max_value_bytes=settings.max_value_bytes,
             out_of_orderness_us=settings.out_of_orderness_seconds * 1_000_000,
             idle_us=settings.idle_seconds * 1_000_000,
             time_zone=settings.time_zone,
             cache_max_rows=settings.cache_max_rows,
         )
-        return Pipeline(sinks, rules, Pseudonymizer(settings.pseudonym_key_bytes()), self.telemetry, now_us)
+        clock = ClockLimits(int(settings.earliest_time.timestamp() * 1e6), settings.max_ahead_seconds * 1_000_000)
+        decoder = Decoder(clock, settings.max_value_bytes, Pseudonymizer(settings.pseudonym_key_bytes()))
+        return Pipeline(sinks, rules, decoder, self.telemetry, now_us)
 
     def _new_app(self, loop: asyncio.AbstractEventLoop) -> faust.App:
         settings = self._settings
@@ -163,29 +166,45 @@ class Worker:
             await self._apply(batch)
 
     async def _apply(self, batch: RecordBatch) -> None:
-        again_from = await self._in_thread(self.pipeline.apply, batch)
-        place = (batch.topic, batch.partition)
-        if again_from is not None:
-            await self._consumer().read_again(place, again_from)
+        """Decode one batch and hold it; start a write when enough is held."""
+        found = self.pipeline.following(batch)
+        if found is None:
             return
-        self._last_record_ms[place] = batch.records[-1].timestamp
+        partition, following = found
+        if following.read_again_from is not None:
+            await self._consumer().read_again((batch.topic, batch.partition), following.read_again_from)
+        if not following.records:
+            return
+        chunk = await self._run(self._decoding, self.pipeline.decode_batch, partition, batch, following.records)
+        if self.pipeline.partitions.get((batch.topic, batch.partition)) is not partition:
+            return  # a rebalance came in between; whoever owns it now reads it again
+        self.pipeline.hold(partition, chunk)
         self._oldest_pending = self._oldest_pending or time.monotonic()
         if self.pipeline.pending_records >= self._settings.flush_max_rows:
-            await self._flush()
+            # At most one write is under way: waiting for it here is the backpressure.
+            await self._write_done()
+            self._start_write()
 
     async def _tick(self) -> None:
+        """Write what has waited long enough."""
         self._last_tick = time.monotonic()
-        if self._oldest_pending is None:
-            return
-        if self._last_tick - self._oldest_pending >= self._settings.flush_interval_ms / 1000:
-            await self._flush()
+        waited_seconds = self._last_tick - (self._oldest_pending or self._last_tick)
+        if waited_seconds >= self._settings.flush_interval_ms / 1000 and self._writing is None:
+            self._start_write()
 
-    async def _flush(self) -> None:
-        self._oldest_pending = None
-        checkpoints: list[Checkpoint] = await self._in_thread(self.pipeline.flush)
-        if not checkpoints:
-            return
-        self.telemetry.checkpoint_timestamp.set_to_current_time()
+    def _start_write(self) -> None:
+        if self._writing is None and (write := self.pipeline.take()) is not None:
+            self._oldest_pending = None
+            self._writing = asyncio.create_task(self._write(write))
+
+    async def _write_done(self) -> None:
+        if self._writing is not None:
+            await asyncio.wait({self._writing})
+
+    async def _write(self, write: Write) -> None:
+        checkpoints: list[Checkpoint] = await self._run(self._database, self.pipeline.write, write)
+        self.pipeline.finish(write, checkpoints)
+        self._writing = None
         try:
             await self._consumer().show_progress(
                 {(point.topic, point.partition): point.next_offset for point in checkpoints}
@@ -199,22 +218,24 @@ class Worker:
         """Keep the gauges current, and the watermarks of silent partitions moving."""
         if not self._resumed:
             return
-        await self._in_thread(self.pipeline.advance_idle_watermarks)
+        if self._writing is None and (moved := self.pipeline.idle_checkpoints()):
+            await self._run(self._database, self.pipeline.save_checkpoints, moved)
         clock_seconds, consumer = time.time(), self._consumer()
         for place, partition in self.pipeline.partitions.items():
             labels = (place[0], str(place[1]))
             end = consumer.highwater(faust.types.TP(*place))
             lag = max(0, (end or 0) - partition.checkpoint.next_offset)
-            newest_ms = self._last_record_ms.get(place)
-            behind = clock_seconds - newest_ms / 1000 if lag and newest_ms is not None else 0.0
+            behind_seconds = clock_seconds - partition.newest_ms / 1000 if lag and partition.newest_ms else 0.0
             self.telemetry.lag_records.labels(*labels).set(lag)
-            self.telemetry.lag_seconds.labels(*labels).set(behind)
+            self.telemetry.lag_seconds.labels(*labels).set(behind_seconds)
             if partition.watermark.value_us:
                 delay_seconds = clock_seconds - partition.watermark.value_us / 1e6
                 self.telemetry.watermark_delay_seconds.labels(*labels).set(delay_seconds)
 
     async def _resume(self, logs: Logs) -> Mapping[Place, int]:
-        offsets = await self._in_thread(self.pipeline.assign, logs)
+        """Take over the assigned partitions. A write still under way comes before, in the same thread."""
+        saved = await self._run(self._database, self.pipeline.load_checkpoints)
+        offsets = self.pipeline.assign(logs, saved)
         if not self._resumed:
             self.telemetry.started_timestamp.set_to_current_time()
         self._oldest_pending = None
@@ -222,12 +243,12 @@ class Worker:
         log.info("resumed %s partitions", len(offsets))
         return offsets
 
-    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a step of the pipeline in its thread; a failure ends the process, and nothing is skipped."""
+    async def _run(self, executor: Executor, function: Callable[..., T], *arguments: Any) -> T:
+        """Run a step of the pipeline in a thread; a failure ends the process, and nothing is skipped."""
         if self._failure is not None:
             await asyncio.Event().wait()
         try:
-            answer = await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+            answer = await asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
         except Stopping:
             log.info("stopped while waiting for ClickHouse; what was not written will be read again")
             await asyncio.Event().wait()
@@ -236,7 +257,8 @@ class Worker:
             log.critical("the pipeline failed: %s", error, exc_info=not isinstance(error, ClasspulseError))
             await self.app.crash(error)
             raise
-        self._database_problem = None
+        if executor is self._database:
+            self._database_problem = None
         return answer
 
     async def _finish(self, *_arguments: Any, **_options: Any) -> None:
@@ -247,11 +269,16 @@ class Worker:
         deadline.start()
         if self._failure is None and self._resumed:
             try:
-                await asyncio.wait_for(self._flush(), budget_seconds / 2)
+                await asyncio.wait_for(self._write_everything(), budget_seconds / 2)
             except TimeoutError:
                 log.warning("the last write took too long and was given up; it will be repeated after the next start")
         self._stop.set()
         await self._dead_letter_topic.close()
+
+    async def _write_everything(self) -> None:
+        await self._write_done()
+        self._start_write()
+        await self._write_done()
 
     def _exit_now(self) -> None:
         log.warning("the orderly stop took longer than %s s; leaving now", self._settings.shutdown_seconds)

@@ -107,9 +107,7 @@ class Users:
             raise StackError(f"the users file {path} is open to other accounts; run: chmod 600 {path}")
         try:
             if document["version"] != _FILE_VERSION:
-                raise StackError(
-                    f"the users file {path} has version {document['version']}, expected {_FILE_VERSION}"
-                )
+                raise StackError(f"the users file {path} has version {document['version']}, expected {_FILE_VERSION}")
             entries = {
                 item["name"]: _Entry(
                     item["name"],
@@ -167,9 +165,7 @@ def credentials_of(headers: Mapping[str, str], parameters: Mapping[str, str]) ->
     authorization = headers.get("Authorization")
     by_header = header_name is not None or header_key is not None
     by_parameter = "user" in parameters or "password" in parameters
-    if (by_header and (authorization is not None or by_parameter)) or (
-        authorization is not None and by_parameter
-    ):
+    if (by_header and (authorization is not None or by_parameter)) or (authorization is not None and by_parameter):
         raise EngineError(
             516,
             "Invalid authentication: it is not allowed to use two of: X-ClickHouse HTTP headers, "
@@ -187,15 +183,11 @@ def credentials_of(headers: Mapping[str, str], parameters: Mapping[str, str]) ->
 def _from_basic(authorization: str) -> Credentials:
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
-        raise EngineError(
-            516, f"Invalid authentication: '{scheme[:20]}' HTTP Authorization scheme is not supported"
-        )
+        raise EngineError(516, f"Invalid authentication: '{scheme[:20]}' HTTP Authorization scheme is not supported")
     try:
         name, separator, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
     except ValueError:
         name = separator = password = ""
     if not separator:
-        raise EngineError(
-            516, "Invalid authentication: the Authorization header is not valid base64 of user:password"
-        )
+        raise EngineError(516, "Invalid authentication: the Authorization header is not valid base64 of user:password")
     return Credentials(name or "default", password, given=True)

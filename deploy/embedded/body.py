@@ -75,9 +75,7 @@ class Body:
                 status=408,
             ) from None
         except (OSError, web.HTTPException, RuntimeError) as error:
-            raise EngineError(
-                210, f"The request body ended early: {type(error).__name__}", status=400
-            ) from None
+            raise EngineError(210, f"The request body ended early: {type(error).__name__}", status=400) from None
         self._total_bytes += gathered
         if self._total_bytes > _LARGEST_BODY_BYTES:
             raise EngineError(307, f"The request body is larger than {_LARGEST_BODY_BYTES} bytes")
@@ -123,9 +121,7 @@ def _tables(request: ClickHouseRequest, files: dict[str, bytes]) -> tuple[Extern
             types = _top_level_types(parts["types"])
             structure = ", ".join(f"_{position} {kind}" for position, kind in enumerate(types, start=1))
         if not structure:
-            raise EngineError(
-                62, f"Neither {name}_structure nor {name}_types is given for the external table {name}"
-            )
+            raise EngineError(62, f"Neither {name}_structure nor {name}_types is given for the external table {name}")
         tables.append(ExternalTable(name, structure, parts.get("format", "TabSeparated"), data))
     return tuple(tables)
 

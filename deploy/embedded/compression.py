@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import zlib
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import lz4.frame
@@ -18,20 +17,25 @@ __all__ = ["Compressor", "Readable", "accepted_encoding", "compressor", "decompr
 _PREFERRED = ("lz4", "zstd", "gzip", "deflate")
 _GZIP_WINDOW_BITS = 31
 _ZSTD_LARGEST_WINDOW_LOG = 27
+_ENCODED_BYTES = 262_144
+_DECODED_BYTES = 2**20
 
 
 class Readable(Protocol):
     """A blocking source of bytes: `read(n)` gives at most n bytes, b"" at the end."""
 
-    def read(self, size: int = -1, /) -> bytes: ...
+    def read(self, size: int = -1, /) -> bytes:
+        """Block until there are bytes, or the end."""
 
 
 class Compressor(Protocol):
     """Compresses one response body, piece by piece."""
 
-    def compress(self, data: bytes, /) -> bytes: ...
+    def compress(self, data: bytes, /) -> bytes:
+        """Take the next piece; what comes back may be empty."""
 
-    def finish(self) -> bytes: ...
+    def finish(self) -> bytes:
+        """The rest, with the end of the frame."""
 
 
 def accepted_encoding(accept_encoding: str) -> str:
@@ -96,37 +100,58 @@ def compressor(encoding: str) -> Compressor:
     raise EngineError(48, f"Unknown compression method {encoding}; use one of {', '.join(_PREFERRED)}")
 
 
-class _Deflated:
-    """A deflate body read piece by piece; never holds more than one compressed piece and what it expands to."""
+class _Decoder(Protocol):
+    """What the bounded decompressors of lz4 and zstd have in common."""
 
-    _PIECE_BYTES = 65_536
+    @property
+    def eof(self) -> bool: ...
 
-    def __init__(self, source: Readable) -> None:
+    @property
+    def needs_input(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes | None: ...
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+class _ZlibDecoder:
+    """zlib's decompressor in the shape of the others."""
+
+    def __init__(self, window_bits: int) -> None:
+        self._inner = zlib.decompressobj(window_bits)
+        self._starved = True
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return self._starved
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        decoded = self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+        self._starved = not self._inner.unconsumed_tail and len(decoded) < max_length
+        return decoded
+
+
+class _Decoded:
+    """A compressed body read piece by piece; holds one compressed piece and at most one decoded one."""
+
+    def __init__(self, source: Readable, make: Callable[[], _Decoder], encoding: str) -> None:
         self._source = source
-        self._inner = zlib.decompressobj()
-
-    def read(self, size: int = -1, /) -> bytes:
-        wanted = size if size > 0 else 2**20
-        while not self._inner.eof:
-            piece = self._inner.unconsumed_tail or self._source.read(self._PIECE_BYTES)
-            if not piece:
-                raise EOFError("the deflate body ends early")
-            data = self._inner.decompress(piece, wanted)
-            if data:
-                return data
-        return b""
-
-
-class _Guarded:
-    """Turns a broken compressed body into the error ClickHouse answers."""
-
-    def __init__(self, inner: Readable, encoding: str) -> None:
-        self._inner = inner
+        self._make = make
+        self._decoder = make()
         self._encoding = encoding
 
     def read(self, size: int = -1, /) -> bytes:
         try:
-            return self._inner.read(size)
+            return self._decode(size if size > 0 else _DECODED_BYTES)
         except (OSError, EOFError, RuntimeError, ValueError, zlib.error, zstd.ZstdError) as error:
             raise EngineError(
                 354,
@@ -134,21 +159,39 @@ class _Guarded:
                 status=400,
             ) from error
 
+    def _decode(self, wanted: int) -> bytes:
+        data = b""
+        while not data:
+            if self._decoder.eof and not self._next_frame():
+                break
+            piece = self._source.read(_ENCODED_BYTES) if self._decoder.needs_input else b""
+            if not piece and self._decoder.needs_input:
+                raise EOFError("it ends early")
+            data = self._decoder.decompress(piece, wanted)
+        return data
 
-class _Pulled(io.RawIOBase):
-    """Lets the standard decompressors, which want a file, read from a `Readable`."""
-
-    def __init__(self, source: Readable) -> None:
-        super().__init__()
-        self._source = source
-
-    def readable(self) -> bool:
+    def _next_frame(self) -> bool:
+        """Several frames in a row are one body; False when nothing follows."""
+        rest = self._decoder.unused_data or self._source.read(_ENCODED_BYTES)
+        if not rest:
+            return False
+        self._decoder = self._make()
+        self._source = _Prefixed(rest, self._source)
         return True
 
-    def readinto(self, buffer: Any, /) -> int:
-        data = self._source.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+
+class _Prefixed:
+    """Some bytes, then a source."""
+
+    def __init__(self, first: bytes, rest: Readable) -> None:
+        self._first = first
+        self._rest = rest
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        return self._rest.read(size)
 
 
 def decompressed(source: Readable, encoding: str) -> Readable:
@@ -160,16 +203,12 @@ def decompressed(source: Readable, encoding: str) -> Readable:
         case "" | "identity":
             return source
         case "gzip" | "x-gzip":
-            inner: Readable = gzip.GzipFile(fileobj=io.BufferedReader(_Pulled(source), 65_536))
+            return _Decoded(source, lambda: _ZlibDecoder(_GZIP_WINDOW_BITS), encoding)
         case "deflate":
-            inner = _Deflated(source)
+            return _Decoded(source, lambda: _ZlibDecoder(zlib.MAX_WBITS), encoding)
         case "lz4":
-            inner = lz4.frame.LZ4FrameFile(io.BufferedReader(_Pulled(source), 65_536))
+            return _Decoded(source, lz4.frame.LZ4FrameDecompressor, encoding)
         case "zstd":
-            limits = {zstd.DecompressionParameter.window_log_max: _ZSTD_LARGEST_WINDOW_LOG}
-            inner = zstd.ZstdFile(io.BufferedReader(_Pulled(source), 65_536), options=limits)
-        case _:
-            raise EngineError(
-                48, f"Unsupported Content-Encoding {encoding}; use one of {', '.join(_PREFERRED)}"
-            )
-    return _Guarded(inner, encoding)
+            limits = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_LARGEST_WINDOW_LOG}
+            return _Decoded(source, lambda: zstd.ZstdDecompressor(options=limits), encoding)
+    raise EngineError(48, f"Unsupported Content-Encoding {encoding}; use one of {', '.join(_PREFERRED)}")

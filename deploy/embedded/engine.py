@@ -8,10 +8,11 @@ the connection is restricted before it sees the request's statement.
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -20,7 +21,15 @@ from xml.sax.saxutils import escape
 from deploy.embedded.auth import Profile
 from deploy.embedded.errors import EngineError, StackError, from_engine_text
 
-__all__ = ["Classification", "Connection", "Engine", "QueryOutcome", "quoted_identifier", "quoted_string"]
+__all__ = [
+    "HARMLESS_TABLE_FUNCTIONS",
+    "Classification",
+    "Connection",
+    "Engine",
+    "QueryOutcome",
+    "quoted_identifier",
+    "quoted_string",
+]
 
 _ROLES: dict[Profile, tuple[str, str]] = {
     Profile.ADMIN: ("embedded_admin", "GRANT ALL ON *.* WITH GRANT OPTION"),
@@ -29,6 +38,14 @@ _ROLES: dict[Profile, tuple[str, str]] = {
 }
 # A server has these off; the library, made for a command line, has them on.
 _SERVER_DEFAULTS = {"implicit_select": "0", "allow_introspection_functions": "0"}
+
+# Table functions that make rows out of nothing but their arguments.
+HARMLESS_TABLE_FUNCTIONS = frozenset(
+    {"numbers", "numbers_mt", "zeros", "zeros_mt", "values", "null", "primes", "generateRandom", "generateSeries",
+     "generate_series"}
+)  # fmt: skip
+_EXPLAIN = b"EXPLAIN AST "
+_POSITION = re.compile(r"position (\d+)")
 
 
 class _Inserter(Protocol):
@@ -55,7 +72,7 @@ class QueryOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """The engine's own opinion of a text, without running it. `kind` is READ_ONLY, MUTATING, CONTROL, ... or UNKNOWN."""
+    """The engine's own opinion of a text. `kind` is READ_ONLY, MUTATING, CONTROL, ... or UNKNOWN."""
 
     kind: str
     statement_count: int
@@ -80,9 +97,7 @@ class Connection:
         self._inner = inner
         self._user_name = user_name
 
-    def run(
-        self, sql: bytes | str, format_name: str, parameters: Mapping[str, str] | None = None
-    ) -> QueryOutcome:
+    def run(self, sql: bytes | str, format_name: str, parameters: Mapping[str, str] | None = None) -> QueryOutcome:
         """Run a statement to its end; blocks, without the interpreter lock."""
         try:
             result = self._inner.query(sql, format_name, params=dict(parameters or {}))
@@ -99,12 +114,36 @@ class Connection:
         except RuntimeError as error:
             raise from_engine_text(str(error), user_name=self._user_name) from None
 
+    def blocks(self, sql: bytes, parameters: Mapping[str, str], take: Callable[[bytes, int], None]) -> QueryOutcome:
+        """Run a SELECT and hand each block of its result, in Native format, to `take(block, rows)`.
+
+        The query is cancelled when `take` raises.
+        """
+        outcome = QueryOutcome(b"", 0, 0, 0, 0, 0, 0, 0.0)
+        try:
+            stream = self._inner.send_query(sql, "Native", params=dict(parameters))
+            while (chunk := self._inner.streaming_fetch_result(stream)).rows_read():
+                outcome = replace(
+                    outcome,
+                    read_rows=outcome.read_rows + chunk.storage_rows_read(),
+                    read_bytes=outcome.read_bytes + chunk.storage_bytes_read(),
+                    result_rows=outcome.result_rows + chunk.rows_read(),
+                    result_bytes=outcome.result_bytes + chunk.bytes_read(),
+                    elapsed_seconds=outcome.elapsed_seconds + chunk.elapsed(),
+                )
+                try:
+                    take(chunk.bytes(), chunk.rows_read())
+                except BaseException:
+                    self._inner.streaming_cancel_query(stream)
+                    raise
+        except RuntimeError as error:
+            raise from_engine_text(str(error), user_name=self._user_name) from None
+        return outcome
+
     def insert(self, head: bytes, format_name: str, pieces: Iterator[bytes]) -> QueryOutcome:
         """Feed encoded rows to an INSERT, piece by piece; nothing is committed when `pieces` raises."""
         try:
-            inserter = cast(
-                _Inserter, _Streaming(self._inner, head.decode("utf-8", "surrogateescape"), format_name)
-            )
+            inserter = cast(_Inserter, _Streaming(self._inner, head.decode("utf-8", "surrogateescape"), format_name))
         except RuntimeError as error:
             raise from_engine_text(str(error), user_name=self._user_name) from None
         try:
@@ -119,6 +158,14 @@ class Connection:
             raise
         rows, size = result.rows_written(), result.bytes_written()
         return QueryOutcome(b"", rows, size, rows, size, rows, size, result.elapsed())
+
+    def syntax_tree(self, sql: bytes, parameters: Mapping[str, str]) -> bytes:
+        """The engine's syntax tree of a statement, one node a line; a syntax error names the place in `sql`."""
+        try:
+            return self.run(_EXPLAIN + sql, "TSVRaw", parameters).content
+        except EngineError as error:
+            text = _POSITION.sub(lambda found: f"position {int(found.group(1)) - len(_EXPLAIN)}", error.text)
+            raise EngineError(error.code, text, error.name) from None
 
     def classify(self, sql: bytes) -> Classification:
         """What the engine's parser makes of `sql`; nothing is run."""
@@ -155,7 +202,11 @@ class _Streaming:
 
 
 class Engine:
-    """The one engine of this process. Fields after `open`: `version`, `timezone`, `display_name`."""
+    """The one engine of this process.
+
+    Fields after `open`: `version`, `timezone`, `display_name`, and `table_functions`,
+    the lower-case names of those that read more than their arguments.
+    """
 
     def __init__(self, folder: Path, *, display_name: str, max_memory_bytes: int) -> None:
         self._folder = folder
@@ -166,13 +217,12 @@ class Engine:
         self.display_name = display_name
         self.version = ""
         self.timezone = ""
+        self.table_functions: frozenset[str] = frozenset()
 
     def open(self) -> None:
         """Start the engine on its folder. Raises StackError when the folder cannot be used."""
         if set(str(self._folder)) & set("?&#%"):
-            raise StackError(
-                f"the data folder {self._folder} must not contain any of ? & # %; choose another"
-            )
+            raise StackError(f"the data folder {self._folder} must not contain any of ? & # %; choose another")
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         config = self._write_configuration()
         # Loading the library takes half a second and 700 MB: only a server that opens an engine pays for it.
@@ -182,9 +232,11 @@ class Engine:
         try:
             self._root = self._library.connect(f"{self._folder / 'data'}?config-file={config}")
             text = self._root.query("SELECT version(), timezone()", "TabSeparated").bytes().decode()
+            names = self._root.query("SELECT name FROM system.table_functions", "TabSeparated").bytes().decode()
         except RuntimeError as error:
             raise StackError(f"the engine cannot open {self._folder}: {error}") from error
         self.version, self.timezone = text.strip().split("\t")
+        self.table_functions = frozenset(name.lower() for name in names.split() if name not in HARMLESS_TABLE_FUNCTIONS)
 
     @contextmanager
     def connection(self, user_name: str) -> Iterator[Connection]:
@@ -219,8 +271,7 @@ class Engine:
 
     def _write_configuration(self) -> Path:
         roles = "".join(
-            f"<{name}><grants><query>{escape(grant)}</query></grants></{name}>"
-            for name, grant in _ROLES.values()
+            f"<{name}><grants><query>{escape(grant)}</query></grants></{name}>" for name, grant in _ROLES.values()
         )
         granted = ", ".join(name for name, _ in _ROLES.values())
         defaults = "".join(f"<{name}>{value}</{name}>" for name, value in _SERVER_DEFAULTS.items())

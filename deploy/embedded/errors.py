@@ -10,9 +10,7 @@ import re
 
 __all__ = ["EngineError", "StackError", "from_engine_text", "http_status"]
 
-_PREFIX = re.compile(
-    r"Code: (\d+)\. DB::(?:NetException|Exception|ErrnoException|ParsingException): ", re.DOTALL
-)
+_PREFIX = re.compile(r"Code: (\d+)\. DB::(?:NetException|Exception|ErrnoException|ParsingException): ", re.DOTALL)
 _NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)(?: \(version [^)]*(?:\([^)]*\))?\))?\s*\Z")
 _VERSION = re.compile(r" \(version [0-9.]+(?: \([^)]*\))?\)")
 
@@ -21,6 +19,7 @@ NAMES: dict[int, str] = {
     48: "NOT_IMPLEMENTED",
     62: "SYNTAX_ERROR",
     72: "CANNOT_PARSE_NUMBER",
+    73: "UNKNOWN_FORMAT",
     78: "UNKNOWN_TYPE_OF_QUERY",
     108: "NO_DATA_TO_INSERT",
     115: "UNKNOWN_SETTING",

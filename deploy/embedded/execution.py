@@ -8,17 +8,20 @@ passes in the memory of one pipe. Rows of an INSERT are handed to the engine as 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
 from deploy.embedded import policy
 from deploy.embedded.auth import Profile, User
 from deploy.embedded.compression import Readable
 from deploy.embedded.engine import Connection, Engine, QueryOutcome, quoted_identifier, quoted_string
 from deploy.embedded.errors import EngineError
+from deploy.embedded.native import framed, wants_block_information
 from deploy.embedded.request import ClickHouseRequest
 from deploy.embedded.sessions import Session
-from deploy.embedded.statement import Insert, Query, assignments, split
+from deploy.embedded.statement import Insert, Query, assignments, column_list, find_insert, read_query
 
 __all__ = ["Job"]
 
@@ -42,6 +45,11 @@ class Job:
     format_name: str = ""
     kind: str = ""
     cancellable: bool = False
+    # What a query under way is found by; nobody else can know it, so nobody can have another's query cancelled.
+    cancel_tag: str = ""
+
+    def __post_init__(self) -> None:
+        self.cancel_tag = f"{self.request.query_id}#{secrets.token_hex(8)}"
 
     def run(self) -> QueryOutcome:
         """Execute the request. Blocks. Raises EngineError."""
@@ -55,12 +63,13 @@ class Job:
 
     # --- the connection -------------------------------------------------------------------------------------------
 
-    def _prepare(self, connection: Connection) -> None:
-        """Bring a fresh connection to database, external tables, settings and rights of this request, in that order."""
-        database = self.request.database
+    def _prepare(self, connection: Connection, session: Session | None = None) -> None:
+        """Bring a fresh connection to database, settings, external tables and rights of this request, in that order."""
+        database = self.request.database or (session.database if session is not None else "")
         steps = [f"USE {quoted_identifier(database)}"] if database else []
-        settings = {name: quoted_string(value) for name, value in self.request.settings.items()}
-        settings.setdefault("log_comment", quoted_string(self.request.query_id))
+        settings = dict(session.settings) if session is not None else {}
+        settings |= {name: quoted_string(value) for name, value in self.request.settings.items()}
+        settings.setdefault("log_comment", quoted_string(self.cancel_tag))
         settings.pop("readonly", None)
         steps.append("SET " + ", ".join(f"{name} = {value}" for name, value in settings.items()))
         if self.request.external_tables:
@@ -68,26 +77,26 @@ class Job:
             steps = []
             self._load_external_tables(connection)
         steps.append(self.engine.restrict(self.user.profile))
-        if self.user.profile is Profile.READONLY or self.request.read_only:
-            steps.append(f"SET readonly = {'1' if self.request.settings.get('readonly') == '1' else '2'}")
+        # A session's connection outlives this request: there, policy alone makes a single request read-only.
+        if self.user.profile is Profile.READONLY or (self.request.read_only and self.session is None):
+            steps.append("SET readonly = 2")
         connection.run("; ".join(steps), "Null")
 
     def _load_external_tables(self, connection: Connection) -> None:
         for table in self.request.external_tables:
             name = quoted_identifier(table.name)
-            sql = f"CREATE TEMPORARY TABLE {name} ({table.structure}) ENGINE = Memory"
-            report = connection.classify(sql.encode())
-            if (
-                report.statement_count != 1
-                or split(sql.encode("utf-8", "surrogateescape")).__class__ is not Query
-            ):
-                raise EngineError(62, f"Syntax error in the structure of the external table {table.name}")
-            connection.run(sql, "Null")
+            structure = column_list(table.structure.encode("utf-8", "surrogateescape"))
+            connection.run(f"CREATE TEMPORARY TABLE {name} (".encode() + structure + b") ENGINE = Memory", "Null")
             if table.data:
                 connection.insert(f"INSERT INTO {name}".encode(), table.format_name, iter((table.data,)))
 
     def _run_in_session(self, session: Session) -> QueryOutcome:
         """A session keeps its connection once a statement has given it a state: SET, USE or a temporary table."""
+        if self.request.external_tables:
+            # They are made with rights that the session's connection has given up: a fresh one takes over its state.
+            with self.engine.connection(self.user.name) as fresh:
+                self._prepare(fresh, session)
+                return self._execute(fresh)
         if session.connection is not None:
             return self._run_on_kept(session, session.connection)
         connection = self.engine.connect(self.user.name)
@@ -108,7 +117,7 @@ class Job:
 
     def _run_on_kept(self, session: Session, connection: Connection) -> QueryOutcome:
         settings = {name: value for name, value in self.request.settings.items() if name != "readonly"}
-        settings.setdefault("log_comment", self.request.query_id)
+        settings.setdefault("log_comment", self.cancel_tag)
         if self.request.database:
             connection.run(f"USE {quoted_identifier(self.request.database)}", "Null")
         try:
@@ -138,31 +147,49 @@ class Job:
             self.format_name = statement.format_name
         report = connection.classify(statement.text)
         policy.check_query(self.user, statement, report, read_only=self.request.read_only)
-        policy.check_names(self.user, connection, statement.text, self.request.parameters)
         self.cancellable = report.kind == "READ_ONLY"
+        if report.kind == "UNKNOWN" and self.user.profile is not Profile.ADMIN:
+            self._fail_to_parse(connection, statement)
+        self._check_names(connection, statement.text)
         if report.kind == "READ_ONLY":
             return self._select(connection, statement)
-        if report.kind == "UNKNOWN" and self.user.profile is not Profile.ADMIN:
-            connection.run(b"EXPLAIN AST " + statement.text, "Null", self.request.parameters)
-            raise EngineError(48, "The engine cannot tell what this statement would do; send it as an admin")
         outcome = connection.run(statement.text, self.format_name, self.request.parameters)
         self._write(outcome.content)
         if session is not None:
             _remember(session, connection, statement)
         return outcome
 
+    def _check_names(self, connection: Connection, sql: bytes) -> None:
+        policy.check_names(self.user, connection, sql, self.request.parameters, self.engine.table_functions)
+
+    def _fail_to_parse(self, connection: Connection, query: Query) -> NoReturn:
+        """Give the engine's own syntax error, once a second parser call has confirmed that nothing would be run."""
+        try:
+            connection.syntax_tree(query.text, self.request.parameters)
+        except EngineError:
+            connection.run(query.text, "Null", self.request.parameters)
+        raise EngineError(48, "The engine cannot tell what this statement would do; send it as an admin")
+
     def _select(self, connection: Connection, query: Query) -> QueryOutcome:
+        if wants_block_information(self.format_name, self.request.protocol_version):
+            return self._select_blocks(connection, query)
         target = f"\nINTO OUTFILE '/proc/self/fd/{self.write_descriptor}' TRUNCATE FORMAT {self.format_name} "
         try:
-            return connection.run(
-                query.body + target.encode() + query.tail, self.format_name, self.request.parameters
-            )
+            return connection.run(query.body + target.encode() + query.tail, self.format_name, self.request.parameters)
         except EngineError as error:
             if error.code != 62:
                 raise
         # The statement itself is wrong, or does not take INTO OUTFILE: its own text gives the right message or result.
         outcome = connection.run(query.text, self.format_name, self.request.parameters)
         self._write(outcome.content)
+        return outcome
+
+    def _select_blocks(self, connection: Connection, query: Query) -> QueryOutcome:
+        sql = query.body + query.tail
+        if query.first_word in {"SELECT", "WITH", "FROM", ""}:
+            return connection.blocks(sql, self.request.parameters, lambda block, rows: self._write(framed(block, rows)))
+        outcome = connection.run(sql, "Native", self.request.parameters)
+        self._write(framed(outcome.content, outcome.result_rows))
         return outcome
 
     def _write(self, content: bytes) -> None:
@@ -173,15 +200,21 @@ class Job:
     def _insert(self, connection: Connection, insert: Insert, rows: Iterator[bytes]) -> QueryOutcome:
         self.kind = "INSERT"
         policy.check_insert(self.user, insert, read_only=self.request.read_only)
-        policy.check_names(self.user, connection, insert.head + b" VALUES", self.request.parameters)
+        checked = insert.head if insert.has_select else insert.head + b" VALUES"
+        self._check_names(connection, checked)
         if insert.has_select:
-            raise EngineError(
-                48, "INSERT ... SELECT with rows in the request (input()) is not supported here"
+            if any(piece.strip() for piece in rows):
+                raise EngineError(48, "INSERT ... SELECT with rows in the request (input()) is not supported here")
+            return connection.run(insert.head, "Null", self.request.parameters)
+        if insert.format_name == "Values" and self.user.profile is not Profile.ADMIN:
+            # Rows in VALUES may be expressions, and an expression may read files: others than admins send literals.
+            connection.run(
+                "SET input_format_values_interpret_expressions = 0, "
+                "input_format_values_deduce_templates_of_expressions = 0",
+                "Null",
             )
         if self.request.parameters:
-            pairs = ", ".join(
-                f"param_{name} = {quoted_string(text)}" for name, text in self.request.parameters.items()
-            )
+            pairs = ", ".join(f"param_{name} = {quoted_string(text)}" for name, text in self.request.parameters.items())
             connection.run(f"SET {pairs}", "Null")
         return connection.insert(insert.head, insert.format_name, rows)
 
@@ -190,7 +223,7 @@ class Job:
         limit = self.request.max_query_bytes
         head = self.request.query.encode("utf-8", "surrogateescape")
         if head:
-            statement = _split_insert(head)
+            statement = find_insert(head)
             if statement is not None:
                 tail = head[statement.data_start :]
                 return statement, _chain(tail + b"\n" if tail.strip() else b"", self.body)
@@ -198,7 +231,7 @@ class Job:
         text = head + b"\n" + body if head and body else head or body
         if not text.strip():
             raise EngineError(62, "Syntax error: failed at position 1 (end of query): . Empty query")
-        statement = _split_insert(text)
+        statement = find_insert(text)
         if statement is not None:
             return statement, _chain(text[statement.data_start :], self.body)
         if len(text) > limit:
@@ -206,25 +239,7 @@ class Job:
                 62, f"Syntax error: Max query size exceeded (can be increased with the `max_query_size` setting): "
                 f"the query is longer than {limit} bytes",
             )  # fmt: skip
-        return split(text), iter(())
-
-
-def _split_insert(text: bytes) -> Insert | None:
-    """The INSERT in `text`, or None when it is another statement (or an INSERT without rows of its own)."""
-    if b"insert" not in text[:4096].lower():
-        return None
-    try:
-        statement = split(text) if _begins_with_insert(text) else None
-    except EngineError:
-        return None
-    return statement if isinstance(statement, Insert) else None
-
-
-def _begins_with_insert(text: bytes) -> bool:
-    from deploy.embedded.statement import scan
-
-    first = next(scan(text), None)
-    return first is not None and first.word == "INSERT"
+        return read_query(text), iter(())
 
 
 def _read_up_to(source: Readable, size: int) -> bytes:

@@ -16,7 +16,7 @@ from deploy.embedded.engine import Engine, QueryOutcome, quoted_string
 from deploy.embedded.errors import EngineError
 from deploy.embedded.execution import Job
 from deploy.embedded.request import ClickHouseRequest, parse
-from deploy.embedded.response import ResultPipe, Reply
+from deploy.embedded.response import Reply, ResultPipe
 from deploy.embedded.sessions import Sessions
 
 __all__ = ["QueryHandler"]
@@ -59,8 +59,6 @@ class QueryHandler:
         started = time.monotonic()
         reply = Reply(http, self._engine)
         try:
-            if not self._open:
-                raise EngineError(236, "The server is shutting down")
             if http.method in {"GET", "HEAD"} and "query" not in http.query and not http.can_read_body:
                 return web.Response(text="Ok.\n", content_type="text/html", charset="UTF-8")
             request, user = await self._accept(http, reply)
@@ -68,7 +66,11 @@ class QueryHandler:
         except EngineError as error:
             response = await reply.failure(error)
             logger.info("query %s failed: code %d, status %d", reply.query_id, error.code, error.status)
-        except (asyncio.CancelledError, ConnectionError):
+        except ConnectionError:
+            logger.info("query %s: the client went away", reply.query_id)
+            response = web.Response(status=499)
+            response.force_close()
+        except asyncio.CancelledError:
             logger.info("query %s: the client went away", reply.query_id)
             raise
         except Exception:
@@ -80,6 +82,8 @@ class QueryHandler:
     async def _accept(self, http: web.Request, reply: Reply) -> tuple[ClickHouseRequest, User]:
         url_parameters = list(http.query.items())
         multipart = http.content_type == "multipart/form-data"
+        if not self._open:
+            raise EngineError(236, "The server is shutting down")
         if http.method not in {"GET", "HEAD", "POST", "PUT"}:
             raise EngineError(48, f"Unsupported HTTP method: {http.method}", status=501)
         user = await self._login(http)
@@ -101,9 +105,7 @@ class QueryHandler:
             return user
         return await asyncio.to_thread(self._users.check, credentials)
 
-    async def _run(
-        self, http: web.Request, request: ClickHouseRequest, user: User, reply: Reply
-    ) -> web.StreamResponse:
+    async def _run(self, http: web.Request, request: ClickHouseRequest, user: User, reply: Reply) -> web.StreamResponse:
         body = Body(http, empty=bool(request.external_tables) or not http.can_read_body)
         await body.preload()
         session = None
@@ -138,7 +140,7 @@ class QueryHandler:
             body.abandon()
             pipe.close()
             if not running.done() and job.cancellable:
-                self._in_background(request.query_id)
+                self._in_background(job.cancel_tag)
 
     async def _take_slot(self) -> None:
         if self._slots.locked() and self._waiting >= _MOST_WAITING:
@@ -174,8 +176,8 @@ class QueryHandler:
         if not running.cancelled():
             running.exception()
 
-    def _in_background(self, query_id: str) -> None:
-        task = asyncio.ensure_future(self._kill(f"Settings['log_comment'] = {quoted_string(query_id)}"))
+    def _in_background(self, cancel_tag: str) -> None:
+        task = asyncio.ensure_future(self._kill(f"Settings['log_comment'] = {quoted_string(cancel_tag)}"))
         self._cleanups.add(task)
         task.add_done_callback(self._cleanups.discard)
 
@@ -197,6 +199,4 @@ def _is_chunked(http: web.Request) -> bool:
 
 
 def _too_many() -> EngineError:
-    return EngineError(
-        202, f"Too many simultaneous queries; none ended within {_LONGEST_WAIT_SECONDS:.0f} seconds."
-    )
+    return EngineError(202, f"Too many simultaneous queries; none ended within {_LONGEST_WAIT_SECONDS:.0f} seconds.")

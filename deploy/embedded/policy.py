@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from deploy.embedded.auth import Profile, User
-from deploy.embedded.engine import Classification, Connection, quoted_string
+from deploy.embedded.engine import HARMLESS_TABLE_FUNCTIONS, Classification, Connection, quoted_string
 from deploy.embedded.errors import EngineError
 from deploy.embedded.statement import Insert, Query, scan
 
@@ -19,24 +19,31 @@ __all__ = ["check_insert", "check_names", "check_query", "check_settings"]
 
 _CONTEXT_WORDS = frozenset({"SET", "USE"})
 _ROLE_WORDS = frozenset({"ROLE", "DEFAULT"})
-# Settings whose value is a path the engine would read or write.
-_PATH_SETTINGS = frozenset(
-    {"format_schema", "format_schema_source", "output_format_schema", "format_schema_message_name",
+# Settings whose value is a path the engine would read or write, or that change the language the checks here read.
+_LOCKED_SETTINGS = frozenset(
+    {"dialect", "allow_experimental_prql_dialect", "allow_experimental_kusto_dialect",
+     "input_format_values_interpret_expressions", "input_format_values_deduce_templates_of_expressions",
+     "format_schema", "format_schema_source", "output_format_schema", "format_schema_message_name",
      "input_format_record_errors_file_path", "errors_output_format", "format_template_row", "format_template_resultset",
      "format_template_row_format", "format_template_resultset_format"}
 )  # fmt: skip
-# Whoever may not see files must not call these, by any spelling.
+# Names in the engine's syntax tree. chDB's table function Python reads variables of this process: nobody may call it.
+_PYTHON_NAME = re.compile(rb"^\s*(?:Function|Identifier) python(?: |\(|$)", re.MULTILINE | re.IGNORECASE)
 _FILE_NAMES = re.compile(
-    rb"^\s*(?:Function|Identifier) (?:file|Python|executable|filesystem)(?: |\(|$)", re.MULTILINE
+    rb"^\s*(?:Function|Identifier) (?:file|python|executable|filesystem)(?: |\(|$)", re.MULTILINE | re.IGNORECASE
 )
-_PYTHON_NAME = re.compile(rb"^\s*(?:Function|Identifier) [Pp]ython(?: |\(|$)", re.MULTILINE)
+_TABLE_FUNCTION = re.compile(rb"^\s*TableExpression[^\n]*\n\s+Function (\w+)", re.MULTILINE)
+_HARMLESS_TABLE_FUNCTIONS = frozenset(name.encode() for name in HARMLESS_TABLE_FUNCTIONS)
+# Asking for the tree costs a millisecond: only a text in which such a name could stand, in any spelling, is worth it.
 _SUSPECT = re.compile(rb"file|python|executable|\\", re.IGNORECASE)
 _PYTHON_SUSPECT = re.compile(rb"python|\\", re.IGNORECASE)
+# These look at the structure of a table function before they ask for the right to read it.
+_DESCRIBES = re.compile(rb"\b(?:DESCRIBE|DESC|EXPLAIN)\b[^(]*\(", re.IGNORECASE)
 
 
 def check_settings(user: User, settings: Mapping[str, str]) -> None:
     """Refuse the settings of a request that a user may not have. Raises EngineError 164 or 452."""
-    _check_path_settings(user, settings)
+    _check_locked_settings(user, settings)
     wanted = settings.get("readonly", "").strip()
     if wanted and wanted not in {"0", "1", "2"}:
         raise EngineError(72, f"Cannot parse the value of the setting readonly: {quoted_string(wanted[:50])}")
@@ -44,28 +51,25 @@ def check_settings(user: User, settings: Mapping[str, str]) -> None:
         raise EngineError(164, "Cannot modify 'readonly' setting in readonly mode.")
 
 
-def _check_path_settings(user: User, names: Iterable[str]) -> None:
+def _check_locked_settings(user: User, names: Iterable[str]) -> None:
     if user.profile is Profile.ADMIN:
         return
     for name in names:
-        if name.lower() in _PATH_SETTINGS:
+        if name.lower() in _LOCKED_SETTINGS:
             raise EngineError(452, f"Setting {name} should not be changed.")
 
 
 def check_query(user: User, query: Query, classification: Classification, *, read_only: bool) -> None:
     """Refuse what the engine would let through. Raises EngineError 62, 78, 164, 358, 452 or 497."""
     if classification.statement_count > 1:
-        raise EngineError(
-            62, "Syntax error (Multi-statements are not allowed): failed at the end of the first query."
-        )
-    if query.writes_outfile or (
-        classification.kind == "CONTROL" and query.first_word in {"SELECT", "WITH", "FROM"}
-    ):
+        raise EngineError(62, "Syntax error (Multi-statements are not allowed): failed at the end of the first query.")
+    if query.writes_outfile or (classification.kind == "CONTROL" and query.first_word in {"SELECT", "WITH", "FROM"}):
         raise EngineError(358, "INTO OUTFILE is not allowed")
     if query.reads_infile:
         raise _infile()
     _check_role_change(user, query)
-    writes = classification.kind != "READ_ONLY" and query.first_word not in _CONTEXT_WORDS
+    # What the engine cannot parse is not run for a reader; it gets its syntax error from the caller.
+    writes = classification.kind not in {"READ_ONLY", "UNKNOWN"} and query.first_word not in _CONTEXT_WORDS
     if writes and read_only:
         raise EngineError(
             164,
@@ -74,16 +78,19 @@ def check_query(user: User, query: Query, classification: Classification, *, rea
         )
     if writes and user.profile is Profile.READONLY:
         raise EngineError(164, f"{user.name}: Cannot execute query in readonly mode.")
-    _check_path_settings(user, _names(query.text))
+    _check_locked_settings(user, _names(query.text))
 
 
 def _names(sql: bytes) -> Iterator[str]:
-    """Every name in a statement, without its quotes; a name written with escapes stands for all it could be."""
+    """Every name in a statement, without its quotes; behind SET or SETTINGS an escaped name stands for any."""
+    setting = False
     for token in scan(sql):
+        setting = setting or token.word in {"SET", "SETTINGS"}
         if token.kind == "word":
             yield token.text.decode("utf-8", "replace")
         elif token.kind == "quoted":
-            yield "format_schema" if b"\\x" in token.text else token.text[1:-1].decode("utf-8", "replace")
+            escaped = setting and b"\\" in token.text
+            yield "format_schema" if escaped else token.text[1:-1].decode("utf-8", "replace")
 
 
 def _check_role_change(user: User, query: Query) -> None:
@@ -103,7 +110,7 @@ def check_insert(user: User, insert: Insert, *, read_only: bool) -> None:
     """Refuse an INSERT by a reader, over GET, or from a file of the server. Raises EngineError 78 or 164."""
     if insert.reads_infile:
         raise _infile()
-    _check_path_settings(user, _names(insert.head))
+    _check_locked_settings(user, _names(insert.head))
     if read_only:
         raise EngineError(
             164,
@@ -114,7 +121,9 @@ def check_insert(user: User, insert: Insert, *, read_only: bool) -> None:
         raise EngineError(164, f"{user.name}: Cannot execute query in readonly mode.")
 
 
-def check_names(user: User, connection: Connection, sql: bytes, parameters: Mapping[str, str]) -> None:
+def check_names(
+    user: User, connection: Connection, sql: bytes, parameters: Mapping[str, str], table_functions: frozenset[str]
+) -> None:
     """Refuse functions that read the server's files or variables, however they are quoted or escaped.
 
     The names come from the engine's own syntax tree; it is asked for only when the text could contain one.
@@ -125,13 +134,26 @@ def check_names(user: User, connection: Connection, sql: bytes, parameters: Mapp
     values = "\n".join(parameters.values()).encode("utf-8", "surrogateescape")
     if not admin and b"Identifier" in sql and suspect.search(values):
         raise _not_allowed(user)
-    if not suspect.search(sql):
+    calls = not admin and (_DESCRIBES.search(sql) is not None or _calls_one_of(sql, table_functions))
+    if not calls and not suspect.search(sql):
         return
-    tree = connection.run(b"EXPLAIN AST " + sql, "TSVRaw", parameters).content
+    tree = connection.syntax_tree(sql, parameters)
     if forbidden.search(tree):
         if admin:
             raise EngineError(46, "Unknown table function Python.", "UNKNOWN_FUNCTION")
         raise _not_allowed(user)
+    if not admin and not _HARMLESS_TABLE_FUNCTIONS.issuperset(_TABLE_FUNCTION.findall(tree)):
+        raise _not_allowed(user)
+
+
+def _calls_one_of(sql: bytes, names: frozenset[str]) -> bool:
+    """True when one of the names stands before a bracket: some table functions act before they ask for the right to."""
+    name = ""
+    for token in scan(sql):
+        if token.text == b"(" and name in names:
+            return True
+        name = token.text.strip(b'`"').decode("utf-8", "replace").lower() if token.kind in {"word", "quoted"} else ""
+    return False
 
 
 def _not_allowed(user: User) -> EngineError:

@@ -25,6 +25,7 @@ _POLL_SECONDS = 0.02
 _KILL_SECONDS = 10.0
 _TAIL_LINES = 15
 _TAIL_BYTES = 16_384
+_LARGEST_LOG_BYTES = 16 * 2**20
 
 # Children of this very process: they must be reaped here, or they stay as zombies.
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -76,10 +77,12 @@ def _state_and_start(pid: int) -> tuple[str, int] | None:
 
 def is_running(record: ProcessRecord) -> bool:
     """True while exactly the recorded process lives (not a successor with the same id, not a zombie)."""
-    child = _children.get(record.pid)
-    if child is not None and child.poll() is not None:
-        _children.pop(record.pid, None)
     found = _state_and_start(record.pid)
+    child = _children.get(record.pid)
+    if child is not None and (found is None or found[0] == "Z"):
+        child.wait()
+        del _children[record.pid]
+        return False
     if found is None:
         return not Path("/proc/self/stat").exists() and _answers_signal(record.pid)
     state, start_ticks = found
@@ -94,14 +97,14 @@ def _answers_signal(pid: int) -> bool:
     return True
 
 
-def spawn(
-    name: str, command: Sequence[str], port: int, log: Path, environment: Mapping[str, str]
-) -> ProcessRecord:
-    """Start a detached process in its own session, its output appended to `log` (mode 0600)."""
+def spawn(name: str, command: Sequence[str], port: int, log: Path, environment: Mapping[str, str]) -> ProcessRecord:
+    """Start a detached process in its own session, its output appended to `log` (mode 0600, set aside above 16 MiB)."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > _LARGEST_LOG_BYTES:
+        log.replace(log.with_name(log.name + ".1"))
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        child = subprocess.Popen(
+        child = subprocess.Popen(  # noqa: S603 (the command is made by the stack, never by a user)
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
@@ -129,9 +132,7 @@ def stop(record: ProcessRecord, timeout_seconds: float) -> None:
             return
         if _until(lambda: not is_running(record), seconds):
             return
-    raise StackError(
-        f"{record.name} (process {record.pid}) did not end after SIGKILL; its log is {record.log}"
-    )
+    raise StackError(f"{record.name} (process {record.pid}) did not end after SIGKILL; its log is {record.log}")
 
 
 def _until(condition: Callable[[], bool], seconds: float) -> bool:

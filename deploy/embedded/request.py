@@ -20,12 +20,12 @@ _TRANSPORT = frozenset(
      "send_progress_in_http_headers", "http_headers_progress_interval_ms", "add_http_cors_header",
      "cancel_http_readonly_queries_on_client_close"}
 )  # fmt: skip
+_FORMAT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*\Z")
 _SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
 _EXTERNAL_SUFFIXES = ("_structure", "_types", "_format")
 _LONGEST_SESSION_SECONDS = 3_600
 _DEFAULT_SESSION_SECONDS = 60
 _LARGEST_BUFFER_BYTES = 16 * 2**20
-_DEFAULT_BUFFER_BYTES = 2**20
 _LARGEST_QUERY_BYTES = 64 * 2**20
 _DEFAULT_QUERY_BYTES = 262_144
 
@@ -62,6 +62,7 @@ class ClickHouseRequest:
     wait_end_of_query: bool
     buffer_bytes: int
     max_query_bytes: int
+    protocol_version: int
     compress_response: bool
     accept_encoding: str
     content_encoding: str
@@ -69,6 +70,7 @@ class ClickHouseRequest:
 
     @property
     def read_only(self) -> bool:
+        """True when this request may not change anything, whoever sends it."""
         return self.method in {"GET", "HEAD"} or self.settings.get("readonly", "0").strip() not in {"", "0"}
 
 
@@ -93,6 +95,7 @@ def parse(
                 f"The URL parameter {name}=1 (ClickHouse block compression) is not supported by the embedded server; "
                 "use Accept-Encoding with enable_http_compression=1, or Content-Encoding (gzip, deflate, lz4, zstd)",
             )
+    format_name = headers.get("X-ClickHouse-Format") or values.get("default_format") or DEFAULT_FORMAT
     external = _external(values) if multipart else {}
     settings: dict[str, str] = {}
     for name, value in values.items():
@@ -106,23 +109,28 @@ def parse(
         query=query,
         query_id=values.get("query_id") or str(uuid.uuid4()),
         database=headers.get("X-ClickHouse-Database") or values.get("database", ""),
-        format_name=headers.get("X-ClickHouse-Format") or values.get("default_format") or DEFAULT_FORMAT,
+        format_name=_format_name(format_name),
         settings=settings,
-        parameters={
-            name.removeprefix("param_"): value for name, value in values.items() if name.startswith("param_")
-        },
+        parameters={name.removeprefix("param_"): value for name, value in values.items() if name.startswith("param_")},
         external_structures=external,
         session_id=values.get("session_id", ""),
         session_timeout_seconds=_session_timeout(values.get("session_timeout")),
         session_must_exist=_flag(values.get("session_check", "0")),
         close_session=_flag(values.get("close_session", "0")),
         wait_end_of_query=_flag(values.get("wait_end_of_query", "0")),
-        buffer_bytes=_bounded(values.get("buffer_size"), _DEFAULT_BUFFER_BYTES, _LARGEST_BUFFER_BYTES),
+        buffer_bytes=_bounded(values.get("buffer_size"), 0, _LARGEST_BUFFER_BYTES),
         max_query_bytes=_bounded(settings.get("max_query_size"), _DEFAULT_QUERY_BYTES, _LARGEST_QUERY_BYTES),
+        protocol_version=_bounded(values.get("client_protocol_version"), 0, 2**31),
         compress_response=_flag(values.get("enable_http_compression", "0")),
         accept_encoding=headers.get("Accept-Encoding", ""),
         content_encoding=headers.get("Content-Encoding", "").strip().lower(),
     )
+
+
+def _format_name(value: str) -> str:
+    if not _FORMAT_NAME.match(value):
+        raise EngineError(73, f"Unknown format {value[:50]}.")
+    return value
 
 
 def _flag(value: str) -> bool:
@@ -159,11 +167,9 @@ def _external(values: Mapping[str, str]) -> dict[str, dict[str, str]]:
                 tables.setdefault(table, {})[suffix.removeprefix("_")] = value
     for table, parts in tables.items():
         if f"{table}_format" in values:
-            parts["format"] = values[f"{table}_format"]
+            parts["format"] = _format_name(values[f"{table}_format"])
     return tables
 
 
 def _is_external(name: str, external: Mapping[str, Mapping[str, str]]) -> bool:
-    return any(
-        name.endswith(suffix) and name.removesuffix(suffix) in external for suffix in _EXTERNAL_SUFFIXES
-    )
+    return any(name.endswith(suffix) and name.removesuffix(suffix) in external for suffix in _EXTERNAL_SUFFIXES)

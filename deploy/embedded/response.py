@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -10,7 +11,7 @@ import secrets
 import tempfile
 import threading
 import time
-from typing import IO
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -27,6 +28,8 @@ _PIPE_BYTES = 2**20
 _SET_PIPE_SIZE = getattr(fcntl, "F_SETPIPE_SZ", 1031)
 _SPOOL_IN_MEMORY_BYTES = 16 * 2**20
 _SEND_SECONDS = 300.0
+_DEFAULT_BUFFER_BYTES = 2**20
+_FIRST_BYTES_SECONDS = 0.05
 _COMPRESS_IN_THREAD_BYTES = 65_536
 
 
@@ -36,10 +39,9 @@ class ResultPipe:
     def __init__(self) -> None:
         self._read_descriptor, self.write_descriptor = os.pipe()
         os.set_blocking(self._read_descriptor, False)
-        try:
+        # When the account's share of pipe memory is used up the pipe stays small: slower, nothing else.
+        with contextlib.suppress(OSError):
             fcntl.fcntl(self._read_descriptor, _SET_PIPE_SIZE, _PIPE_BYTES)
-        except OSError:
-            pass  # The account's share of pipe memory is used up: a small pipe is slower, nothing else.
         self._lock = threading.Lock()
         self._write_open = True
         self._read_open = True
@@ -77,6 +79,27 @@ def _set_once(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """A result under way: who makes it, where it comes from, and how it is compressed."""
+
+    job: Job
+    running: asyncio.Future[QueryOutcome]
+    pipe: ResultPipe
+    encoding: str
+    packer: Compressor | None
+
+    async def packed(self, data: bytes) -> bytes:
+        if self.packer is None:
+            return data
+        if len(data) < _COMPRESS_IN_THREAD_BYTES:
+            return self.packer.compress(data)
+        return await asyncio.to_thread(self.packer.compress, data)
+
+    def end(self) -> bytes:
+        return self.packer.finish() if self.packer is not None else b""
+
+
 class Reply:
     """The response to one request. `query_id` is what the log and the client call the query."""
 
@@ -102,67 +125,67 @@ class Reply:
             # Unread request bytes would be taken for the next request on this connection.
             headers["Connection"] = "close"
         text = error.message(self._engine.version) + "\n"
-        return web.Response(
-            status=error.status, text=text, headers=headers, content_type="text/plain", charset="UTF-8"
-        )
+        return web.Response(status=error.status, text=text, headers=headers, content_type="text/plain", charset="UTF-8")
 
     async def send(
         self, job: Job, running: asyncio.Future[QueryOutcome], pipe: ResultPipe, encoding: str
     ) -> web.StreamResponse:
         """Send the result of `job`. Raises EngineError while nothing has been sent yet."""
-        packer = compressor(encoding) if encoding else None
-        wait_for_end = job.request.wait_end_of_query
-        limit = _SPOOL_IN_MEMORY_BYTES if wait_for_end else job.request.buffer_bytes
-        parts: list[bytes] = []
-        gathered = 0
-        ended = False
-        while gathered <= limit:
-            piece = await pipe.read()
-            if not piece:
-                ended = True
-                break
-            gathered += len(piece)
-            parts.append(piece)
+        result = _Result(job, running, pipe, encoding, compressor(encoding) if encoding else None)
+        whole = job.request.wait_end_of_query
+        parts, ended = await self._gather(pipe, job.request, whole=whole)
         if ended:
-            outcome = await running
-            return await self._send_whole(job, outcome, parts, packer, encoding)
-        if wait_for_end:
-            return await self._send_spooled(job, running, pipe, parts, packer, encoding)
-        return await self._stream(job, running, pipe, parts, packer, encoding)
+            return await self._send_whole(result, parts)
+        if whole:
+            return await self._send_spooled(result, parts)
+        return await self._stream(result, parts)
 
-    async def _send_whole(
-        self, job: Job, outcome: QueryOutcome, parts: list[bytes], packer: Compressor | None, encoding: str
-    ) -> web.Response:
+    async def _gather(self, pipe: ResultPipe, request: ClickHouseRequest, *, whole: bool) -> tuple[list[bytes], bool]:
+        """The first part of the result, and whether it is all of it.
+
+        A result that is complete at once gets its length and its counters into the headers; one that takes longer
+        starts to flow, as ClickHouse sends each block when it has it.
+        """
+        limit = _SPOOL_IN_MEMORY_BYTES if whole else request.buffer_bytes or _DEFAULT_BUFFER_BYTES
+        patience = None if whole or request.buffer_bytes else _FIRST_BYTES_SECONDS
+        parts = [await pipe.read()]
+        gathered = len(parts[0])
+        if not gathered:
+            return parts, True
+        try:
+            async with asyncio.timeout(patience):
+                while gathered <= limit:
+                    piece = await pipe.read()
+                    if not piece:
+                        return parts, True
+                    gathered += len(piece)
+                    parts.append(piece)
+        except TimeoutError:
+            pass
+        return parts, False
+
+    async def _send_whole(self, result: _Result, parts: list[bytes]) -> web.Response:
+        outcome = await result.running
         content = b"".join(parts)
-        headers = self._result_headers(job) | {"X-ClickHouse-Summary": self._summary(outcome)}
-        if packer is not None and content:
-            content = await _pack(packer, content) + packer.finish()
-            headers["Content-Encoding"] = encoding
+        headers = self._result_headers(result.job) | {"X-ClickHouse-Summary": self._summary(outcome)}
+        if result.packer is not None and content:
+            content = await result.packed(content) + result.packer.finish()
+            headers["Content-Encoding"] = result.encoding
         return web.Response(body=content, headers=headers)
 
-    async def _send_spooled(
-        self,
-        job: Job,
-        running: asyncio.Future[QueryOutcome],
-        pipe: ResultPipe,
-        parts: list[bytes],
-        packer: Compressor | None,
-        encoding: str,
-    ) -> web.StreamResponse:
+    async def _send_spooled(self, result: _Result, parts: list[bytes]) -> web.StreamResponse:
         """The whole result goes to a file first, because the client wants a status that holds for all of it."""
         with tempfile.TemporaryFile() as file:
             for part in parts:
-                await _spool(file, part, packer)
+                await asyncio.to_thread(file.write, await result.packed(part))
             parts.clear()
-            while piece := await pipe.read():
-                await _spool(file, piece, packer)
-            outcome = await running
-            if packer is not None:
-                file.write(packer.finish())
+            while piece := await result.pipe.read():
+                await asyncio.to_thread(file.write, await result.packed(piece))
+            outcome = await result.running
+            file.write(result.end())
             size = file.tell()
             file.seek(0)
-            response = self._open_stream(job, encoding if packer is not None else "")
-            response.headers["X-ClickHouse-Summary"] = self._summary(outcome)
+            response = self._open_stream(result, outcome)
             response.content_length = size
             await response.prepare(self._http)
             while piece := await asyncio.to_thread(file.read, _PIPE_BYTES):
@@ -170,55 +193,37 @@ class Reply:
             await response.write_eof()
             return response
 
-    async def _stream(
-        self,
-        job: Job,
-        running: asyncio.Future[QueryOutcome],
-        pipe: ResultPipe,
-        parts: list[bytes],
-        packer: Compressor | None,
-        encoding: str,
-    ) -> web.StreamResponse:
-        response = self._open_stream(job, encoding if packer is not None else "")
-        response.headers["X-ClickHouse-Summary"] = self._summary(None)
+    async def _stream(self, result: _Result, parts: list[bytes]) -> web.StreamResponse:
+        response = self._open_stream(result, None)
         response.enable_chunked_encoding()
         await response.prepare(self._http)
         for part in parts:
-            await _write(response, await _pack(packer, part))
+            await _write(response, await result.packed(part))
         parts.clear()
-        while piece := await pipe.read():
-            await _write(response, await _pack(packer, piece))
+        while piece := await result.pipe.read():
+            await _write(response, await result.packed(piece))
         try:
-            await running
+            await result.running
         except EngineError as error:
-            await self._break_off(response, error, packer)
+            await self._break_off(response, error, result)
             return response
-        if packer is not None:
-            await _write(response, packer.finish())
+        await _write(response, result.end())
         await response.write_eof()
         return response
 
-    async def _break_off(
-        self, response: web.StreamResponse, error: EngineError, packer: Compressor | None
-    ) -> None:
+    async def _break_off(self, response: web.StreamResponse, error: EngineError, result: _Result) -> None:
         """The status is sent already: the error goes into the body, and the connection ends without a last chunk."""
-        message = error.message(self._engine.version).encode()
-        tag = self._tag.encode()
-        block = b"\r\n__exception__\r\n%s\r\n%s\n%d %s\r\n__exception__\r\n" % (
-            tag,
-            message,
-            len(message),
-            tag,
-        )
-        data = await _pack(packer, block)
-        await _write(response, data + packer.finish() if packer is not None else data)
+        message, tag = error.message(self._engine.version), self._tag
+        size = len(message.encode())
+        block = f"\r\n__exception__\r\n{tag}\r\n{message}\n{size} {tag}\r\n__exception__\r\n"
+        await _write(response, await result.packed(block.encode()) + result.end())
         if self._http.transport is not None:
             self._http.transport.close()
 
-    def _open_stream(self, job: Job, encoding: str) -> web.StreamResponse:
-        headers = self._result_headers(job)
-        if encoding:
-            headers["Content-Encoding"] = encoding
+    def _open_stream(self, result: _Result, outcome: QueryOutcome | None) -> web.StreamResponse:
+        headers = self._result_headers(result.job) | {"X-ClickHouse-Summary": self._summary(outcome)}
+        if result.encoding:
+            headers["Content-Encoding"] = result.encoding
         return web.StreamResponse(headers=headers)
 
     def _result_headers(self, job: Job) -> dict[str, str]:
@@ -251,19 +256,6 @@ class Reply:
             "elapsed_ns": elapsed_ns,
         }
         return json.dumps({name: str(number) for name, number in numbers.items()}, separators=(",", ":"))
-
-
-async def _pack(packer: Compressor | None, data: bytes) -> bytes:
-    if packer is None:
-        return data
-    if len(data) < _COMPRESS_IN_THREAD_BYTES:
-        return packer.compress(data)
-    return await asyncio.to_thread(packer.compress, data)
-
-
-async def _spool(file: IO[bytes], piece: bytes, packer: Compressor | None) -> None:
-    data = await _pack(packer, piece)
-    await asyncio.to_thread(file.write, data)
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:

@@ -1,4 +1,6 @@
-"""ClickHouse's HTTP interface over the chDB engine: `python -m deploy.embedded.server --data DIR --port N --users FILE`.
+"""ClickHouse's HTTP interface over the chDB engine.
+
+`python -m deploy.embedded.server --data DIR --port N --users FILE`
 
 Loopback only. One process owns the data folder. Ends with 0 after SIGTERM, non-zero when it could not start or stop.
 """
@@ -66,7 +68,7 @@ def _routes(handler: QueryHandler) -> web.Application:
 
 
 async def serve(engine: Engine, users: Users, host: str, port: int, *, most_queries: int) -> None:
-    """Serve until SIGTERM or SIGINT; running queries get a bounded time to end. Raises OSError when the port is taken."""
+    """Serve until SIGTERM or SIGINT; running queries get a bounded time to end. Raises OSError for a taken port."""
     pool = ThreadPoolExecutor(max_workers=most_queries, thread_name_prefix="query")
     sessions = Sessions()
     handler = QueryHandler(engine, users, sessions, pool, most_queries=most_queries)
@@ -138,9 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _arguments(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     if not ip_address(options.host).is_loopback:
-        logger.error(
-            "--host %s is not a loopback address; the embedded server serves this machine only", options.host
-        )
+        logger.error("--host %s is not a loopback address; the embedded server serves this machine only", options.host)
         return 2
     memory_bytes = options.max_memory_bytes or _half_of_memory_bytes()
     engine = Engine(options.data.resolve(), display_name=_DISPLAY_NAME, max_memory_bytes=memory_bytes)
@@ -149,7 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
         engine.open()
         asyncio.run(serve(engine, users, options.host, options.port, most_queries=options.most_queries))
     except (StackError, OSError) as error:
-        logger.error("cannot serve: %s", error)
+        logger.critical("cannot serve: %s", error)
         return 2
     _end_at_the_latest(_SHUTDOWN_SECONDS)
     engine.close()

@@ -77,9 +77,7 @@ class Sessions:
         """Close the sessions whose time is over."""
         with self._lock:
             now = self._now()
-            expired = [
-                key for key, one in self._sessions.items() if not one.busy and one.expires_at_seconds < now
-            ]
+            expired = [key for key, one in self._sessions.items() if not one.busy and one.expires_at_seconds < now]
             closing = [self._sessions.pop(key) for key in expired]
         for session in closing:
             _close(session)

@@ -43,8 +43,8 @@ from deploy.embedded.processes import (
 )
 
 __all__ = [
-    "CLICKHOUSE", "KAFKA", "PartStatus", "StackError", "StackInfo", "StackStatus", "down", "info", "kill", "start_broker",
-    "start_clickhouse", "status", "stop_part", "up",
+    "CLICKHOUSE", "KAFKA", "PartStatus", "StackError", "StackInfo", "StackStatus", "down", "info", "kill",
+    "start_broker", "start_clickhouse", "status", "stop_part", "up",
 ]  # fmt: skip
 
 KAFKA = "kafka"
@@ -86,11 +86,11 @@ class PartStatus:
 
     name: str
     state: str
-    answering: bool
-    pid: int | None
-    port: int | None
-    uptime_seconds: float
     log: Path
+    answering: bool = False
+    pid: int | None = None
+    port: int | None = None
+    uptime_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,9 @@ def up(
 ) -> StackInfo:  # fmt: skip
     """Start what is not running yet, and wait until both parts answer.
 
-    A port of 0 means the port used before if it is free, else any free one. A part that died is started again: ClickHouse
-    with its data, the broker empty (it keeps everything in memory). `fresh` stops both and removes all data first.
+    A port of 0 means the port used before if it is free, else any free one. A part that died is started again:
+    ClickHouse with its data, the broker empty (it keeps everything in memory). `fresh` stops both and removes all
+    data first.
     Raises StackError, naming the log file and its last lines.
     """
     folder = _made(folder)
@@ -197,16 +198,26 @@ def kill(folder: Path, name: str, number: int = signal.SIGKILL) -> None:
 # --- the parts ------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Part:
+    """How one part is started, and how it is asked whether it is ready; both take the port."""
+
+    name: str
+    command: Callable[[int], list[str]]
+    environment: Mapping[str, str]
+    answers: Callable[[int], bool]
+
+
 def _start_broker(folder: Path, port: int, timeout_seconds: float) -> ProcessRecord:
-    return _start(
-        folder, KAFKA, port, timeout_seconds, broker.command, broker.environment(), broker.answers_metadata
-    )
+    part = _Part(KAFKA, broker.command, broker.environment(), broker.answers_metadata)
+    return _start(folder, part, port, timeout_seconds)
 
 
 def _start_clickhouse(folder: Path, port: int, timeout_seconds: float) -> ProcessRecord:
     _credentials(folder)
     root = Path(__file__).resolve().parents[2]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
+    inherited = os.environ.get("PYTHONPATH")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), inherited] if inherited else [str(root)])}
 
     def command(chosen: int) -> list[str]:
         return [
@@ -214,50 +225,41 @@ def _start_clickhouse(folder: Path, port: int, timeout_seconds: float) -> Proces
             "--port", str(chosen), "--users", str(folder / "users.json"),
         ]  # fmt: skip
 
-    return _start(folder, CLICKHOUSE, port, timeout_seconds, command, environment, _answers_ping)
+    return _start(folder, _Part(CLICKHOUSE, command, environment, _answers_ping), port, timeout_seconds)
 
 
-def _start(
-    folder: Path,
-    name: str,
-    port: int,
-    timeout_seconds: float,
-    command: Callable[[int], list[str]],
-    environment: Mapping[str, str],
-    answers: Callable[[int], bool],
-) -> ProcessRecord:
-    path = _record_path(folder, name)
+def _start(folder: Path, part: _Part, port: int, timeout_seconds: float) -> ProcessRecord:
+    path = _record_path(folder, part.name)
     known = read_record(path)
     if known is not None and is_running(known):
         if port not in {0, known.port}:
-            raise StackError(
-                f"{name} already runs on port {known.port}, not {port}; stop it first with down()"
-            )
-        wait_until_ready(known, lambda: answers(known.port), timeout_seconds)
+            raise StackError(f"{part.name} already runs on port {known.port}, not {port}; stop it first with down()")
+        wait_until_ready(known, lambda: part.answers(known.port), timeout_seconds)
         return known
     if port and not port_is_free(port):
-        raise StackError(
-            f"port {port} for {name} is taken by another process; choose another port, or 0 for any"
-        )
+        raise StackError(f"port {port} for {part.name} is taken by another process; choose another port, or 0 for any")
     deadline = time.monotonic() + timeout_seconds
     chosen = port or (known.port if known is not None and port_is_free(known.port) else free_port())
-    for attempt in range(_PORT_ATTEMPTS):
-        record = spawn(name, command(chosen), chosen, _log_path(folder, name), environment)
+    for _ in range(_PORT_ATTEMPTS):
+        record = spawn(part.name, part.command(chosen), chosen, _log_path(folder, part.name), part.environment)
         record.write(path)
-        try:
-            wait_until_ready(record, lambda: answers(record.port), max(1.0, deadline - time.monotonic()))
-        except StackError:
-            # Somebody may have taken the free port between the choice and the start: another one may do.
-            lost_port = not is_running(record) and not port_is_free(chosen)
-            stop(record, _PING_SECONDS)
-            if port or not lost_port or attempt + 1 == _PORT_ATTEMPTS:
-                raise
-            chosen = free_port()
-            continue
-        if is_running(record):
+        if _became_ready(record, part, max(1.0, deadline - time.monotonic()), any_port=port == 0):
             return record
-        raise StackError(f"{name} ended while starting; port {chosen} is answered by another process.")
-    raise StackError(f"no free port for {name}\n{log_tail(_log_path(folder, name))}")
+        chosen = free_port()
+    raise StackError(f"no free port for {part.name}\n{log_tail(_log_path(folder, part.name))}")
+
+
+def _became_ready(record: ProcessRecord, part: _Part, timeout_seconds: float, *, any_port: bool) -> bool:
+    """True when the part answers; False when somebody took its port first and another port may do."""
+    try:
+        wait_until_ready(record, lambda: part.answers(record.port), timeout_seconds)
+    except StackError:
+        lost_its_port = not is_running(record) and not port_is_free(record.port)
+        stop(record, _PING_SECONDS)
+        if any_port and lost_its_port:
+            return False
+        raise
+    return is_running(record)
 
 
 def _stop_one(folder: Path, name: str, timeout_seconds: float) -> None:
@@ -277,12 +279,17 @@ def _stop_both(folder: Path, timeout_seconds: float) -> None:
 def _part_status(folder: Path, name: str, answers: Callable[[int], bool]) -> PartStatus:
     record = read_record(_record_path(folder, name))
     if record is None or record.pid == 0:
-        return PartStatus(name, "stopped", False, None, None, 0.0, _log_path(folder, name))
+        return PartStatus(name, "stopped", _log_path(folder, name))
     if not is_running(record):
-        return PartStatus(name, "dead", False, record.pid, record.port, 0.0, record.log)
-    uptime_seconds = max(0.0, time.time() - record.started_at_seconds)
+        return PartStatus(name, "dead", record.log, pid=record.pid, port=record.port)
     return PartStatus(
-        name, "running", answers(record.port), record.pid, record.port, uptime_seconds, record.log
+        name,
+        "running",
+        record.log,
+        answering=answers(record.port),
+        pid=record.pid,
+        port=record.port,
+        uptime_seconds=max(0.0, time.time() - record.started_at_seconds),
     )
 
 
@@ -331,9 +338,7 @@ def _credentials(folder: Path) -> dict[str, str]:
             stored = json.loads(path.read_text(encoding="utf-8"))
             passwords = {str(name): str(password) for name, password in stored.items()}
         except (OSError, ValueError, AttributeError) as error:
-            raise StackError(
-                f"{path} cannot be read ({error}); remove it to have new passwords made"
-            ) from error
+            raise StackError(f"{path} cannot be read ({error}); remove it to have new passwords made") from error
         if not (folder / "users.json").exists():
             _write_users(folder, passwords)
         return passwords

@@ -8,17 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from deploy.embedded.errors import EngineError
 
-__all__ = ["Insert", "Query", "Token", "assignments", "scan", "split"]
+__all__ = ["Insert", "Query", "Token", "assignments", "column_list", "find_insert", "read_query", "scan"]
 
 _TOKEN = re.compile(
     rb"""
-    (?P<space>[\s\x00]+)
-  | (?P<comment>--[^\n]*|\#[ !][^\n]*|/\*.*?\*/)
-  | (?P<string>'(?:[^'\\]|\\.|'')*')
-  | (?P<quoted>`(?:[^`\\]|\\.|``)*`|"(?:[^"\\]|\\.|"")*")
+    (?P<space>(?:[\s\x00]|\xc2[\x85\xa0]|\xe2\x80[\x80-\x8f\xa8\xa9\xaf]|\xe2\x81[\x9f\xa0]|\xe3\x80\x80|\xef\xbb\xbf)+)
+  | (?P<comment>--[^\n]*|//[^\n]*|\#[ !][^\n]*|/\*.*?\*/)
+  | (?P<string>'(?:[^'\\]|\\.|'')*'|\xe2\x80\x98.*?\xe2\x80\x99)
+  | (?P<quoted>\xe2\x80\x9c.*?\xe2\x80\x9d|`(?:[^`\\]|\\.|``)*`|"(?:[^"\\]|\\.|"")*")
   | (?P<heredoc>\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
   | (?P<word>[A-Za-z_\x80-\xff][\w$\x80-\xff]*)
   | (?P<number>[0-9][\w.]*)
@@ -29,6 +30,11 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_TYPE_SIGNS = frozenset({b",", b"=", b"-"})
+_MORE_THAN_TYPES = frozenset(
+    {"DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL", "CODEC", "TTL", "STATISTICS", "SETTINGS", "COLLATE", "CONSTRAINT",
+     "CHECK", "ASSUME", "INDEX", "PROJECTION", "PRIMARY", "FOREIGN", "AS", "ENGINE", "SELECT"}
+)  # fmt: skip
 _BLANKS_BEFORE_DATA = b" \t\f\v"
 
 
@@ -92,27 +98,37 @@ def scan(sql: bytes, start: int = 0) -> Iterator[Token]:
             depth += 1
 
 
-def split(sql: bytes) -> Query | Insert:
-    """Find the parts of the one statement in `sql`.
-
-    Raises EngineError 62 when there is no statement, or more than one.
-    """
+def find_insert(sql: bytes) -> Insert | None:
+    """The INSERT in `sql` whose rows follow it, in the text or in the request body; None for any other statement."""
     tokens = scan(sql)
     first = next(tokens, None)
-    if first is None or first.kind == "semicolon":
-        raise EngineError(62, "Empty query")
-    if first.word == "INSERT":
-        insert = _insert(sql, tokens)
-        if insert is not None:
-            return insert
-    return _query(sql)
+    if first is None or first.word not in {"INSERT", "WITH"}:
+        return None
+    if first.word == "WITH" and not _reaches_insert(tokens):
+        return None
+    return _insert(sql, tokens)
+
+
+def _reaches_insert(tokens: Iterator[Token]) -> bool:
+    """Read a WITH clause up to its `INSERT INTO`; False when the statement is a SELECT."""
+    previous = ""
+    for token in tokens:
+        if token.depth == 0:
+            if previous == "INSERT" and token.word == "INTO":
+                return True
+            if token.word == "SELECT" and previous not in {"AS", "WITH"}:
+                return False
+            previous = token.word
+        else:
+            previous = ""
+    return False
 
 
 def _insert(sql: bytes, tokens: Iterator[Token]) -> Insert | None:
     """The INSERT's parts when rows follow in the text (or may follow in the request body), else None."""
     last_target = _skip_insert_target(tokens)
     has_select = reads_infile = False
-    previous: Token | None = last_target
+    previous: Token | None = None
     end = last_target.end if last_target is not None else len(sql)
     for token in tokens:
         after_dot = previous is not None and previous.text == b"."
@@ -120,9 +136,7 @@ def _insert(sql: bytes, tokens: Iterator[Token]) -> Insert | None:
             if token.kind == "semicolon":
                 break
             if token.word == "VALUES" and not has_select:
-                return Insert(
-                    sql[: token.start], "Values", token.end, has_select=False, reads_infile=reads_infile
-                )
+                return Insert(sql[: token.start], "Values", token.end, has_select=False, reads_infile=reads_infile)
             if token.word in {"SELECT", "WITH"}:
                 has_select = True
             if token.word == "INFILE" and previous is not None and previous.word == "FROM":
@@ -169,7 +183,8 @@ def _data_start(sql: bytes, after_format: int) -> int:
     return place
 
 
-def _query(sql: bytes) -> Query:
+def read_query(sql: bytes) -> Query:
+    """The parts of the one statement in `sql`. Raises EngineError 62 when there is none, or more than one."""
     tokens = list(scan(sql))
     while tokens and tokens[-1].kind == "semicolon":
         tokens.pop()
@@ -217,7 +232,27 @@ def _format_clause(top: list[Token]) -> int | None:
 
 
 def _adjacent(words: list[str], first: str, second: str) -> bool:
-    return any(a == first and b == second for a, b in zip(words, words[1:], strict=False))
+    return any(a == first and b == second for a, b in pairwise(words))
+
+
+def column_list(structure: bytes) -> bytes:
+    """A list of `name Type` pairs, rebuilt from its tokens so that nothing but names and types is in it.
+
+    It is run with every right: comments, expressions (DEFAULT and its kin) and a bracket that closes what it did not
+    open are refused. Raises EngineError 62.
+    """
+    depth = 0
+    parts: list[bytes] = []
+    for token in scan(structure):
+        depth += (token.kind == "open") - (token.kind == "close")
+        plain = token.kind in {"word", "quoted", "string", "number", "open", "close"} or token.text in _TYPE_SIGNS
+        if depth < 0 or not plain or (token.depth == 0 and token.word in _MORE_THAN_TYPES):
+            text = token.text[:50].decode("utf-8", "replace")
+            raise EngineError(62, f"Syntax error in the structure of an external table, at: {text}")
+        parts.append(token.text)
+    if depth != 0 or not parts:
+        raise EngineError(62, "Syntax error in the structure of an external table: it does not end")
+    return b" ".join(parts)
 
 
 def assignments(sql: bytes) -> dict[str, bytes]:

@@ -132,7 +132,9 @@ class SimulationConfig:
         schools, classes = self._district_size(lesson_records)
         days = 1
         if self.events is not None:
-            days = max(1, math.ceil(self.events * _DAYS_MARGIN / (schools * classes * len(LESSON_SLOTS) * lesson_records)))
+            days = max(
+                1, math.ceil(self.events * _DAYS_MARGIN / (schools * classes * len(LESSON_SLOTS) * lesson_records))
+            )
         return FittedConfig(
             config=replace(self, date=day, schools=schools, classes_per_school=classes),
             date=day,

@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass, field
 from typing import Final
 
+from deploy.simulator.chance import seeded
+
 COURSES: Final = ("语文", "数学", "英语", "科学", "道德与法治", "信息科技", "音乐", "体育与健康", "美术", "劳动")
 CAREER_STAGES: Final = ("novice", "developing", "experienced", "expert")
 _CAREER_WEIGHTS: Final = (18, 34, 36, 12)
@@ -109,8 +111,8 @@ def build_district(
     skew_seconds: float = 0.0,
 ) -> District:
     """Build the district; clocks draw from their own generator so that skew leaves the people unchanged."""
-    rng = random.Random(f"{seed}/district")
-    clocks = _Clocks(random.Random(f"{seed}/clocks"), skew_share, skew_seconds)
+    rng = seeded(seed, "district")
+    clocks = _Clocks(seeded(seed, "clocks"), skew_share, skew_seconds)
     count = max(1, round(schools * _GROUPS_PER_SCHOOL))
     groups = [(f"g{number:02d}", f"第{_chinese(number)}教育集团") for number in range(1, count + 1)]
     built = District(groups, [], Device("/district/registry"))

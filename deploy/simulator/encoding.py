@@ -6,9 +6,9 @@ identifier here is our own, free of characters that JSON would escape.
 
 from __future__ import annotations
 
-import random
 from typing import Final, NamedTuple
 
+from deploy.simulator.chance import seeded
 from deploy.simulator.draft import Draft
 from deploy.simulator.ledger import Fate, Produced
 from deploy.simulator.school_day import rfc3339
@@ -35,8 +35,8 @@ class Encoder:
     """Gives events their identity and encodes them; deterministic by the seed and the order of calls."""
 
     def __init__(self, seed: int, binary_share: float) -> None:
-        self._bits = random.Random(f"{seed}/ids").getrandbits
-        self._mode = random.Random(f"{seed}/modes").random
+        self._bits = seeded(seed, "ids").getrandbits
+        self._mode = seeded(seed, "modes").random
         self._binary_share = binary_share
 
     def identify(self, draft: Draft, *, offline: bool) -> Event:

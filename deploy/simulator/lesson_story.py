@@ -81,6 +81,17 @@ class _Seat:
         return self.joined_ms < time_ms and not self.away_from_ms <= time_ms < self.away_until_ms
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A question put to the class; ``difficulty`` divides every student's ability."""
+
+    prompt_id: str
+    kind: str
+    difficulty: float
+    asked_ms: int
+    closed_ms: int
+
+
 @dataclass(slots=True)
 class _Stage:
     """What the episodes of one lesson share."""
@@ -226,29 +237,28 @@ def _question(stage: _Stage, start_ms: int, end_ms: int) -> None:
     kind = ("open", "choice", "choice", "exercise")[int(rng.random() * 4)]
     stage.add(asked_ms, ASKED, f'{{"prompt_id":"{prompt_id}","kind":"{kind}"}}')
     seats = stage.seats_at(asked_ms)
-    difficulty = rng.uniform(0.75, 1.2)
+    question = _Question(prompt_id, kind, rng.uniform(0.75, 1.2), asked_ms, closed_ms)
     for seat in seats:
-        _answer(stage, seat.student, prompt_id, kind, difficulty, asked_ms, closed_ms)
+        _answer(stage, seat.student, question)
     _hands(stage, seats, asked_ms, closed_ms)
     stage.add(closed_ms, CLOSED, f'{{"prompt_id":"{prompt_id}"}}')
 
 
-def _answer(
-    stage: _Stage, student: Student, prompt_id: str, kind: str, difficulty: float, asked_ms: int, closed_ms: int
-) -> None:
+def _answer(stage: _Stage, student: Student, question: _Question) -> None:
     draw = stage.rng.random
     if draw() >= min(0.98, (0.6 + 0.5 * student.activity) * stage.lesson.school_class.climate):
         return
     stretch = draw()
     latency_ms = int((1_800 + 24_000 * stretch * stretch) * student.pace)
-    if asked_ms + latency_ms >= closed_ms:
+    answered_ms = question.asked_ms + latency_ms
+    if answered_ms >= question.closed_ms:
         return
-    if kind == "open":
-        verdict = f',"score":{int(100 * min(1.0, student.ability * (0.6 + 0.6 * draw()) / difficulty)) / 100}'
+    if question.kind == "open":
+        verdict = f',"score":{int(100 * min(1.0, student.ability * (0.6 + 0.6 * draw()) / question.difficulty)) / 100}'
     else:
-        verdict = ',"correct":true' if draw() < student.ability / difficulty else ',"correct":false'
-    data = f'{student.head},"prompt_id":"{prompt_id}"{verdict},"latency_ms":{latency_ms}}}'
-    stage.drafts.append(Draft(asked_ms + latency_ms, ANSWERED, student.device, stage.context, data))
+        verdict = ',"correct":true' if draw() < student.ability / question.difficulty else ',"correct":false'
+    data = f'{student.head},"prompt_id":"{question.prompt_id}"{verdict},"latency_ms":{latency_ms}}}'
+    stage.drafts.append(Draft(answered_ms, ANSWERED, student.device, stage.context, data))
 
 
 def _hands(stage: _Stage, seats: list[_Seat], asked_ms: int, closed_ms: int) -> None:
@@ -282,7 +292,7 @@ def _interaction(kind: str, share: float, most: int) -> Callable[[_Stage, int, i
     return activity
 
 
-def _quiz(stage: _Stage, start_ms: int, end_ms: int) -> None:
+def _quiz(stage: _Stage, start_ms: int, _end_ms: int) -> None:
     rng = stage.rng
     assessment_id = f"quiz-{stage.lesson.lesson_id}-{start_ms // 1000 % 10_000:04d}"
     for seat in stage.seats_at(start_ms):
@@ -295,7 +305,7 @@ def _quiz(stage: _Stage, start_ms: int, end_ms: int) -> None:
         stage.add(done_ms, ASSESSMENT, data, student.device)
 
 
-def _tool(stage: _Stage, start_ms: int, end_ms: int) -> None:
+def _tool(stage: _Stage, start_ms: int, _end_ms: int) -> None:
     rng = stage.rng
     tool, platform = _TOOLS[int(rng.random() * len(_TOOLS))]
     used_ms = start_ms + int(rng.random() * 15_000)

@@ -143,7 +143,7 @@ def _binary_cut_json(event: Event, arrival_ms: int) -> Produced:
 
 #: Faults that can be seen in the value alone, by name.
 VALUE_KINDS: Final[dict[str, _Maker]] = {
-    "empty_value": _value("empty", lambda value: b""),
+    "empty_value": _value("empty", lambda _: b""),
     "null_value": _null_value,
     "invalid_utf8": _value("encoding", lambda value: value.replace(b'"source":"', b'"source":"\xff\xfe\x80', 1)),
     "cut_json": _value("json", lambda value: value[: value.index(b'","subject"')]),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import heapq
-import random
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from deploy.simulator.chance import seeded
 from deploy.simulator.config import SimulationConfig
 from deploy.simulator.draft import Context, Draft
 from deploy.simulator.encoding import Encoder, Event, encode
@@ -16,8 +16,9 @@ from deploy.simulator.malformed import KINDS, spoiled
 
 #: From an event to Kafka when nothing is wrong.
 LATENCY_MS: Final = 60
+_DAY_MS: Final = 86_400_000
 #: Ahead by decades, so that the event stays ahead when an old day is sent to a broker that stamps records itself.
-_AHEAD_MS: Final = 30 * 365 * 86_400_000
+_AHEAD_MS: Final = 30 * 365 * _DAY_MS
 #: An hour into 1970: what a clock shows after its battery died.
 _DEAD_CLOCK_MS: Final = 3_600_000
 #: How long a tablet takes to send what it held back.
@@ -37,7 +38,7 @@ class Network:
     def __init__(self, config: SimulationConfig) -> None:
         self._disturbance = config.disturbance
         self._encoder = Encoder(config.seed, config.binary_share)
-        self._rng = random.Random(f"{config.seed}/network")
+        self._rng = seeded(config.seed, "network")
         self._room = _UNLIMITED if config.events is None else config.events
         self._pending_limit = config.pending_limit
         self._pending: list[tuple[int, int, Produced]] = []
@@ -93,16 +94,15 @@ class Network:
                 yield heapq.heappop(pending)[2]._replace(timestamp_ms=time_ms + LATENCY_MS)
 
     def _disturb(self, event: Event, arrival_ms: int, roll: float) -> None:
-        """Hold the event back, sent as the part of the shares that ``roll`` falls into wants it."""
+        """Hold the event back, disturbed by that share into which ``roll``, 0 to 1, falls; by none beyond them all."""
         shares, time_ms, uniform = self._disturbance, event.device_time_ms, self._rng.uniform
         if (roll := roll - shares.malformed_share) < 0:
             kind = self._kinds[int(self._rng.random() * len(self._kinds))]
-            return self._hold(spoiled(event, arrival_ms, kind))
+            self._hold(spoiled(event, arrival_ms, kind))
+            return
         if (roll := roll - shares.wild_clock_share) < 0:
-            if self._rng.random() < 0.5:
-                return self._hold(encode(event, time_ms + _AHEAD_MS, arrival_ms, "dead_letter", "clock_ahead"))
-            dead_clock_ms = _DEAD_CLOCK_MS + time_ms % 86_400_000
-            return self._hold(encode(event, dead_clock_ms, arrival_ms, "dead_letter", "clock_behind"))
+            self._hold(self._with_wild_clock(event, arrival_ms))
+            return
         if (roll := roll - shares.duplicate_share) < 0:
             self._send_again(event, arrival_ms)
         elif (roll := roll - shares.late_share) < 0:
@@ -111,6 +111,12 @@ class Network:
         elif roll < shares.disorder_share:
             arrival_ms += int(uniform(0, shares.disorder_seconds * 1000))
         self._hold(encode(event, time_ms, arrival_ms, "stored"))
+
+    def _with_wild_clock(self, event: Event, arrival_ms: int) -> Produced:
+        if self._rng.random() < 0.5:
+            return encode(event, event.device_time_ms + _AHEAD_MS, arrival_ms, "dead_letter", "clock_ahead")
+        dead_clock_ms = _DEAD_CLOCK_MS + event.device_time_ms % _DAY_MS
+        return encode(event, dead_clock_ms, arrival_ms, "dead_letter", "clock_behind")
 
     def _send_again(self, event: Event, arrival_ms: int) -> None:
         if self._room <= len(self._open_lessons):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from datetime import date, timedelta
 from itertools import islice
 from typing import Final
 
+from deploy.simulator.chance import seeded
 from deploy.simulator.config import FittedConfig
 from deploy.simulator.district import District
 from deploy.simulator.draft import Story
@@ -63,7 +63,7 @@ def _lessons(fitted: FittedConfig, district: District, day: date) -> Iterator[St
         for school in district.schools:
             for class_index, school_class in enumerate(school.classes):
                 lesson_id = _lesson_id(school_class.class_id, day, slot)
-                rng = random.Random(f"{config.seed}/{lesson_id}")
+                rng = seeded(config.seed, lesson_id)
                 lesson = Lesson(
                     lesson_id=lesson_id,
                     school=school,
@@ -72,7 +72,7 @@ def _lessons(fitted: FittedConfig, district: District, day: date) -> Iterator[St
                     start_ms=at_ms(day, minutes),
                     mode="dual_teacher" if rng.random() < config.dual_teacher_share else "standard",
                 )
-                outages = random.Random(f"{config.seed}/outages/{lesson_id}")
+                outages = seeded(config.seed, f"outages/{lesson_id}")
                 yield lesson_story(lesson, rng, Outages(outages, disturbance.offline_share, offline_ms))
 
 
@@ -86,7 +86,7 @@ def _plans(fitted: FittedConfig, district: District, day: date) -> Iterator[Stor
                 grade = school_class.grade
                 lesson = _lesson_id(school_class.class_id, day, found[1]), at_ms(day, LESSON_SLOTS[found[1]])
             plan = Plan(school, teacher, day, grade, lesson)
-            yield prep_story(plan, random.Random(f"{fitted.config.seed}/{plan.plan_id}"))
+            yield prep_story(plan, seeded(fitted.config.seed, plan.plan_id))
 
 
 def _activities(fitted: FittedConfig, district: District, day: date) -> Iterator[Story]:
@@ -96,7 +96,7 @@ def _activities(fitted: FittedConfig, district: District, day: date) -> Iterator
         class_id = district.schools[school_index].classes[0].class_id
         lesson = _lesson_id(class_id, held, 1), at_ms(held, LESSON_SLOTS[1])
         activity = Activity(f"act-{held:%Y%m%d}-{number:02d}", held, district, school_index, lesson)
-        yield research_story(activity, random.Random(f"{fitted.config.seed}/{activity.activity_id}"))
+        yield research_story(activity, seeded(fitted.config.seed, activity.activity_id))
 
 
 def _lesson_id(class_id: str, day: date, slot: int) -> str:

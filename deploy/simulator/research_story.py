@@ -58,7 +58,7 @@ def research_story(activity: Activity, rng: random.Random) -> Story:
     context = Context(activity.activity_id, activity.activity_id, schoolid=home.school_id)
     announcement = (published_ms, PUBLISHED, host, _announcement(host, invited, mode, start_ms, end_ms))
     yield start_ms - 600_000, _drafts([announcement], context)
-    meeting = list(_meeting(activity, host, invited, mode, (start_ms, end_ms), rng))
+    meeting = list(_meeting(activity, host, invited, mode=mode, span_ms=(start_ms, end_ms), rng=rng))
     yield LAST, _drafts(meeting, context)
 
 
@@ -79,6 +79,7 @@ def _meeting(
     activity: Activity,
     host: Teacher,
     invited: list[Teacher],
+    *,
     mode: str,
     span_ms: tuple[int, int],
     rng: random.Random,

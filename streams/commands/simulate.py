@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,6 +59,7 @@ def _disturbance_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--ledger", type=click.Path(dir_okay=False, path_type=Path), help="Write the account as JSON here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the account as JSON instead of a table.")
 def simulate(
+    *,
     bootstrap: str | None,
     speed: float | None,
     rate: float | None,
@@ -66,7 +68,7 @@ def simulate(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Produce the events of a simulated district: registry, preparation, research, and the lessons of a school day.
+    r"""Produce the events of a simulated district: registry, preparation, research, and lessons.
 
     The account says exactly how many records a worker must store, drop as duplicates, and put to the dead letters.
     The days before the lessons are sent at once; --speed paces the lessons. With --out, records without a value are
@@ -84,6 +86,8 @@ def simulate(
         raise click.UsageError("--out writes a file; leave out --bootstrap, --speed and --rate")
     simulation = Simulation(_config(to_file=out is not None, **options))
     if out is None:
+        # What the client complains about while it retries reaches the person as one error at the end.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         kafka = bootstrap or settings_module.load().kafka
         with _progress(simulation) as advance:
             account = asyncio.run(
@@ -99,7 +103,8 @@ def simulate(
     else:
         account = _write_file(out, simulation)
     if ledger is not None:
-        ledger.write_text(json.dumps(account.to_json(), indent=2) + "\n", encoding="utf-8")
+        with _named_errors(ledger):
+            ledger.write_text(json.dumps(account.to_json(), indent=2) + "\n", encoding="utf-8")
     if as_json:
         click.echo(json.dumps(account.to_json()), err=out == "-")
     else:
@@ -155,7 +160,7 @@ def _disturbance(*, to_file: bool, realistic: bool, **given: float | None) -> Di
 
 def _write_file(out: str, simulation: Simulation) -> Ledger:
     account = Ledger()
-    with click.open_file(out, "wb") as file, _progress(simulation) as advance:
+    with _named_errors(out), click.open_file(out, "wb") as file, _progress(simulation) as advance:
         for number, record in enumerate(simulation.records(), start=1):
             _write_line(file, record)
             account.add(record)
@@ -167,6 +172,14 @@ def _write_file(out: str, simulation: Simulation) -> Ledger:
 def _write_line(file: IO[bytes], record: Produced) -> None:
     if record.value:
         file.write(record.value + b"\n")
+
+
+@contextmanager
+def _named_errors(file: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise click.FileError(str(file), hint=f"{error.strerror}; name a file that can be written") from error
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from urllib3.exceptions import HTTPError
 
+from schemas.errors import MustStop, RetryLater
 from sinks import verify as verification
 from sinks import verify_report, warehouse
 from streams import settings as settings_module
@@ -27,12 +28,14 @@ LONGEST_VALUE_CHARACTERS: Final = 120
 @click.command()
 @click.option("--url", help="ClickHouse's HTTP interface; default: CLASSPULSE_CLICKHOUSE_URL.")
 @click.option("--user", help="A user that may read; default: CLASSPULSE_CLICKHOUSE_USER.")
-@click.option("--password-env", default="CLASSPULSE_CLICKHOUSE_PASSWORD", show_default=True, help="Where its password is.")
+@click.option(
+    "--password-env", default="CLASSPULSE_CLICKHOUSE_PASSWORD", show_default=True, help="Where its password is."
+)
 @click.option("--database", help="Default: CLASSPULSE_CLICKHOUSE_DATABASE.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000), help="Differences to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def verify(
-    url: str | None, user: str | None, password_env: str, database: str | None, limit: int, as_json: bool
+    *, url: str | None, user: str | None, password_env: str, database: str | None, limit: int, as_json: bool
 ) -> None:
     """Recompute every figure from the stored events and compare with what the workers stored.
 
@@ -47,19 +50,28 @@ def verify(
         database=database or settings.clickhouse_database,
         timeout_seconds=TIMEOUT_SECONDS,
     )
-    client = warehouse.connect(target)
     try:
-        with _progress() as on_progress:
-            report = verification.verify(client, time_zone=settings.time_zone, on_progress=on_progress, limit=limit)
-    except (ClickHouseError, HTTPError, OSError) as error:
-        raise warehouse.classify(error, "verify the figures") from error
-    finally:
-        client.close()
+        report = _verified(target, settings.time_zone, limit)
+    except RetryLater as error:
+        raise MustStop(
+            str(error), f"Check that ClickHouse runs at {target.url}; CLASSPULSE_CLICKHOUSE_URL or --url says where"
+        ) from error
     if as_json:
         click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
     else:
         _show(report)
     sys.exit(0 if report.agrees else 1)
+
+
+def _verified(target: warehouse.Target, time_zone: str, limit: int) -> verify_report.VerifyReport:
+    client = warehouse.connect(target)
+    try:
+        with _progress() as on_progress:
+            return verification.verify(client, time_zone=time_zone, on_progress=on_progress, limit=limit)
+    except (ClickHouseError, HTTPError, OSError) as error:
+        raise warehouse.classify(error, "verify the figures") from error
+    finally:
+        client.close()
 
 
 @contextmanager

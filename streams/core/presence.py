@@ -59,6 +59,65 @@ def seconds_until(present: pl.DataFrame, moments: pl.DataFrame) -> pl.DataFrame:
     return looked_up.with_columns(present_us=grown.fill_null(0)).drop("step_us", "count", "before_us")
 
 
+def persons_in(present: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
+    """Add ``persons`` to ``windows`` (``key, window_start_us, window_end_us``): how many were there at any moment of it.
+
+    Those whose first interval begins before the window's end, less those whose last one ended before its start, less
+    those away for the whole window. No person meets a window in a join, but for the few who left and returned.
+    """
+    stays = present.group_by("key", "person").agg(first_us=pl.col("start_us").min(), last_us=pl.col("end_us").max())
+    came = _running_count(stays, "first_us")
+    gone = _running_count(stays, "last_us")
+    ordered = present.sort("key", "person", "start_us")
+    returned = pl.all_horizontal(pl.col(name) == pl.col(name).shift(-1) for name in _PERSON)
+    gaps = ordered.with_columns(away_us="end_us", back_us=pl.col("start_us").shift(-1)).filter(returned)
+    away = (
+        windows.join(gaps.select("key", "away_us", "back_us"), on="key")
+        .filter((pl.col("away_us") <= pl.col("window_start_us")) & (pl.col("back_us") >= pl.col("window_end_us")))
+        .group_by("key", "window_start_us", "window_end_us")
+        .agg(away=pl.len().cast(pl.Int64))
+    )
+    options = {"by": "key", "strategy": "backward", "check_sortedness": False}
+    return (
+        windows.sort("window_end_us")
+        .join_asof(came, left_on="window_end_us", right_on="at_us", allow_exact_matches=False, coalesce=True, **options)
+        .rename({"total": "came"})
+        .sort("window_start_us")
+        .join_asof(gone, left_on="window_start_us", right_on="at_us", coalesce=True, **options)
+        .rename({"total": "gone"})
+        .join(away, on=["key", "window_start_us", "window_end_us"], how="left")
+        .with_columns(persons=pl.col("came").fill_null(0) - pl.col("gone").fill_null(0) - pl.col("away").fill_null(0))
+        .drop("came", "gone", "away")
+    )
+
+
+def _running_count(moments: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Return ``key, at_us, total``: how many of the key's moments lie at or before each moment."""
+    return (
+        moments.group_by("key", at_us=column)
+        .agg(total=pl.len().cast(pl.Int64))
+        .sort("key", "at_us")
+        .with_columns(pl.col("total").cum_sum().over("key"))
+        .sort("at_us")
+    )
+
+
+def while_absent(actions: pl.DataFrame, present: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of ``actions`` (``key, person, time_us``) at a time outside every interval of the person."""
+    return (
+        actions.sort("time_us")
+        .join_asof(
+            present.select(*_PERSON, "end_us", time_us="start_us").sort("time_us"),
+            on="time_us",
+            by=_PERSON,
+            strategy="backward",
+            check_sortedness=False,
+        )
+        .filter(pl.col("end_us").is_null() | (pl.col("end_us") <= pl.col("time_us")))
+        .drop("end_us")
+    )
+
+
 def overlap_us(start: pl.Expr, end: pl.Expr) -> pl.Expr:
     """Microseconds of ``[start_us, end_us)`` that lie within ``[start, end)``; 0 where they do not meet."""
     inside = pl.min_horizontal(pl.col("end_us"), end) - pl.max_horizontal(pl.col("start_us"), start)

@@ -24,7 +24,8 @@ def metric_rows(metric: str, window: str, figures: pl.DataFrame) -> pl.DataFrame
     """Return rows of ``ROW_SCHEMA`` for one metric and window.
 
     ``figures`` has ``key, window_start_us, window_end_us, numerator, denominator, sample_size``, and ``item`` or
-    ``slot_us`` where they are not empty and 0. The value is NULL where the denominator is 0.
+    ``slot_us`` where they are not empty and 0. The value is NULL where the denominator is 0. The type of ``key`` is left
+    as it is.
     """
     numerator, denominator = pl.col("numerator").cast(pl.Float64), pl.col("denominator").cast(pl.Float64)
     defaults = {"item": pl.lit(""), "slot_us": pl.lit(0, pl.Int64)}
@@ -33,4 +34,4 @@ def metric_rows(metric: str, window: str, figures: pl.DataFrame) -> pl.DataFrame
         pl.lit(window).alias("window"),
         pl.when(denominator != 0).then(numerator / denominator).alias("value"),
         *(default.alias(name) for name, default in defaults.items() if name not in figures.columns),
-    ).select(pl.col(name).cast(dtype) for name, dtype in ROW_SCHEMA.items())
+    ).select(pl.col(name).cast(dtype) if name != "key" else name for name, dtype in ROW_SCHEMA.items())

@@ -16,6 +16,7 @@ from .wire import Http
 
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackInfo]:
+    """A stack that runs for the whole test session."""
     folder = tmp_path_factory.mktemp("embedded-stack")
     info = stack.up(folder)
     yield info
@@ -24,22 +25,25 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackInfo]:
 
 @pytest.fixture(scope="session")
 def ch(running: StackInfo) -> Http:
+    """Raw HTTP to its ClickHouse."""
     return Http(running)
 
 
 @pytest.fixture(scope="session")
 def stack_folder(running: StackInfo) -> Path:
+    """Its folder."""
     return running.folder
 
 
 @pytest.fixture(scope="session")
 def client(ch: Http) -> Iterator[Client]:
+    """A clickhouse-connect client of its admin."""
     made = ch.client()
     yield made
     made.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def table(ch: Http, request: pytest.FixtureRequest) -> Iterator[str]:
     """A fresh MergeTree table (id UInt64, name String, at DateTime64(3), score Nullable(Float64))."""
     name = f"default.t_{abs(hash(request.node.nodeid))}"

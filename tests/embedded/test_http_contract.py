@@ -85,7 +85,10 @@ def test_query_in_url_body_or_both(ch: Http, table: str) -> None:
 
 def test_get_cannot_write(ch: Http, table: str) -> None:
     """GET implies readonly, even for an admin."""
-    for sql in (f"INSERT INTO {table} (id) VALUES (1)", "CREATE TABLE default.by_get (a Int8) ENGINE = Memory"):
+    for sql in (
+        f"INSERT INTO {table} (id) VALUES (1)",
+        "CREATE TABLE default.by_get (a Int8) ENGINE = Memory",
+    ):
         answer = ch(method="GET", query=sql)
         assert (answer.status, answer.code) == (500, 164)
     assert ch(f"SELECT count() FROM {table}").body == b"0\n"
@@ -160,7 +163,10 @@ def test_empty_and_headless_requests(ch: Http) -> None:
 
 def test_results_of_statements_without_rows(ch: Http, table: str) -> None:
     """DDL and SET answer 200 with an empty body; SHOW, DESCRIBE, EXISTS and EXPLAIN answer rows."""
-    assert (ch(f"ALTER TABLE {table} ADD COLUMN extra UInt8").body, ch("SET max_threads = 1").body) == (b"", b"")
+    assert (ch(f"ALTER TABLE {table} ADD COLUMN extra UInt8").body, ch("SET max_threads = 1").body) == (
+        b"",
+        b"",
+    )
     assert ch(f"EXISTS TABLE {table}").body == b"1\n"
     assert b"extra\tUInt8" in ch(f"DESCRIBE TABLE {table}").body
     assert b"ReadFrom" in ch("EXPLAIN SELECT 1").body

@@ -107,7 +107,7 @@ def test_client_that_leaves_mid_body_writes_nothing(ch: Http, table: str) -> Non
 
 def test_large_insert_is_streamed(ch: Http, table: str) -> None:
     """An insert far larger than the pieces it is read in is complete."""
-    count = 2_000_000
+    count = 1_000_000
     rows = b"".join(b"%d\tsome text that makes the row longer\n" % number for number in range(count))
     assert ch(rows, query=f"INSERT INTO {table} (id, name) FORMAT TSV").status == 200
     assert ch(f"SELECT count(), sum(id) FROM {table}").body == f"{count}\t{count * (count - 1) // 2}\n".encode()
@@ -122,7 +122,12 @@ def test_insert_settings_reach_the_engine(ch: Http) -> None:
         "SETTINGS non_replicated_deduplication_window = 100"
     )
     for _ in range(2):
-        ch("1\n", query=f"INSERT INTO {name} FORMAT TSV", insert_deduplication_token="one", insert_deduplicate=1)
+        ch(
+            "1\n",
+            query=f"INSERT INTO {name} FORMAT TSV",
+            insert_deduplication_token="one",
+            insert_deduplicate=1,
+        )
         ch(f"INSERT INTO {name} SETTINGS insert_deduplication_token = 'two', insert_deduplicate = 1 FORMAT TSV\n2\n")
     assert ch(f"SELECT groupArray(id) FROM (SELECT id FROM {name} ORDER BY id)").body == b"[1,2]\n"
     ch(f"DROP TABLE {name} SYNC")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -34,7 +34,7 @@ ESCAPES = {
     "file as a table name": ("SELECT * FROM '/etc/passwd'", 497),
     "file function": ("SELECT file('/etc/passwd')", 497),
     "file function, quoted": ("SELECT `file`('/etc/passwd')", 497),
-    "file function, escaped": ('SELECT "\\x66ile"(\'/etc/passwd\')', 497),
+    "file function, escaped": ("SELECT \"\\x66ile\"('/etc/passwd')", 497),
     "file function, commented": ("SELECT file /* */ ('/etc/passwd')", 497),
     "file function, as a value": ("SELECT arrayMap(file, ['/etc/passwd'])", 497),
     "file function, aliased": ("WITH file AS f SELECT arrayMap(f, ['/etc/passwd'])", 497),
@@ -42,30 +42,40 @@ ESCAPES = {
     "file function, explained": ("EXPLAIN SELECT file('/etc/passwd')", 497),
     "url": ("SELECT * FROM url('http://127.0.0.1:1/', CSV, 'a Int8')", 497),
     "remote": ("SELECT * FROM remote('127.0.0.1', 'system', 'one')", 497),
-    "sqlite": ("SELECT * FROM sqlite('/tmp/x', 'y')", 497),
+    "sqlite": ("SELECT * FROM sqlite('{target}', 'y')", 497),
     "executable": ("SELECT * FROM executable('x.sh', TSV, 'a String')", 497),
     "python": ("SELECT * FROM Python(self)", 497),
-    "outfile": ("SELECT 1 INTO OUTFILE '/tmp/classpulse-escape'", 358),
-    "outfile behind a comment": ("SELECT 1 INTO/**/OUTFILE '/tmp/classpulse-escape'", 358),
+    "python, other case": ("SELECT * FROM pYTHON(self)", 497),
+    "python, described": ("DESCRIBE TABLE python(self)", 497),
+    "file, described": ("DESC file('/etc/passwd')", 497),
+    "lake, described": ("DESCRIBE TABLE icebergLocal('/etc')", 497),
+    "url, described in an explanation": ("EXPLAIN QUERY TREE SELECT * FROM url('http://127.0.0.1:1/', CSV)", 497),
+    "outfile": ("SELECT 1 INTO OUTFILE '{target}'", 358),
+    "outfile behind a comment": ("SELECT 1 INTO/**/OUTFILE '{target}'", 358),
     "infile": ("INSERT INTO {table} (name) FROM INFILE '/etc/passwd' FORMAT LineAsString", 78),
-    "backup": ("BACKUP TABLE {table} TO File('/tmp/classpulse-escape')", 164),
+    "backup": ("BACKUP TABLE {table} TO File('{target}')", 164),
     "users": ("SELECT * FROM system.users", 497),
     "schema file": ("SELECT 1 SETTINGS format_schema = '/etc/passwd'", 452),
     "schema file, quoted": ("SELECT 1 SETTINGS `format_schema` = '/etc/passwd'", 452),
-    "output schema": ("SELECT 1 AS a FORMAT Protobuf SETTINGS output_format_schema = '/tmp/classpulse-escape'", 452),
+    "output schema": (
+        "SELECT 1 AS a FORMAT Protobuf SETTINGS output_format_schema = '{target}'",
+        452,
+    ),
+    "another dialect": ("SELECT 1 SETTINGS dialect = 'prql'", 452),
     "temporary table": ("CREATE TEMPORARY TABLE x (a Int8)", 164),
 }
 
 
 @pytest.mark.parametrize("name", ESCAPES)
-def test_reader_cannot_escape(ch: Http, table: str, name: str) -> None:
+def test_reader_cannot_escape(ch: Http, table: str, name: str, tmp_path: Path) -> None:
     """A reader's attempt is refused with ClickHouse's code, and nothing has changed."""
     ch(f"INSERT INTO {table} (id) VALUES (1)")
     sql, code = ESCAPES[name]
-    answer = ch(sql.format(table=table), user=READER)
+    target = tmp_path / "escape"
+    answer = ch(sql.format(table=table, target=target), user=READER)
     assert answer.code == code, answer.text
     assert "root:" not in answer.text
-    assert not Path("/tmp/classpulse-escape").exists()
+    assert not target.exists()
     assert ch(f"SELECT groupArray(id) FROM {table}").body == b"[1]\n"
 
 
@@ -74,18 +84,86 @@ def test_reader_cannot_escape_by_parameters(ch: Http) -> None:
     assert ch("SELECT 1", user=READER, readonly=0).code == 164
     assert ch("SELECT 1", user=READER, readonly="2; SET ROLE ALL").code == 72
     for name in ("max_threads = 1; SET ROLE ALL; SET max_threads", "max_threads=1,readonly"):
-        assert ch("SELECT 1", user=READER, **{name: 1}).code == 115
+        assert ch("SELECT 1", user=READER, path=f"/?{urlencode({name: 1})}").code == 115
     assert ch("DROP TABLE x", user=READER, max_threads="1'; SET ROLE ALL; SET max_threads = '1").code == 27
     assert ch("SELECT 1", user=READER, format_schema="/etc/passwd").code == 452
+    assert ch("from x", user=READER, dialect="prql", allow_experimental_prql_dialect=1).code == 452
     answer = ch("SELECT arrayMap({f:Identifier}, ['/etc/passwd'])", user=READER, param_f="file")
     assert answer.status != 200
     assert ch("DROP TABLE x", user=READER, database="default`; SET ROLE ALL; USE `default").code == 81
     assert ch("DROP TABLE x", user=READER, database="default", role="embedded_admin").code == 164
-    session = {"session_id": "escape"}
-    assert ch("SET max_threads = 1", user=READER, **session).status == 200
-    assert ch("SET readonly = 0", user=READER, **session).code == 164
-    assert ch("SET ROLE ALL", user=READER, **session).code == 497
-    assert ch("CREATE TABLE default.escaped (a Int8) ENGINE = Memory", user=READER, **session).code == 164
+    assert ch("SET max_threads = 1", user=READER, session_id="escape").status == 200
+    assert ch("SET readonly = 0", user=READER, session_id="escape").code == 164
+    assert ch("SET ROLE ALL", user=READER, session_id="escape").code == 497
+    assert ch("CREATE TABLE default.escaped (a Int8) ENGINE = Memory", user=READER, session_id="escape").code == 164
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [
+        "a String) ENGINE = Memory AS SELECT file('/etc/passwd') --",
+        "a String DEFAULT file('/etc/passwd')",
+        "a String ALIAS file('/etc/passwd')",
+        "a String /*",
+        "a String) ENGINE = File(CSV, '/etc/passwd') /* (",
+        "a Int8); SET ROLE ALL; CREATE TABLE default.escaped (a Int8",
+        "a Int8, INDEX i file('/etc/passwd') TYPE minmax",
+        "",
+    ],
+)
+def test_reader_cannot_escape_by_external_tables(ch: Http, structure: str) -> None:
+    """The structure of an external table holds names and types, nothing that is run."""
+    sent = (
+        b'--b\r\nContent-Disposition: form-data; name="x"; filename="x"\r\n\r\n1\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="query"\r\n\r\nSELECT * FROM x\r\n--b--\r\n'
+    )
+    answer = ch(sent, user=READER, headers={"Content-Type": "multipart/form-data; boundary=b"}, x_structure=structure)
+    assert (answer.status, answer.code) == (400, 62), answer.text
+    assert b"root:" not in answer.body
+    assert ch("EXISTS TABLE default.escaped").body == b"0\n"
+
+
+def test_formats_are_names(ch: Http) -> None:
+    """A format sent beside the query cannot carry SQL."""
+    for name in ("TSV SETTINGS readonly = 0", "TSV; DROP TABLE x", "TSV\nINTO OUTFILE 'x'"):
+        assert ch("SELECT 1", user=READER, default_format=name).code == 73
+
+
+def test_writer_values_are_literals(ch: Http, table: str) -> None:
+    """Rows of a writer's INSERT ... VALUES are not evaluated, so they cannot read files."""
+    sql = f"INSERT INTO {table} (id, name) VALUES"
+    assert ch(f"{sql} (1, 'it''s'), (2, 'b')", user=WRITER).status == 200
+    for row in ("(3, file('/etc/passwd'))", "(3, concat('x', file('/etc/passwd')))"):
+        assert ch(f"{sql} {row}", user=WRITER).code == 344
+        locked = "input_format_values_interpret_expressions"
+        assert ch(f"{sql} {row}", user=WRITER, path=f"/?{locked}=1").code == 452
+        assert ch(f"INSERT INTO {table} (id, name) SETTINGS {locked} = 1 VALUES {row}", user=WRITER).code == 452
+    assert ch(f"SELECT groupArray(name) FROM (SELECT name FROM {table} ORDER BY id)").body == b"['it\\'s','b']\n"
+
+
+def test_no_table_function_reaches_outside(ch: Http) -> None:
+    """Every table function of the engine is either harmless or denied to a reader, read or described."""
+    harmless = {
+        "SQLStandardValues", "generateRandom", "generateSeries", "generate_series", "null", "numbers", "numbers_mt",
+        "primes", "values", "view", "viewIfPermitted", "zeros", "zeros_mt",
+    }  # fmt: skip
+    names = set(ch("SELECT name FROM system.table_functions").text.split())
+    assert len(names) > 50
+    allowed = set()
+    for name in names - harmless:
+        for arguments in ("'/etc/passwd'", "'/etc', 'passwd'", "'/etc/passwd', 'LineAsString', 'a String'"):
+            for verb in ("SELECT * FROM", "DESCRIBE TABLE"):
+                answer = ch(f"{verb} {name}({arguments})", user=READER, max_execution_time=2)
+                assert b"root:" not in answer.body
+                if answer.status == 200:
+                    allowed.add(name)
+    assert allowed == set()
+
+
+def test_nobody_reads_the_servers_variables(ch: Http) -> None:
+    """The table function Python() of the library does not exist here, not even for an admin."""
+    for name in ("Python", "python", "`Python`", '"\\x50ython"'):
+        assert ch(f"SELECT * FROM {name}(self)").code == 46
 
 
 def test_reader_reads_and_sets_harmless_settings(ch: Http, table: str) -> None:
@@ -93,13 +171,23 @@ def test_reader_reads_and_sets_harmless_settings(ch: Http, table: str) -> None:
     for sql in (
         f"SELECT count() FROM {table}", "SHOW TABLES FROM default", f"DESCRIBE {table}", "EXPLAIN SELECT 1",
         "SELECT 1 SETTINGS max_threads = 1", "SELECT name FROM system.tables LIMIT 1", "EXISTS TABLE default.x",
-        "WITH 1 AS a SELECT a", "SELECT * FROM numbers(3)", "SELECT 'file(1)'", "SELECT replaceRegexpOne('a', '\\\\w', 'b')",
+        "WITH 1 AS a SELECT a", "SELECT * FROM numbers(3)", "SELECT 'file(1)'",
+        "SELECT replaceRegexpOne('a', '\\\\w', 'b')",
     ):  # fmt: skip
         answer = ch(sql, user=READER, max_execution_time=10)
         assert answer.status == 200, (sql, answer.text)
 
 
-def test_writer_inserts_and_reads_but_has_no_ddl(ch: Http, table: str) -> None:
+def test_reader_gets_the_same_syntax_error_as_an_admin(ch: Http) -> None:
+    """A statement that does not parse is a syntax error at the same place for everybody."""
+    for sql in ("SELEC 1", "SELECT FROM WHERE", "SELECT 'file' FROM ("):
+        answers = [ch(sql, user=user) for user in (ADMIN, READER)]
+        assert [(answer.status, answer.code) for answer in answers] == [(400, 62), (400, 62)]
+        places = [answer.text.split("failed at position ")[1].split(" ")[0] for answer in answers]
+        assert places[0] == places[1]
+
+
+def test_writer_inserts_and_reads_but_has_no_ddl(ch: Http, table: str, tmp_path: Path) -> None:
     """A writer's INSERT works; DDL, files and roles are 497 ACCESS_DENIED."""
     assert ch("1\n", query=f"INSERT INTO {table} (id) FORMAT TSV", user=WRITER).status == 200
     assert ch(f"INSERT INTO {table} (id) SELECT 2", user=WRITER).status == 200
@@ -109,7 +197,7 @@ def test_writer_inserts_and_reads_but_has_no_ddl(ch: Http, table: str) -> None:
         f"ALTER TABLE {table} ADD COLUMN z Int8", f"ALTER TABLE {table} DELETE WHERE 1", "CREATE DATABASE w",
         "SET ROLE embedded_admin", "SYSTEM FLUSH LOGS", "KILL QUERY WHERE 1",
         f"INSERT INTO {table} (name) SELECT * FROM file('/etc/hostname', LineAsString)",
-        "INSERT INTO FUNCTION file('/tmp/classpulse-escape', CSV, 'a Int8') VALUES (1)",
+        f"INSERT INTO FUNCTION file('{tmp_path / 'escape'}', CSV, 'a Int8') VALUES (1)",
         f"INSERT INTO {table} (name) SELECT file('/etc/hostname')",
     ):  # fmt: skip
         answer = ch(sql, user=WRITER)

@@ -28,6 +28,7 @@ class Answer:
 
     @property
     def text(self) -> str:
+        """The body as text."""
         return self.body.decode()
 
     @property
@@ -52,8 +53,9 @@ class Http:
         path: str = "/",
         user: str | None = ADMIN,
         headers: Mapping[str, str] | None = None,
-        **parameters: str | int,
+        **parameters: str | float,
     ) -> Answer:
+        """Send one request on a connection of its own; keyword arguments are URL parameters."""
         sent = dict(headers or {})
         if user is not None:
             sent |= {"X-ClickHouse-User": user, "X-ClickHouse-Key": self.info.users.get(user, "")}
@@ -69,6 +71,7 @@ class Http:
             connection.close()
 
     def client(self, user: str = ADMIN, **options: Any) -> Client:
+        """A clickhouse-connect client, to be closed by the caller."""
         return clickhouse_connect.get_client(
             host=self.host, port=self.port, username=user, password=self.info.users[user], **options
         )

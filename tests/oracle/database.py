@@ -16,7 +16,8 @@ from sinks.warehouse import Target, connect
 from tests.oracle.oracle import Event, Figures, RowKey
 
 __all__ = [
-    "fresh_database", "insert_checkpoint", "insert_events", "insert_rows", "open_client", "running_clickhouse", "time_of",
+    "fresh_database", "insert_checkpoint", "insert_events", "insert_rows", "open_client", "running_clickhouse",
+    "time_of",
 ]  # fmt: skip
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """Every figure by the plainest loops that follow its definition: slow, obvious, no SQL, no columns.
 
-An event is a dict: ``type`` (name, such as ``classroom.answer.submitted``), ``key``, ``source``, ``id``, ``time_us``, and
-the fields of its data that a figure needs (``student_id``, ``prompt_id``, ``teacher_id``, ``roster``, ``invited``,
+An event is a dict: ``type`` (name, such as ``classroom.answer.submitted``), ``key``, ``source``, ``id``, ``time_us``,
+and the fields of its data that a figure needs (``student_id``, ``prompt_id``, ``teacher_id``, ``roster``, ``invited``,
 ``scheduled_start_us``, ``scheduled_end_us``). All times are microseconds since the epoch.
 """
 
@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -187,7 +188,7 @@ def response_rows(key: str, events: Sequence[Event], stays: Sequence[Interval]) 
         row = figures(asked_us, closed_us, len(responders), len(audience), len(audience))
         rows[RowKey("response_rate", "prompt", key, prompt, 0)] = row
         rates.append((asked_us, row.value))
-    for start_us in window_starts((asked_us for asked_us, _ in rates), WINDOW_10M):
+    for start_us in window_starts((event["time_us"] for event in asked), WINDOW_10M):
         end_us = start_us + WINDOW_10M.size_us
         inside = [rate for asked_us, rate in rates if start_us <= asked_us < end_us and rate is not None]
         row = figures(start_us, end_us, sum(inside), len(inside), len(inside))
@@ -226,7 +227,7 @@ def prep_rows(key: str, events: Sequence[Event], zone: ZoneInfo) -> Rows:
     """Figure 16 of one teacher."""
     activities_us = [event["time_us"] for event in of_type(events, *PREP_ACTIVITY_TYPES)]
     moments_us = sorted(set(activities_us))
-    stretches = [(a, b) for a, b in zip(moments_us, moments_us[1:], strict=False) if b - a <= PREP_GAP_US]
+    stretches = [(a, b) for a, b in pairwise(moments_us) if b - a <= PREP_GAP_US]
     windows = set()
     for moment_us in moments_us:
         day = (EPOCH + timedelta(microseconds=moment_us)).astimezone(zone).date()

@@ -48,3 +48,35 @@ SELECT f.key AS activity_id, f.* EXCEPT (key)
 FROM v1_figures AS f
 WHERE f.metric IN ('participation_rate', 'effective_participation_rate')
 COMMENT 'Research figures of each activity';
+
+CREATE VIEW v1_research_participation_28d AS
+WITH
+    published AS
+    (
+        SELECT key, argMin(schoolid, (time, source, id)) AS school_id
+        FROM events_research
+        WHERE type = 'research.activity.published'
+        GROUP BY key
+    ),
+    -- An activity counts on the local day it was scheduled to end and on the 27 days after.
+    activities AS
+    (
+        SELECT
+            p.school_id AS school_id,
+            arrayJoin(arrayMap(n -> toDate32(toTimeZone(f.window_end, 'Asia/Shanghai')) + n, range(28))) AS day,
+            f.metric AS metric, f.numerator AS numerator, f.denominator AS denominator
+        FROM metric_rows AS f FINAL
+        INNER JOIN published AS p ON f.key = p.key
+        WHERE f.metric IN ('participation_rate', 'effective_participation_rate') AND f.window = 'activity'
+    )
+SELECT
+    school_id, day,
+    countIf(metric = 'participation_rate') AS activities,
+    sumIf(denominator, metric = 'participation_rate') AS invited,
+    sumIf(numerator, metric = 'participation_rate') AS attended,
+    sumIf(numerator, metric = 'effective_participation_rate') AS effective,
+    if(invited = 0, NULL, attended / invited) AS participation_rate,
+    if(invited = 0, NULL, effective / invited) AS effective_participation_rate
+FROM activities
+GROUP BY school_id, day
+COMMENT 'Research participation of each school over the 28 local days (Asia/Shanghai) that end with the day: sums over sums';

@@ -4,20 +4,20 @@
 -- Times are Int64 microseconds since the epoch until the last SELECT. The figures are defined in schemas/figures.py.
 WITH
     (
-        SELECT CAST((groupArray(partition), groupArray(position)), 'Map(UInt16, UInt64)')
+        SELECT (groupArray(partition), groupArray(position))
         FROM checkpoints FINAL
         WHERE topic = 'classpulse.classroom'
     ) AS applied,
     -- Figures are written before the checkpoint: a key whose figures are ahead of it is compared as of its figures.
     (
-        SELECT CAST((groupArray(key), groupArray(highest)), 'Map(String, UInt64)')
+        SELECT (groupArray(key), groupArray(highest))
         FROM
         (
             SELECT key, max(revision) AS highest
             FROM metric_rows
             WHERE topic = 'classpulse.classroom' AND key >= {key_from:String} AND key <= {key_to:String}
             GROUP BY key
-            HAVING highest > applied[any(partition)]
+            HAVING highest > transform(any(partition), applied.1, applied.2, toUInt64(0))
         )
     ) AS ahead,
     toInt64(9000000000000000000) AS never,
@@ -30,7 +30,9 @@ WITH
         FROM events_classroom FINAL
         WHERE key >= {key_from:String} AND key <= {key_to:String}
           AND (empty({keys:Array(String)}) OR has({keys:Array(String)}, key))
-          AND position < greatest(applied[partition], ahead[key])
+          AND position < greatest(
+              transform(partition, applied.1, applied.2, toUInt64(0)), transform(key, ahead.1, ahead.2, toUInt64(0))
+          )
     ),
     lessons AS
     (
@@ -187,7 +189,13 @@ WITH
         FROM
         (
             SELECT key, responders, asked_students, asked - positiveModulo(asked, 60000000) - 60000000 * hops AS start
-            FROM rates
+            FROM
+            (
+                SELECT key, responders, asked_students, asked FROM rates
+                UNION ALL
+                -- A question asked again counts where it was asked first, but the later windows have a row as well.
+                SELECT key, toUInt64(0), toUInt64(0), at FROM events WHERE type = 'classroom.question.asked'
+            )
             ARRAY JOIN range(10) AS hops
         )
         GROUP BY key, start

@@ -4,20 +4,20 @@
 -- the zone whose midnights bound the windows). The figure is defined in schemas/figures.py.
 WITH
     (
-        SELECT CAST((groupArray(partition), groupArray(position)), 'Map(UInt16, UInt64)')
+        SELECT (groupArray(partition), groupArray(position))
         FROM checkpoints FINAL
         WHERE topic = 'classpulse.prep'
     ) AS applied,
     -- Figures are written before the checkpoint: a key whose figures are ahead of it is compared as of its figures.
     (
-        SELECT CAST((groupArray(key), groupArray(highest)), 'Map(String, UInt64)')
+        SELECT (groupArray(key), groupArray(highest))
         FROM
         (
             SELECT key, max(revision) AS highest
             FROM metric_rows
             WHERE topic = 'classpulse.prep' AND key >= {key_from:String} AND key <= {key_to:String}
             GROUP BY key
-            HAVING highest > applied[any(partition)]
+            HAVING highest > transform(any(partition), applied.1, applied.2, toUInt64(0))
         )
     ) AS ahead,
     activities AS
@@ -28,7 +28,9 @@ WITH
         FROM events_prep FINAL
         WHERE key >= {key_from:String} AND key <= {key_to:String}
           AND (empty({keys:Array(String)}) OR has({keys:Array(String)}, key))
-          AND position < greatest(applied[partition], ahead[key])
+          AND position < greatest(
+              transform(partition, applied.1, applied.2, toUInt64(0)), transform(key, ahead.1, ahead.2, toUInt64(0))
+          )
           AND type IN (
               'prep.plan.opened', 'prep.heartbeat.recorded', 'prep.plan.edited', 'prep.resource.attached',
               'prep.plan.shared', 'prep.plan.completed'

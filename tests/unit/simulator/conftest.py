@@ -6,7 +6,9 @@ from datetime import date
 
 import pytest
 
-from deploy.simulator import Disturbance, Produced, SimulationConfig, simulate
+from deploy.simulator import Disturbance, SimulationConfig, simulate
+
+from .contract import Seen, seen
 
 DAY = date(2026, 11, 16)
 TROUBLE = Disturbance(
@@ -22,12 +24,13 @@ TROUBLE = Disturbance(
 
 
 @pytest.fixture(scope="session")
-def calm() -> list[Produced]:
-    """Records of an undisturbed run, all in structured mode."""
-    return list(simulate(SimulationConfig(events=25_000, date=DAY, binary_share=0.0)))
+def calm() -> list[Seen]:
+    """Records of an undisturbed run."""
+    return [seen(record) for record in simulate(SimulationConfig(events=18_000, date=DAY))]
 
 
 @pytest.fixture(scope="session")
-def troubled() -> list[Produced]:
+def troubled() -> list[Seen]:
     """Records of a run with every disturbance."""
-    return list(simulate(SimulationConfig(events=25_000, date=DAY, disturbance=TROUBLE, binary_share=0.3)))
+    config = SimulationConfig(events=18_000, date=DAY, disturbance=TROUBLE, binary_share=0.3)
+    return [seen(record) for record in simulate(config)]

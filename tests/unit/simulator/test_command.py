@@ -61,4 +61,5 @@ def test_a_kafka_that_is_away_is_named() -> None:
     """Port 1 has no broker; the error names the address and the remedy."""
     result = CliRunner().invoke(simulate, ["--events", "10", "--bootstrap", "127.0.0.1:1"])
     assert isinstance(result.exception, MustStop)
-    assert "127.0.0.1:1" in str(result.exception) and "--bootstrap" in str(result.exception)
+    assert "127.0.0.1:1" in str(result.exception)
+    assert "--bootstrap" in str(result.exception)

@@ -19,7 +19,8 @@ from deploy.embedded.broker import answers_metadata, command, environment
 from deploy.simulator import Ledger, SimulationConfig, publish, simulate
 from schemas.errors import MustStop
 from schemas.event_types import FAMILIES
-from tests.unit.simulator.conftest import DAY, TROUBLE
+
+from .conftest import DAY, TROUBLE
 
 PARTITIONS = 3
 CONFIG = SimulationConfig(events=6_000, date=DAY, disturbance=TROUBLE)
@@ -94,5 +95,5 @@ def test_the_rate_is_kept(bootstrap: str) -> None:
 def test_a_missing_topic_is_named_at_once(bootstrap: str) -> None:
     """The error names the topic and the command that creates it."""
     records = (record._replace(topic="classpulse.absent") for record in simulate(replace(CONFIG, events=1)))
-    with pytest.raises(MustStop, match="classpulse.absent.*topics create"):
+    with pytest.raises(MustStop, match=r"classpulse\.absent.*topics create"):
         asyncio.run(publish(bootstrap, records))

@@ -10,13 +10,14 @@ from itertools import pairwise
 
 import pytest
 
-from deploy.simulator import Disturbance, Produced, Simulation, SimulationConfig, simulate
+from deploy.simulator import Disturbance, Simulation, SimulationConfig, simulate
 from deploy.simulator.draft import Draft
 from deploy.simulator.programme import openings
 from deploy.simulator.school_day import last_school_day
 from deploy.simulator.timeline import merged
-from tests.unit.simulator.conftest import DAY, TROUBLE
-from tests.unit.simulator.test_records import read
+
+from .conftest import DAY, TROUBLE
+from .contract import Seen, read
 
 
 def test_the_same_seed_gives_the_same_records_and_another_does_not() -> None:
@@ -36,8 +37,10 @@ def test_exactly_as_many_records_as_asked(events: int, disturbance: Disturbance)
 
 
 def test_a_small_district_goes_on_for_days_to_reach_the_number() -> None:
-    """One class cannot fill 20,000 records in a day, so earlier days are added; the last one stays the date."""
-    config = SimulationConfig(events=20_000, date=DAY, schools=1, classes_per_school=1, binary_share=0.0)
+    """One class cannot fill 9,000 records in a day, so earlier days are added; none comes after the date."""
+    config = SimulationConfig(
+        events=9_000, date=DAY, schools=1, classes_per_school=1, students_per_class=5, families=("classroom",)
+    )
     days = {read(record)[0].time[:10] for record in simulate(config) if record.topic == "classpulse.classroom"}
     assert len(days) >= 2
     assert max(days) <= DAY.isoformat()
@@ -50,14 +53,15 @@ def test_without_a_number_it_is_one_day_with_every_lesson_ended() -> None:
     assert types.count("lesson.started.v1") == types.count("lesson.ended.v1") == 8
 
 
-def test_records_come_in_the_order_of_arrival(troubled: list[Produced]) -> None:
+def test_records_come_in_the_order_of_arrival(troubled: list[Seen]) -> None:
     """Timestamps, which are the arrivals, never go back."""
-    assert all(earlier.timestamp_ms <= later.timestamp_ms for earlier, later in pairwise(troubled))
+    arrivals = [record.timestamp_ms for record, _, _ in troubled]
+    assert arrivals == sorted(arrivals)
 
 
-def test_the_registry_comes_first(calm: list[Produced]) -> None:
+def test_the_registry_comes_first(calm: list[Seen]) -> None:
     """Every entry of the registry is known before the first event that refers to it."""
-    topics = [record.topic for record in calm]
+    topics = [record.topic for record, _, _ in calm]
     last_registered = max(index for index, topic in enumerate(topics) if topic == "classpulse.registry")
     assert set(topics[: last_registered + 1]) == {"classpulse.registry"}
 
@@ -69,12 +73,13 @@ def test_only_the_families_asked_for() -> None:
     assert {record.topic for record in records} == {"classpulse.prep", "classpulse.research"}
 
 
-def test_sequences_of_a_device_have_no_gap(calm: list[Produced]) -> None:
+def test_sequences_of_a_device_have_no_gap(calm: list[Seen]) -> None:
     """An undisturbed run shows no loss: each device counts up by one in the order of its events."""
     last: dict[str, int] = defaultdict(int)
-    for record in calm:
-        envelope, _ = read(record)
-        assert envelope.sequence is not None and len(envelope.sequence) == 10
+    for _, envelope, _ in calm:
+        assert envelope is not None
+        assert envelope.sequence is not None
+        assert len(envelope.sequence) == 10
         assert int(envelope.sequence) == last[envelope.source] + 1
         last[envelope.source] += 1
 
@@ -104,14 +109,12 @@ def test_a_slice_holds_a_minute_not_a_lesson() -> None:
     assert max(map(len, slices)) < 0.02 * len(times)
 
 
-def test_tablets_that_were_offline_flush_in_a_burst(troubled: list[Produced]) -> None:
+def test_tablets_that_were_offline_flush_in_a_burst(troubled: list[Seen]) -> None:
     """What was written down offline arrives minutes later, in the tablet's order."""
     delays = []
-    for record in troubled:
-        if record.fate == "stored":
-            envelope, _ = read(record)
-            if envelope.recordedtime is not None:
-                delays.append(record.timestamp_ms / 1000 - datetime.fromisoformat(envelope.time).timestamp())
+    for record, envelope, _ in troubled:
+        if envelope is not None and envelope.recordedtime is not None:
+            delays.append(record.timestamp_ms / 1000 - datetime.fromisoformat(envelope.time).timestamp())
     assert len(delays) > 50
     assert max(delays) > 120
 

@@ -1,0 +1,39 @@
+# `make demo` and `make test` need nothing but Python 3.11 and make: everything else is installed into .venv.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test check lint types imports docs compose-check clean
+
+help:  ## Show what there is.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it, or name yours with 'make PYTHON=...'"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,dev]'
+	@touch $@
+
+demo: $(STAMP)  ## Play a simulated school morning through everything, and check the result.
+	$(BIN)/classpulse demo
+
+test: $(STAMP)  ## Pass the whole suite.
+	$(BIN)/python -m pytest
+
+check: lint types imports  ## Lint, types, import rules.
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+docs: $(STAMP)  ## Write the pages that are generated from code.
+	$(BIN)/python -m deploy.documents
+
+clean:  ## Remove what was installed and produced here.
+	rm -rf $(VENV) .classpulse .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

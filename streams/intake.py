@@ -1,0 +1,93 @@
+"""The first half of the way: from a batch of Kafka records to a decoded chunk, held until the next write.
+
+Pure but for the clock that is passed in. ``decode_batch`` may run in a thread of its own; everything else belongs to the
+thread that owns the partitions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from schemas.codec import ClockLimits, Record, Reject, decode
+from schemas.event_types import Family
+from schemas.pseudonym import Pseudonymizer
+from sinks.dead_letters import DeadLetter
+from sinks.positions import position
+from streams.partition import Batch, Chunk, Partition
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What a batch means for its partition: the records to apply, or the offset to read again from."""
+
+    records: Sequence[Record] = ()
+    read_again_from: int | None = None
+    #: Offsets that are missing from the log before the first record; 0 unless asking again did not bring them.
+    hole: int = 0
+
+
+def following(partition: Partition, batch: Batch) -> Following:
+    """Compare a batch with the next expected offset.
+
+    Records below it were applied already. A first hole above it may be a fetch that raced the seek after a rebalance, so
+    the consumer is sent back once; if the hole is still there, the log has it (compaction, retention).
+    """
+    records = batch.records
+    if records[0].offset < partition.next_offset:
+        records = [record for record in records if record.offset >= partition.next_offset]
+        if not records:
+            return Following()
+    hole = records[0].offset - partition.next_offset
+    if hole > 0 and partition.sought != partition.next_offset:
+        partition.sought = partition.next_offset
+        return Following(read_again_from=partition.next_offset)
+    partition.sought = None
+    return Following(records, hole=hole)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """What decoding needs to know; safe to use in any thread, by one at a time."""
+
+    clock: ClockLimits
+    max_value_bytes: int
+    pseudonymizer: Pseudonymizer
+
+    def decode_batch(
+        self, family: Family, batch: Batch, records: Sequence[Record], epoch: int, now_us: int
+    ) -> Chunk:
+        """Decode ``records``; students become pseudonyms here, before anything is kept."""
+        decoded = decode(
+            family, records, clock=self.clock, now_us=now_us, max_value_bytes=self.max_value_bytes
+        )
+        events = self.pseudonymizer.apply(decoded.events)
+        latest_us = events["time_us"].max()
+        return Chunk(
+            events=events.with_columns(
+                pl.lit(batch.partition, pl.UInt16).alias("partition"),
+                (pl.col("offset") + position(epoch, 0)).cast(pl.UInt64).alias("position"),
+            ).drop("offset", "row"),
+            dead_letters=[_dead_letter(batch, reject, records[reject.row], epoch) for reject in decoded.rejects],
+            records=len(records),
+            next_offset=records[-1].offset + 1,
+            latest_us=latest_us if isinstance(latest_us, int) else 0,
+            oldest_ms=records[0].timestamp,
+            newest_ms=records[-1].timestamp,
+        )
+
+
+def _dead_letter(batch: Batch, reject: Reject, record: Record, epoch: int) -> DeadLetter:
+    return DeadLetter(
+        topic=batch.topic,
+        partition=batch.partition,
+        position=position(epoch, record.offset),
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        reason=reject.reason,
+        field=reject.field or "",
+        detail=reject.detail,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+    )

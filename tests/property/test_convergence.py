@@ -1,0 +1,110 @@
+"""However the events are cut into writes, ordered, repeated and forgotten in between, the figures converge to the oracle's."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.event_types import CLASSROOM, PREP, RESEARCH, Family
+from streams.core.facts import Facts
+from streams.figures import FIGURES
+from tests.oracle.hostile import BASE_US, activities, lessons, weeks_of_preparation
+from tests.oracle.oracle import Event, Figures, RowKey, expected_rows
+
+ZONE = "Asia/Shanghai"
+Stored = dict[RowKey, Figures]
+
+
+def events_frame(family: Family, events: list[Event]) -> pl.DataFrame:
+    """Return the events with the columns the facts keep."""
+    schema = FIGURES[family.name].fact_schema(family)
+    return pl.DataFrame([{name: event.get(name) for name in schema} for event in events], schema=schema)
+
+
+def fold_in_writes(family: Family, writes: list[list[Event]], forget_after: set[int]) -> Stored:
+    """Apply the writes one after the other as the pipeline does; the last row written for a key counts."""
+    facts = Facts(FIGURES[family.name].fact_schema(family), max_rows=1_000_000)
+    store: list[Event] = []
+    rows: Stored = {}
+    for number, write in enumerate(writes):
+        batch = events_frame(family, write)
+        keys = batch["key"].unique().to_list()
+        if missing := facts.missing(keys):
+            facts.load(missing, events_frame(family, [event for event in store if event["key"] in missing]))
+        fresh = facts.add(batch)
+        for row in FIGURES[family.name].rows(facts.of(fresh["key"].unique()), fresh, ZONE).iter_rows(named=True):
+            key = RowKey(row["metric"], row["window"], row["key"], row["item"], row["slot_us"])
+            rows[key] = Figures(
+                row["window_start_us"], row["window_end_us"], row["value"], row["numerator"], row["denominator"],
+                row["sample_size"],
+            )  # fmt: skip
+        identities = {(event["key"], event["source"], event["id"]) for event in store}
+        for event in write:
+            if (identity := (event["key"], event["source"], event["id"])) not in identities:
+                identities.add(identity)
+                store.append(event)
+        if number in forget_after:
+            facts.forget(keys)
+    return rows
+
+
+def cut(events: list[Event], seed: int) -> tuple[list[list[Event]], set[int]]:
+    """Shuffle, repeat some (one with another time), cut into writes, and choose after which the memory is lost."""
+    shuffle = random.Random(seed)
+    again = [event for event in events if shuffle.random() < 0.3]
+    ordered = [*events]
+    shuffle.shuffle(ordered)
+    ordered += [{**event, "time_us": event["time_us"] + shuffle.choice([0, 0, 60_000_000])} for event in again]
+    writes: list[list[Event]] = []
+    while ordered:
+        size = shuffle.randint(1, 6)
+        writes.append(ordered[:size])
+        ordered = ordered[size:]
+    return writes, {number for number in range(len(writes)) if shuffle.random() < 0.3}
+
+
+def assert_same(found: Stored, expected: dict[RowKey, Any]) -> None:
+    """Compare rows; numbers may differ by rounding only."""
+    assert found.keys() == expected.keys()
+    for key, figures in expected.items():
+        row = found[key]
+        assert (row.window_start_us, row.window_end_us, row.sample_size) == (
+            figures.window_start_us,
+            figures.window_end_us,
+            figures.sample_size,
+        ), key
+        assert row.numerator == pytest.approx(figures.numerator, rel=1e-9, abs=1e-9), key
+        assert row.denominator == pytest.approx(figures.denominator, rel=1e-9, abs=1e-9), key
+        assert row.value == (None if figures.value is None else pytest.approx(figures.value, rel=1e-9, abs=1e-9)), key
+
+
+def check(family: Family, drawn: list[Callable[[str], list[Event]]], seed: int) -> None:
+    """Fold drawn stories in random writes and compare with the oracle."""
+    events = [event for number, story in enumerate(drawn) for event in story(f"key-{number}")]
+    writes, forget_after = cut(events, seed)
+    assert_same(fold_in_writes(family, writes, forget_after), expected_rows(events, ZONE))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(lessons(), min_size=1, max_size=2), st.integers(0, 2**32))
+def test_classroom_figures_converge(drawn: list[Callable[[str], list[Event]]], seed: int) -> None:
+    """Classroom figures do not depend on how the events arrived."""
+    check(CLASSROOM, drawn, seed)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(weeks_of_preparation(BASE_US - 8 * 3_600_000_000), min_size=1, max_size=2), st.integers(0, 2**32))
+def test_prep_figures_converge(drawn: list[Callable[[str], list[Event]]], seed: int) -> None:
+    """Preparation figures do not depend on how the events arrived."""
+    check(PREP, drawn, seed)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(activities(), min_size=1, max_size=2), st.integers(0, 2**32))
+def test_research_figures_converge(drawn: list[Callable[[str], list[Event]]], seed: int) -> None:
+    """Research figures do not depend on how the events arrived."""
+    check(RESEARCH, drawn, seed)

@@ -1,0 +1,56 @@
+"""Kafka records of the catalogue's example events, right and altered."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.codec import ClockLimits
+from schemas.event_types import CLASSROOM
+from schemas.export import example
+
+NOW_US = 1_800_000_000_000_000
+CLOCK = ClockLimits(earliest_us=1_600_000_000_000_000, max_ahead_us=60_000_000)
+NAME = "classroom.answer.submitted"
+
+
+@dataclass(frozen=True)
+class KafkaRecord:
+    """A record as aiokafka gives it."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, Any], ...] = ()
+    offset: int = 7
+    timestamp: int = NOW_US // 1000
+
+
+def record(event: dict[str, Any]) -> KafkaRecord:
+    """Return ``event`` in structured mode, with its key."""
+    key = event.get("partitionkey")
+    return KafkaRecord(key.encode() if isinstance(key, str) else None, json.dumps(event).encode())
+
+
+def binary(event: dict[str, Any]) -> KafkaRecord:
+    """Return ``event`` in binary mode, with its key."""
+    attributes = {name: value for name, value in event.items() if name not in {"data", "datacontenttype"}}
+    headers = [("content-type", b"application/json")]
+    headers += [(f"ce_{name}", value.encode()) for name, value in attributes.items()]
+    return KafkaRecord(event["partitionkey"].encode(), json.dumps(event["data"]).encode(), tuple(headers))
+
+
+def answer(**changes: Any) -> dict[str, Any]:
+    """Return the example of a submitted answer, attributes changed."""
+    return {**example(CLASSROOM, NAME), **changes}
+
+
+def answer_data(**changes: Any) -> dict[str, Any]:
+    """Return the same, fields of data changed."""
+    event = example(CLASSROOM, NAME)
+    return {**event, "data": {**event["data"], **changes}}
+
+
+def without(name: str) -> dict[str, Any]:
+    """Return the same without an attribute."""
+    event = answer()
+    del event[name]
+    return event

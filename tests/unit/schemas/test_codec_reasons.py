@@ -1,0 +1,199 @@
+"""Each way in which a record fails to be an event, in both content modes."""
+
+import itertools
+import json
+from dataclasses import replace
+
+import pytest
+from event_records import CLOCK, NAME, NOW_US, KafkaRecord, answer, answer_data, binary, record, without
+
+from schemas.codec import Reason, Reject, decode
+from schemas.codec_types import DETAIL_LIMIT_CHARS
+from schemas.event_types import CLASSROOM, PREP, REGISTRY, Family
+from schemas.export import example
+
+
+def verdict(given: KafkaRecord, family: Family = CLASSROOM, limit_bytes: int = 1_048_576) -> Reject | None:
+    """Return why ``given`` is refused, or None."""
+    decoded = decode(family, [given], clock=CLOCK, now_us=NOW_US, max_value_bytes=limit_bytes)
+    assert decoded.events.height + len(decoded.rejects) == 1
+    return decoded.rejects[0] if decoded.rejects else None
+
+
+def raw(value: bytes | None) -> KafkaRecord:
+    """Return a record with the right key and any value."""
+    return replace(record(answer()), value=value)
+
+
+def appended(text: bytes) -> KafkaRecord:
+    """Return a valid event whose closing brace is replaced by ``text``."""
+    return raw((record(answer()).value or b"")[:-1] + text)
+
+
+REFUSED = {
+    "null value": (raw(None), Reason.EMPTY, None),
+    "empty value": (raw(b""), Reason.EMPTY, None),
+    "invalid UTF-8": (appended(b',"x":"\xff"}'), Reason.ENCODING, None),
+    "cut off": (raw(b'{"id": "1'), Reason.JSON, None),
+    "NaN": (appended(b',"x":NaN}'), Reason.JSON, None),
+    "byte order mark": (raw(b"\xef\xbb\xbf{}"), Reason.JSON, None),
+    "two objects": (raw(b"{} {}"), Reason.JSON, None),
+    "10,000 deep": (appended(b',"x":' + b"[" * 10_000 + b"]" * 10_000 + b"}"), Reason.NESTING, None),
+    "65 deep": (appended(b',"x":' + b"[" * 64 + b"]" * 64 + b"}"), Reason.NESTING, None),
+    "attribute twice": (appended(b',"id":"2"}'), Reason.DUPLICATE_KEY, "id"),
+    "data twice": (appended(b',"data":{}}'), Reason.DUPLICATE_KEY, "data"),
+    "data field twice": (
+        raw((record(answer()).value or b"").replace(b'"score"', b'"prompt_id": "q", "score"')),
+        Reason.DUPLICATE_KEY,
+        "data.prompt_id",
+    ),
+    "top-level null": (raw(b"null"), Reason.ENVELOPE, None),
+    "top-level array": (raw(b"[1]"), Reason.ENVELOPE, None),
+    "no id": (record(without("id")), Reason.ENVELOPE, "id"),
+    "id null": (record(answer(id=None)), Reason.ENVELOPE, "id"),
+    "id a number": (record(answer(id=1)), Reason.ENVELOPE, "id"),
+    "id with a space": (record(answer(id="a b")), Reason.ENVELOPE, "id"),
+    "id too long": (record(answer(id="x" * 129)), Reason.ENVELOPE, "id"),
+    "specversion 0.3": (record(answer(specversion="0.3")), Reason.ENVELOPE, "specversion"),
+    "time without zone": (record(answer(time="2026-11-16T08:05:12")), Reason.ENVELOPE, "time"),
+    "30 February": (record(answer(time="2026-02-30T08:05:12Z")), Reason.ENVELOPE, "time"),
+    "sequence a number": (record(answer(sequence=42)), Reason.ENVELOPE, "sequence"),
+    "dataschema without version": (record(answer(dataschema="urn:x")), Reason.ENVELOPE, "dataschema"),
+    "datacontenttype XML": (record(answer(datacontenttype="text/xml")), Reason.ENVELOPE, "datacontenttype"),
+    "subject of another lesson": (record(answer(subject="other")), Reason.ENVELOPE, "subject"),
+    "lessonid of another lesson": (record(answer(lessonid="other")), Reason.ENVELOPE, "lessonid"),
+    "unknown type": (record(answer(type="io.classpulse.classroom.tea.spilt.v1")), Reason.UNKNOWN_TYPE, "type"),
+    "type of another product": (record(answer(type="com.example.answer")), Reason.UNKNOWN_TYPE, "type"),
+    "type in version 2": (record(answer(type=f"io.classpulse.{NAME}.v2")), Reason.UNKNOWN_VERSION, "type"),
+    "schema in version 2": (record(answer(dataschema="urn:x:2.0")), Reason.UNKNOWN_VERSION, "dataschema"),
+    "schema in version 10": (record(answer(dataschema="urn:x:10.0")), Reason.UNKNOWN_VERSION, "dataschema"),
+    "type of another family": (record(example(PREP, "prep.plan.opened")), Reason.WRONG_TOPIC, "type"),
+    "no record key": (replace(record(answer()), key=None), Reason.KEY, "partitionkey"),
+    "another record key": (replace(record(answer()), key=b"other"), Reason.KEY, "partitionkey"),
+    "no data": (record(without("data")), Reason.DATA, "data"),
+    "data null": (record(answer(data=None)), Reason.DATA, "data"),
+    "data an array": (record(answer(data=[])), Reason.DATA, "data"),
+    "data_base64": (record({**without("data"), "data_base64": "e30="}), Reason.DATA, "data_base64"),
+    "score above 1": (record(answer_data(score=1.5)), Reason.DATA, "data.score"),
+    "score a string": (record(answer_data(score="1")), Reason.DATA, "data.score"),
+    "latency 1.0": (record(answer_data(latency_ms=1.0)), Reason.DATA, "data.latency_ms"),
+    "latency true": (record(answer_data(latency_ms=True)), Reason.DATA, "data.latency_ms"),
+    "latency beyond 64 bits": (record(answer_data(latency_ms=10**30)), Reason.DATA, "data.latency_ms"),
+    "correct 1": (record(answer_data(correct=1)), Reason.DATA, "data.correct"),
+    "student null": (record(answer_data(student_id=None)), Reason.DATA, "data.student_id"),
+    "clock behind": (record(answer(time="1970-01-02T00:00:00Z")), Reason.CLOCK_BEHIND, "time"),
+    "clock ahead": (record(answer(time="2027-01-15T08:01:00.000001Z")), Reason.CLOCK_AHEAD, "time"),
+    "binary: attribute twice": (
+        replace(binary(answer()), headers=(*binary(answer()).headers, ("ce_id", b"2"))),
+        Reason.ENVELOPE,
+        "ce_id",
+    ),
+    "binary: header not UTF-8": (
+        replace(binary(without("schoolid")), headers=(*binary(without("schoolid")).headers, ("ce_schoolid", b"\xff"))),
+        Reason.ENCODING,
+        "schoolid",
+    ),
+    "binary: no id": (binary(without("id")), Reason.ENVELOPE, "id"),
+    "binary: data no object": (replace(binary(answer()), value=b'"x"'), Reason.DATA, "data"),
+    "binary: score above 1": (binary(answer_data(score=1.5)), Reason.DATA, "data.score"),
+    "content type": (
+        replace(record(answer()), headers=(("content-type", b"text/xml"),)),
+        Reason.CONTENT_TYPE,
+        "content-type",
+    ),
+    "another character set": (
+        replace(record(answer()), headers=(("content-type", b"application/json; charset=gbk"),)),
+        Reason.CONTENT_TYPE,
+        "content-type",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "reason", "field"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_record_that_is_no_event_is_refused_for_its_reason(
+    given: KafkaRecord, reason: Reason, field: str | None
+) -> None:
+    """The reason and the field are those of the fault, and the detail is bounded and says what was expected."""
+    refused = verdict(given)
+    assert refused is not None
+    assert (refused.reason, refused.field) == (reason, field)
+    assert 0 < len(refused.detail) <= DETAIL_LIMIT_CHARS
+
+
+ACCEPTED = {
+    "structured": record(answer()),
+    "structured, by content type": replace(
+        record(answer()), headers=(("Content-Type", b"application/cloudevents+json; charset=UTF-8"),)
+    ),
+    "structured wins over ce_ headers": replace(
+        record(answer()), headers=(("content-type", b"application/cloudevents+json"), ("ce_id", b"\xff"))
+    ),
+    "binary": binary(answer()),
+    "binary without content type": replace(binary(answer()), headers=binary(answer()).headers[1:]),
+    "unknown attributes and fields": record({**answer_data(mood="good"), "traceparent": "00-1"}),
+    "a minor version": record(answer(dataschema="https://x.example/v1.7.2")),
+    "optional fields null": record(answer_data(score=None, correct=None, latency_ms=None)),
+    "score 1 without a fraction": record(answer_data(score=1)),
+    "unknown key twice": appended(b',"x":1,"x":2}'),
+    "64 deep": appended(b',"x":' + b"[" * 63 + b"]" * 63 + b"}"),
+    "many brackets in a string": appended(b',"x":"' + b"[" * 200 + b'"}'),
+    "NaN in a string": appended(b',"x":"-NaN"}'),
+    "white space around": raw(b"\n " + (record(answer()).value or b"") + b"\r\n"),
+    "pretty-printed": raw(json.dumps(answer(), indent=2).encode()),
+    "just in time": record(answer(time="2027-01-15T08:01:00Z")),
+    "no record timestamp": replace(record(answer()), timestamp=-1),
+}
+
+
+@pytest.mark.parametrize("given", ACCEPTED.values(), ids=ACCEPTED.keys())
+def test_what_the_contract_allows_is_accepted(given: KafkaRecord) -> None:
+    """Both content modes, minor additions and harmless spellings are events."""
+    assert verdict(given) is None
+
+
+def test_a_value_above_the_limit_is_refused_and_one_at_it_is_not() -> None:
+    """The limit is in bytes and inclusive."""
+    given = record(answer())
+    size = len(given.value or b"")
+    assert verdict(given, limit_bytes=size) is None
+    refused = verdict(given, limit_bytes=size - 1)
+    assert refused is not None
+    assert refused.reason is Reason.TOO_LARGE
+
+
+def test_a_replay_judges_the_clock_by_the_records_own_timestamp() -> None:
+    """An event ahead of its record's timestamp stays refused however late the record is read again."""
+    given = replace(record(answer(time="2026-11-16T00:05:12Z")), timestamp=1_794_000_000_000)
+    for now_us in (NOW_US, NOW_US * 2):
+        refused = decode(CLASSROOM, [given], clock=CLOCK, now_us=now_us).rejects[0]
+        assert refused.reason is Reason.CLOCK_AHEAD
+
+
+def test_a_detail_stays_short_whatever_came() -> None:
+    """A wrong value of a megabyte is quoted in part, and the detail can be written as UTF-8."""
+    refused = verdict(record(answer_data(student_id="数" * 300_000)))
+    assert refused is not None
+    assert len(refused.detail) <= DETAIL_LIMIT_CHARS
+    lone = verdict(raw((record(answer()).value or b"").replace(b"stu-004211", rb"\ud800")))
+    assert lone is not None
+    assert lone.detail.encode("utf-8")
+
+
+def test_a_bad_record_does_not_disturb_its_neighbours() -> None:
+    """Every kind of fault in one batch: the valid events between them are all stored, in offset order."""
+    bad = [given for given, _, _ in REFUSED.values()]
+    good = list(ACCEPTED.values())
+    pairs = zip(bad, itertools.cycle(good))
+    batch = [replace(one, offset=offset) for offset, one in enumerate(itertools.chain.from_iterable(pairs))]
+    decoded = decode(CLASSROOM, batch, clock=CLOCK, now_us=NOW_US)
+    assert [refused.row for refused in decoded.rejects] == list(range(0, len(batch), 2))
+    assert decoded.events["offset"].to_list() == list(range(1, len(batch), 2))
+    assert decoded.events["row"].to_list() == list(range(1, len(batch), 2))
+
+
+def test_an_entry_of_the_registry_is_about_its_key() -> None:
+    """In the registry, subject must equal the key; in prep it is the plan and may differ."""
+    refused = verdict(record({**example(REGISTRY, "registry.entry.retired"), "subject": "x"}), REGISTRY)
+    assert refused is not None
+    assert refused.field == "subject"
+    assert verdict(record({**example(PREP, "prep.plan.opened"), "subject": "x"}), PREP) is None

@@ -1,0 +1,60 @@
+"""Timestamps in columns against ``datetime``."""
+
+import random
+import re
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from schemas.codec_times import timestamps_us
+from schemas.fields import RFC3339_PATTERN, timestamp_us
+
+
+def expected(text: str) -> int | None:
+    """Return what the model makes of ``text``, or None."""
+    if re.fullmatch(RFC3339_PATTERN, text) is None:
+        return None
+    try:
+        return timestamp_us(text)
+    except ValueError:
+        return None
+
+
+def test_random_texts_are_read_or_refused_as_the_model_does() -> None:
+    """5,000 texts near the edges of the calendar, the clock, the fraction and the zone: same verdict, same value."""
+    rng = random.Random(1)
+    texts = []
+    for _ in range(5_000):
+        date = f"{rng.randint(1968, 2201):04}-{rng.randint(0, 13):02}-{rng.randint(0, 32):02}"
+        clock = f"{rng.randint(0, 24):02}:{rng.randint(0, 60):02}:{rng.randint(0, 60):02}"
+        fraction = rng.choice(["", "." + "".join(rng.choices("0123456789", k=rng.randint(0, 10)))])
+        texts.append(date + "T" + clock + fraction + rng.choice(["Z", "z", "+08:00", "-23:59", "+24:00", "+0800", "٠"]))
+    values, wrong = timestamps_us(pa.array(texts))
+    wanted = [expected(text) for text in texts]
+    assert sum(value is not None for value in wanted) > 500
+    assert [None if bad else value for value, bad in zip(values.to_pylist(), wrong, strict=True)] == wanted
+
+
+def test_every_day_of_the_range_is_the_calendars() -> None:
+    """Each day from 1970 to 2199 gives the microseconds that ``datetime`` gives, leap years included."""
+    first, last = datetime(1970, 1, 1, tzinfo=UTC), datetime(2199, 12, 31, tzinfo=UTC)
+    days = range((last - first).days + 1)
+    texts = [datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%dT00:00:00Z") for day in days]
+    values, wrong = timestamps_us(pa.array(texts))
+    assert not wrong.any()
+    assert values.to_pylist() == [day * 86_400_000_000 for day in days]
+
+
+def test_a_null_stays_null_and_is_not_wrong() -> None:
+    """Absent timestamps pass through a column of mixed forms."""
+    values, wrong = timestamps_us(pa.array([None, "1970-01-01T00:00:00.0000019Z", "nonsense", None]))
+    assert values.to_pylist()[0:2] == [None, 1]
+    assert wrong.tolist() == [False, False, True, False]
+
+
+def test_a_slice_of_a_column_is_read_from_its_own_bytes() -> None:
+    """Arrow slices share their parent's buffers; only the slice counts."""
+    column = pa.array(["nonsense", "1970-01-01T00:00:01Z", "1970-01-01T00:00:02Z"])[1:]
+    values, wrong = timestamps_us(column)
+    assert values.to_pylist() == [1_000_000, 2_000_000]
+    assert not wrong.any()

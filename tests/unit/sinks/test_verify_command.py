@@ -1,0 +1,105 @@
+"""The command ``classpulse verify``, as a process: its exit codes and what it prints."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from sinks.warehouse import Target
+from tests.oracle.database import (
+    fresh_database,
+    insert_checkpoint,
+    insert_events,
+    insert_rows,
+    open_client,
+    running_clickhouse,
+)
+from tests.oracle.oracle import expected_rows
+
+EVENT = {
+    "type": "classroom.hand.raised", "key": "lesson-[b]1", "source": "/d", "id": "1", "student_id": "ann",
+    "time_us": 1_794_787_200_000_000,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """A real engine over HTTP with a database in which one hand was raised, and everything agrees."""
+    with running_clickhouse(tmp_path_factory.mktemp("stack")) as server:
+        target = fresh_database(server, "command")
+        client = open_client(target)
+        insert_events(client, [EVENT])
+        insert_rows(client, "classroom", expected_rows([EVENT], "Asia/Shanghai").items(), revision=1)
+        insert_checkpoint(client, "classroom", 1)
+        client.close()
+        yield target
+
+
+@pytest.fixture
+def client(target: Target) -> Iterator[Client]:
+    """A connection to plant errors with."""
+    client = open_client(target)
+    yield client
+    client.close()
+
+
+def run(target: Target, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``classpulse verify`` against the database."""
+    environment = os.environ | {
+        "CLASSPULSE_CLICKHOUSE_URL": target.url, "CLASSPULSE_CLICKHOUSE_USER": target.user,
+        "CLASSPULSE_CLICKHOUSE_PASSWORD": target.password, "CLASSPULSE_CLICKHOUSE_DATABASE": target.database,
+        "COLUMNS": "160",
+    }  # fmt: skip
+    code = "from streams.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, "verify", *arguments],
+        env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_agreement_exits_with_0(target: Target) -> None:
+    """Where everything agrees the summary says so, and the exit code is 0."""
+    done = run(target)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "37 rows expected, 37 stored; 4 of 4 accounting laws hold; 0 differences." in done.stdout
+
+
+def test_a_difference_exits_with_1_and_is_shown(target: Target, client: Client) -> None:
+    """A difference is listed with its key and both sides, as text and as JSON, and the exit code is 1."""
+    where = "metric = 'participation_breadth' AND window = 'lesson'"
+    row = f"FROM (SELECT * FROM metric_rows FINAL WHERE {where})"
+    client.command(f"INSERT INTO metric_rows SELECT * REPLACE (7 AS sample_size, 2 AS revision) {row}")
+    try:
+        shown, listed = run(target), run(target, "--json")
+    finally:
+        client.command(f"INSERT INTO metric_rows SELECT * REPLACE (1 AS sample_size, 3 AS revision) {row}")
+    assert shown.returncode == listed.returncode == 1
+    for text in ("different", "key lesson-[b]1", "metric participation_breadth", "sample_size 1", "sample_size 7"):
+        assert text in shown.stdout
+    report = json.loads(listed.stdout)
+    assert (report["agrees"], report["differences_total"]) == (False, 1)
+    assert report["differences"][0]["columns"] == ["sample_size"]
+    assert report["differences"][0]["key"]["key"] == "lesson-[b]1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"url": "http://127.0.0.1:1"}, "Check that ClickHouse runs at http://127.0.0.1:1"),
+        ({"password": "wrong"}, "CLASSPULSE_CLICKHOUSE_PASSWORD"),
+        ({"database": "default"}, "run `classpulse migrate`"),
+    ],
+)
+def test_what_cannot_run_exits_with_2_and_the_remedy(target: Target, changes: dict[str, Any], remedy: str) -> None:
+    """No server, a wrong password, or no tables: one line with the remedy, no traceback, exit code 2."""
+    done = run(replace(target, **changes))
+    assert done.returncode == 2
+    assert remedy in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "wrong" not in done.stderr
