@@ -67,6 +67,6 @@ class CheckpointStore:
             "SELECT topic, toInt64(partition) AS partition, toInt64(epoch) AS epoch, toInt64(next_offset) AS next_offset,"
             " toUnixTimestamp64Micro(max_time) AS max_time_us, toUnixTimestamp64Micro(watermark) AS watermark_us,"
             " toInt64(consumed) AS consumed, toInt64(stored) AS stored, toInt64(duplicates) AS duplicates,"
-            f" toInt64(dead_letters) AS dead_letters FROM {TABLE} FINAL",  # noqa: S608 - a constant
+            " toInt64(dead_letters) AS dead_letters FROM checkpoints FINAL",
         )
         return {(row["topic"], row["partition"]): Checkpoint(**row) for row in found.iter_rows(named=True)}

@@ -43,10 +43,11 @@ class Migration:
 
 def migrations() -> list[Migration]:
     """Return all migrations in order."""
-    found = []
-    for file in files("deploy").joinpath("clickhouse", "migrations").iterdir():
-        if match := _NAME.match(file.name):
-            found.append(Migration(int(match[1]), match[2], file.read_text(encoding="utf-8")))
+    found = [
+        Migration(int(match[1]), match[2], file.read_text(encoding="utf-8"))
+        for file in files("deploy").joinpath("clickhouse", "migrations").iterdir()
+        if (match := _NAME.match(file.name))
+    ]
     return sorted(found, key=lambda migration: migration.number)
 
 
@@ -66,10 +67,7 @@ def migrate(target: Target) -> Iterator[tuple[Migration, bool]]:
     client = connect(target)
     try:
         client.command(_TABLE)
-        applied = {
-            number: checksum
-            for number, checksum in client.query("SELECT number, checksum FROM schema_migrations FINAL").result_rows
-        }
+        applied = dict(client.query("SELECT number, checksum FROM schema_migrations FINAL").result_rows)
         known = migrations()
         _check(known, applied)
         for migration in known:

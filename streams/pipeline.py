@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from schemas.event_types import FAMILIES, Family
 from schemas.codec import Record
+from schemas.event_types import FAMILIES, Family
 from sinks.checkpoints import Checkpoint, CheckpointStore
 from sinks.dead_letters import DeadLetterStore, DeadLetterTopic
 from sinks.events import EventStore

@@ -100,7 +100,7 @@ def load(**overrides: object) -> Settings:
     folder = os.environ.get(PREFIX + "SECRETS_DIR")
     secrets = Path(folder) if folder else None
     try:
-        return Settings(_secrets_dir=secrets, **overrides)  # type: ignore[arg-type]
+        return Settings(_secrets_dir=secrets, **overrides)  # type: ignore[arg-type, call-arg]
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()

@@ -72,14 +72,14 @@ class BatchScheduler(DefaultSchedulingStrategy):
         )
 
 
-class BatchSchema(faust.Schema):  # type: ignore[misc]
+class BatchSchema(faust.Schema[Any, Any]):
     """Hands keys and values on untouched."""
 
-    def loads_key(self, app: Any, message: Message, **_options: Any) -> Any:
+    def loads_key(self, app: Any, message: Message, **_options: Any) -> Any:  # noqa: ARG002
         """Return the key as it came."""
         return message.key
 
-    def loads_value(self, app: Any, message: Message, **_options: Any) -> Any:
+    def loads_value(self, app: Any, message: Message, **_options: Any) -> Any:  # noqa: ARG002
         """Return the value as it came."""
         return message.value
 
@@ -108,7 +108,7 @@ class CheckpointConsumer(driver.Consumer):
 
     async def show_progress(self, offsets: Mapping[Place, int]) -> None:
         """Commit offsets to Kafka for lag tools; raises ``aiokafka.errors.KafkaError`` if Kafka refuses."""
-        consumer = self._thread._ensure_consumer()
+        consumer = self._thread._ensure_consumer()  # noqa: SLF001 - Faust has no other way to commit given offsets
         assigned = {(tp.topic, tp.partition) for tp in self.assignment()}
         committed = {
             TopicPartition(*place): OffsetAndMetadata(offset, "")

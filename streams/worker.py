@@ -18,15 +18,14 @@ from yarl import URL
 
 from schemas.codec import ClockLimits
 from schemas.errors import ClasspulseError, Stopping
-from schemas.event_types import FAMILIES
 from schemas.pseudonym import Pseudonymizer
 from sinks.checkpoints import Checkpoint, CheckpointStore
 from sinks.dead_letters import DeadLetterStore
 from sinks.events import EventStore
 from sinks.metrics import MetricStore
 from sinks.warehouse import Warehouse
-from streams.kafka_sinks import KafkaDeadLetterTopic
 from streams.intake import Decoder
+from streams.kafka_sinks import KafkaDeadLetterTopic
 from streams.pipeline import Pipeline, Place, Rules, Sinks, Write
 from streams.settings import Settings
 from streams.telemetry import Telemetry
@@ -56,7 +55,7 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-class _PlainWorker(faust.Worker):  # type: ignore[misc]
+class _PlainWorker(faust.Worker):
     """Faust's process runner, without its own logging set-up and spinner."""
 
     def _setup_logging(self) -> None:

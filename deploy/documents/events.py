@@ -9,7 +9,7 @@ from schemas.codec_types import Reason
 from schemas.columns import Kind, Rule, model_fields
 from schemas.envelope import DATASCHEMA_PATTERN, Envelope
 from schemas.event_types import FAMILIES, Family, schema_uri, type_uri
-from schemas.export import asyncapi, example
+from schemas.export import STRUCTURED, asyncapi, example
 from schemas.fields import IDENTIFIER_PATTERN, RFC3339_PATTERN, STUDENT_FIELDS
 from schemas.validate import EQUAL_TO_KEY
 from streams.topics import declared
@@ -42,15 +42,16 @@ REASONS: Final = {
     Reason.JSON: "The value is not JSON. NaN and Infinity are not JSON either.",
     Reason.NESTING: "Objects and arrays are nested more than 64 deep.",
     Reason.DUPLICATE_KEY: "A known name stands twice in one object.",
-    Reason.ENVELOPE: "An attribute is missing, has the wrong form, is given twice in headers, or does not equal `partitionkey` where it "
-    "must; or the value is no JSON object.",
+    Reason.ENVELOPE: "An attribute is missing, has the wrong form, is given twice in headers, or does not equal "
+    "`partitionkey` where it must; or the value is no JSON object.",
     Reason.CONTENT_TYPE: "The content type is neither of the two that are accepted, names another character set than "
     "UTF-8, or is given twice.",
     Reason.UNKNOWN_TYPE: "The `type` is not in this catalogue.",
     Reason.UNKNOWN_VERSION: "The `type` or the `dataschema` has another major version.",
     Reason.WRONG_TOPIC: "The `type` belongs to another family than the topic.",
     Reason.KEY: "The record key is not `partitionkey`, byte for byte.",
-    Reason.DATA: "A field of `data` is missing or outside its bounds, or `data` is no JSON object; or there is `data_base64`.",
+    Reason.DATA: "A field of `data` is missing or outside its bounds, `data` is no JSON object, or there is "
+    "`data_base64`.",
     Reason.CLOCK_AHEAD: "`time` is further after the record's timestamp than `CLASSPULSE_MAX_AHEAD_SECONDS`.",
     Reason.CLOCK_BEHIND: "`time` is before `CLASSPULSE_EARLIEST_TIME`.",
 }
@@ -160,10 +161,11 @@ def _examples(family: Family, name: str, binary: dict[str, Any]) -> list[str]:
     structured = example(family, name)
     sent = binary["examples"][0]
     headers = "\n".join(f"{header}: {content}" for header, content in sent["headers"].items())
+    key = structured["partitionkey"]
     return [
-        f"Structured mode, record key `{structured['partitionkey']}`, header `content-type: application/cloudevents+json`:",
+        f"Structured mode, record key `{key}`, header `content-type: {STRUCTURED}`:",
         fenced("json", json.dumps(structured, ensure_ascii=False, indent=2)),
-        f"Binary mode, record key `{structured['partitionkey']}`, headers:",
+        f"Binary mode, record key `{key}`, headers:",
         fenced("text", headers),
         "value:",
         fenced("json", json.dumps(sent["payload"], ensure_ascii=False)),

@@ -1,4 +1,4 @@
-"""``docs/operations.md``: what is measured, and what each refusal of ClickHouse asks for. Made from ``streams``, ``sinks``."""
+"""``docs/operations.md``: every Prometheus metric, and what to do about ClickHouse's refusals. Made from the code."""
 
 from typing import Final
 

@@ -26,7 +26,7 @@ def fill(page: str, text: str, blocks: Mapping[str, str]) -> str:
     """
     found = [match["name"] for match in _BLOCK.finditer(text)]
     if len(_MARKER.findall(text)) != 2 * len(found):
-        raise PageError(f"{page}: every `<!-- generated: NAME -->` needs one `<!-- end -->` after it, on a line of its own")
+        raise PageError(f"{page}: every `<!-- generated: NAME -->` needs one `<!-- end -->` in a line after it")
     if unknown := sorted(set(found) - set(blocks)):
         raise PageError(f"{page}: nothing generates {', '.join(unknown)}; there are {', '.join(sorted(blocks))}")
     if wrong := sorted(name for name in blocks if found.count(name) != 1):

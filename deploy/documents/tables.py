@@ -97,8 +97,8 @@ def blocks(client: Client) -> dict[str, str]:
     ).result_rows:
         columns.setdefault(relation, []).append((name, kind, comment))
     relations = client.query(
-        "SELECT name, engine, comment, sorting_key, partition_key, engine_full FROM system.tables WHERE database = currentDatabase()"
-        " ORDER BY name"
+        "SELECT name, engine, comment, sorting_key, partition_key, engine_full FROM system.tables"
+        " WHERE database = currentDatabase() ORDER BY name"
     ).result_rows
     views = [name for name, engine, *_ in relations if engine == "View"]
     described = _described(columns)

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from deploy.embedded import stack
 from deploy.simulator import Disturbance, Ledger, SimulationConfig, publish, simulate
-from schemas.errors import MustStop
 from sinks.verify import VerifyReport, verify
 from sinks.warehouse import connect
 from streams.commands import dev
@@ -105,7 +104,7 @@ def demo(events: int | None, seed: int, as_json: bool, keep: bool, only_stop: bo
             click.echo(json.dumps(outcome.to_json()))
         else:
             client = connect(dev.reader(info))
-            print_summary(Console(), outcome.to_json(), outcome.ledger, client, outcome.laws_hold, keep, folder)
+            print_summary(Console(), outcome.to_json(), outcome.ledger, client, outcome.laws_hold, keep, folder, info.clickhouse_url)
             client.close()
     except BaseException:
         keep = False
@@ -134,6 +133,6 @@ def _run(info: stack.StackInfo, worker: DemoWorker, display: Display, events: in
         progress = watcher.wait_until(ledger.produced)
     display.step("Recomputing every figure from the stored events")
     report = verify(client, time_zone="Asia/Shanghai")
-    rows = client.query("SELECT count() FROM metric_rows FINAL").first_row[0]
+    rows = client.query("SELECT count() FROM metric_rows FINAL").result_rows[0][0]
     client.close()
     return Outcome(ledger, progress, report, rows, progress.consumed / worker.drain_seconds())

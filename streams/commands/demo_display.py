@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from clickhouse_connect.driver.client import Client
 from rich.console import Console
@@ -69,7 +69,7 @@ class Display:
             disable=not console.is_terminal,
         )
 
-    def __enter__(self) -> "Display":
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -97,6 +97,7 @@ def print_summary(
     laws_hold: bool,
     keep: bool,
     folder: Path,
+    clickhouse_url: str,
 ) -> None:
     """Print what happened, three queries with their answers, and where to go next."""
     console.print()
@@ -111,7 +112,7 @@ def print_summary(
     console.print(f"One worker stored {result['events_per_second']:,.0f} events/s on this machine, ClickHouse included.\n")
     for question, sql in QUERIES:
         _print_query(console, client, question, sql)
-    _print_next(console, client, keep, folder)
+    _print_next(console, keep, folder, clickhouse_url)
 
 
 def _accounts(result: Mapping[str, float], ledger: Ledger) -> Table:
@@ -143,7 +144,7 @@ def _print_query(console: Console, client: Client, question: str, sql: str) -> N
     console.print(table)
 
 
-def _print_next(console: Console, client: Client, keep: bool, folder: Path) -> None:
+def _print_next(console: Console, keep: bool, folder: Path, clickhouse_url: str) -> None:
     if not keep:
         console.print(
             "Next: `classpulse demo --keep` leaves everything running to look around in; `classpulse dev up` starts an "
@@ -151,8 +152,9 @@ def _print_next(console: Console, client: Client, keep: bool, folder: Path) -> N
         )
         return
     console.print("Everything is still running.")
-    console.print(f"  curl       curl '{client.url}/?query=SELECT+*+FROM+classpulse.v1_lessons+LIMIT+3+FORMAT+Pretty' \\")
+    query = "SELECT+*+FROM+classpulse.v1_lessons+LIMIT+3+FORMAT+Pretty"
+    console.print(f"  curl       curl '{clickhouse_url}/?query={query}' \\")
     console.print(f"               -u classpulse_reader:PASSWORD    (passwords: {folder / 'credentials.json'})")
-    console.print(f"  Grafana    a ClickHouse data source at {client.url}, user classpulse_reader")
-    console.print(f"  a device   eval \"$(classpulse dev env --folder {folder})\"; then README.md, Connect a device")
+    console.print(f"  Grafana    a ClickHouse data source at {clickhouse_url}, user classpulse_reader")
+    console.print(f'  a device   eval "$(classpulse dev env --folder {folder})"; then README.md, Connect a device')
     console.print(f"  stop       classpulse demo --stop --folder {folder}")

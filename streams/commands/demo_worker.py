@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -102,7 +103,7 @@ class Watcher:
         self._thread = threading.Thread(target=self._follow, name="watcher", daemon=True)
         self.progress = Progress()
 
-    def __enter__(self) -> "Watcher":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -136,4 +137,4 @@ class Watcher:
 
 
 def _read(client: Client) -> Progress:
-    return Progress(*(int(count) for count in client.query(_PROGRESS).first_row))
+    return Progress(*(int(count) for count in client.query(_PROGRESS).result_rows[0]))

@@ -47,7 +47,7 @@ def export(out: Path, to_stdout: bool) -> None:
     Example:
       classpulse schema export --out contract
       classpulse schema export --stdout | jq '.channels | keys'
-    """  # noqa: D301 - click wants the control character
+    """
     if to_stdout:
         click.echo(_text(asyncapi()), nl=False)
         return
@@ -81,7 +81,7 @@ def check_file(context: click.Context, file: IO[bytes], as_json: bool, family: s
     Example:
       classpulse schema check events.ndjson
       echo '{"specversion": "1.0", "id": "1"}' | classpulse schema check - --json
-    """  # noqa: D301 - click wants the control character
+    """
     accepted = rejected = 0
     console = Console(soft_wrap=False)
     shown: list[Verdict] = []

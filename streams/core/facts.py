@@ -41,7 +41,7 @@ class Facts:
     def load(self, keys: Sequence[str], stored: pl.DataFrame) -> None:
         """Take in every stored event of ``keys``; a replayed insert may have stored one twice."""
         self._frame = pl.concat(
-            [self._frame, stored.select(self._frame.columns).cast(dict(self._frame.schema)).unique(IDENTITY)]
+            [self._frame, stored.select(self._frame.columns).cast(self._frame.schema).unique(IDENTITY)]
         )
         self._keys.update(dict.fromkeys(keys))
 
@@ -52,7 +52,7 @@ class Facts:
         """
         first = events.unique(IDENTITY, keep="first", maintain_order=True)
         fresh = first.join(self.of(first["key"].unique()), on=IDENTITY, how="anti", maintain_order="left")
-        self._frame = pl.concat([self._frame, fresh.select(self._frame.columns).cast(dict(self._frame.schema))])
+        self._frame = pl.concat([self._frame, fresh.select(self._frame.columns).cast(self._frame.schema)])
         return fresh
 
     def of(self, keys: pl.Series) -> pl.DataFrame:

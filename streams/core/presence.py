@@ -77,13 +77,12 @@ def persons_in(present: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
         .group_by("key", "window_start_us", "window_end_us")
         .agg(away=pl.len().cast(pl.Int64))
     )
-    options = {"by": "key", "strategy": "backward", "check_sortedness": False}
     return (
         windows.sort("window_end_us")
-        .join_asof(came, left_on="window_end_us", right_on="at_us", allow_exact_matches=False, coalesce=True, **options)
+        .join_asof(came, left_on="window_end_us", right_on="at_us", by="key", allow_exact_matches=False, check_sortedness=False)
         .rename({"total": "came"})
         .sort("window_start_us")
-        .join_asof(gone, left_on="window_start_us", right_on="at_us", coalesce=True, **options)
+        .join_asof(gone, left_on="window_start_us", right_on="at_us", by="key", check_sortedness=False)
         .rename({"total": "gone"})
         .join(away, on=["key", "window_start_us", "window_end_us"], how="left")
         .with_columns(persons=pl.col("came").fill_null(0) - pl.col("gone").fill_null(0) - pl.col("away").fill_null(0))

@@ -1,4 +1,4 @@
-"""However the events are cut into writes, ordered, repeated and forgotten in between, the figures converge to the oracle's."""
+"""However the events are cut into writes, ordered, repeated and forgotten, the figures converge to the oracle's."""
 
 import random
 from collections.abc import Callable

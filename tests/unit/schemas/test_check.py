@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from event_records import answer, without
 
 from schemas.check import check
 from schemas.codec import Reason
 from schemas.event_types import FAMILIES, MODELS, PREP
 from schemas.export import example
 from streams.commands.schema import schema
+from tests.unit.schemas.event_records import answer, without
 
 
 def line(event: object) -> bytes:

@@ -6,7 +6,6 @@ from typing import Annotated
 import polars as pl
 import pytest
 from annotated_types import MultipleOf
-from event_records import CLOCK, NOW_US, KafkaRecord, answer, answer_data, binary, record
 from pydantic import Field
 
 from schemas import codec
@@ -15,6 +14,7 @@ from schemas.columns import ENVELOPE_COLUMNS, model_fields
 from schemas.envelope import Data, Envelope
 from schemas.event_types import CLASSROOM, FAMILIES, PREP, Family
 from schemas.export import example
+from tests.unit.schemas.event_records import CLOCK, NOW_US, KafkaRecord, answer, answer_data, binary, record
 
 STORED_AS = {
     "string": pl.String(),

@@ -5,12 +5,12 @@ import json
 from dataclasses import replace
 
 import pytest
-from event_records import CLOCK, NAME, NOW_US, KafkaRecord, answer, answer_data, binary, record, without
 
 from schemas.codec import Reason, Reject, decode
 from schemas.codec_types import DETAIL_LIMIT_CHARS
 from schemas.event_types import CLASSROOM, PREP, REGISTRY, Family
 from schemas.export import example
+from tests.unit.schemas.event_records import CLOCK, NAME, NOW_US, KafkaRecord, answer, answer_data, binary, record, without
 
 
 def verdict(given: KafkaRecord, family: Family = CLASSROOM, limit_bytes: int = 1_048_576) -> Reject | None:

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 import pytest
-from event_records import CLOCK, NOW_US, answer, record
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from schemas.codec import decode
@@ -13,6 +12,7 @@ from schemas.codec_times import timestamps_us
 from schemas.columns import Kind, Rule, model_fields
 from schemas.envelope import Data, Envelope
 from schemas.event_types import CLASSROOM, MODELS
+from tests.unit.schemas.event_records import CLOCK, NOW_US, answer, record
 
 CONTROL = [chr(code) for code in (*range(0x21), 0x7F, 0x80, 0xA0, 0x2028)]
 

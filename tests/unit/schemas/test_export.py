@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from event_records import CLOCK, NOW_US, record
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from schemas.codec import decode
 from schemas.event_types import FAMILIES, MODELS, Family, type_uri
 from schemas.export import asyncapi, example, json_schemas
+from tests.unit.schemas.event_records import CLOCK, NOW_US, record
 
 EVERY_TYPE = [(family, name) for family in FAMILIES for name in family.models]
 
