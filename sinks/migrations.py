@@ -67,7 +67,8 @@ def migrate(target: Target) -> Iterator[tuple[Migration, bool]]:
     client = connect(target)
     try:
         client.command(_TABLE)
-        applied = dict(client.query("SELECT number, checksum FROM schema_migrations FINAL").result_rows)
+        found = client.query("SELECT number, checksum FROM schema_migrations FINAL").result_rows
+        applied: dict[int, str] = {row[0]: row[1] for row in found}
         known = migrations()
         _check(known, applied)
         for migration in known:

@@ -83,6 +83,10 @@ class Pipeline:
         """Records decoded and not yet handed to a write."""
         return sum(partition.pending_records for partition in self.partitions.values())
 
+    def release(self) -> None:
+        """Let go of every partition, and of what is held but not written: whoever owns it next reads it again."""
+        self.partitions = {}
+
     def load_checkpoints(self) -> Checkpoints:
         """Read the checkpoints, and forget the facts: another worker may have added to them meanwhile."""
         for facts in self._facts.values():
@@ -90,12 +94,11 @@ class Pipeline:
         return self._sinks.checkpoints.load()
 
     def assign(self, logs: Mapping[Place, tuple[int, int]], saved: Checkpoints) -> dict[Place, int]:
-        """Take over exactly these partitions, given each log's first and next offset; return where to read on.
+        """Take over these partitions, given each log's first and next offset; return where to read on.
 
-        What was decoded but not written is forgotten: whoever owns it now reads it again.
+        Nothing may have been written between ``load_checkpoints`` and this; call ``release`` before.
         """
         families = {family.topic: family for family in FAMILIES}
-        self.partitions = {}
         for (topic, number), (log_start, log_end) in logs.items():
             before = saved.get((topic, number))
             point = resume_point(before, topic, number, log_start, log_end)

@@ -233,6 +233,8 @@ class Worker:
 
     async def _resume(self, logs: Logs) -> Mapping[Place, int]:
         """Take over the assigned partitions. A write still under way comes before, in the same thread."""
+        # No further write may begin before the checkpoints are read: it would count on from older ones.
+        self.pipeline.release()
         saved = await self._run(self._database, self.pipeline.load_checkpoints)
         offsets = self.pipeline.assign(logs, saved)
         if not self._resumed:

@@ -26,6 +26,4 @@ def rendered(docs: Path) -> dict[Path, str]:
             "operations.md": operations.blocks(),
             "tables.md": tables.blocks(client),
         }
-    return {
-        docs / page: fill(page, (docs / page).read_text(encoding="utf-8"), of_page) for page, of_page in blocks.items()
-    }
+    return {docs / page: fill(page, (docs / page).read_text(encoding="utf-8"), of_page) for page, of_page in blocks.items()}

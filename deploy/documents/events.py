@@ -50,8 +50,7 @@ REASONS: Final = {
     Reason.UNKNOWN_VERSION: "The `type` or the `dataschema` has another major version.",
     Reason.WRONG_TOPIC: "The `type` belongs to another family than the topic.",
     Reason.KEY: "The record key is not `partitionkey`, byte for byte.",
-    Reason.DATA: "A field of `data` is missing or outside its bounds, `data` is no JSON object, or there is "
-    "`data_base64`.",
+    Reason.DATA: "A field of `data` is missing or outside its bounds, `data` is no JSON object, or there is `data_base64`.",
     Reason.CLOCK_AHEAD: "`time` is further after the record's timestamp than `CLASSPULSE_MAX_AHEAD_SECONDS`.",
     Reason.CLOCK_BEHIND: "`time` is before `CLASSPULSE_EARLIEST_TIME`.",
 }

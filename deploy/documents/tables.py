@@ -92,8 +92,7 @@ def blocks(client: Client) -> dict[str, str]:
     """
     columns: dict[str, list[Column]] = {}
     for relation, name, kind, comment in client.query(
-        "SELECT table, name, type, comment FROM system.columns WHERE database = currentDatabase()"
-        " ORDER BY table, position"
+        "SELECT table, name, type, comment FROM system.columns WHERE database = currentDatabase() ORDER BY table, position"
     ).result_rows:
         columns.setdefault(relation, []).append((name, kind, comment))
     relations = client.query(
@@ -110,9 +109,7 @@ def blocks(client: Client) -> dict[str, str]:
             for name, engine, comment, sorting, partition, full in relations
             if engine != "View"
         ),
-        "migrations": table(
-            ["number", "name"], [[f"{migration.number:04}", migration.name] for migration in migrations()]
-        ),
+        "migrations": table(["number", "name"], [[f"{migration.number:04}", migration.name] for migration in migrations()]),
     }
 
 

@@ -14,7 +14,7 @@ from deploy.simulator import Disturbance, Ledger, SimulationConfig, publish, sim
 from sinks.verify import VerifyReport, verify
 from sinks.warehouse import connect
 from streams.commands import dev
-from streams.commands.demo_display import Display, print_summary
+from streams.commands.demo_display import Display, print_next, print_summary
 from streams.commands.demo_worker import DemoWorker, Progress, Watcher
 
 DEFAULT_FOLDER = Path(".classpulse/demo")
@@ -104,8 +104,9 @@ def demo(events: int | None, seed: int, as_json: bool, keep: bool, only_stop: bo
             click.echo(json.dumps(outcome.to_json()))
         else:
             client = connect(dev.reader(info))
-            print_summary(Console(), outcome.to_json(), outcome.ledger, client, outcome.laws_hold, keep, folder, info.clickhouse_url)
+            print_summary(Console(), outcome.to_json(), outcome.ledger, client, outcome.laws_hold)
             client.close()
+            print_next(Console(), info.clickhouse_url if keep else None, folder)
     except BaseException:
         keep = False
         raise

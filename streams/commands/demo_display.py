@@ -95,11 +95,8 @@ def print_summary(
     ledger: Ledger,
     client: Client,
     laws_hold: bool,
-    keep: bool,
-    folder: Path,
-    clickhouse_url: str,
 ) -> None:
-    """Print what happened, three queries with their answers, and where to go next."""
+    """Print what happened, and three queries with their answers."""
     console.print()
     console.print(_accounts(result, ledger))
     verdict = (
@@ -112,7 +109,6 @@ def print_summary(
     console.print(f"One worker stored {result['events_per_second']:,.0f} events/s on this machine, ClickHouse included.\n")
     for question, sql in QUERIES:
         _print_query(console, client, question, sql)
-    _print_next(console, keep, folder, clickhouse_url)
 
 
 def _accounts(result: Mapping[str, float], ledger: Ledger) -> Table:
@@ -144,8 +140,9 @@ def _print_query(console: Console, client: Client, question: str, sql: str) -> N
     console.print(table)
 
 
-def _print_next(console: Console, keep: bool, folder: Path, clickhouse_url: str) -> None:
-    if not keep:
+def print_next(console: Console, clickhouse_url: str | None, folder: Path) -> None:
+    """Print where to go next; ``clickhouse_url`` is None if everything was stopped."""
+    if clickhouse_url is None:
         console.print(
             "Next: `classpulse demo --keep` leaves everything running to look around in; `classpulse dev up` starts an "
             "empty stack.\nHow to connect a device, Grafana or curl: README.md."

@@ -79,7 +79,14 @@ def persons_in(present: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     )
     return (
         windows.sort("window_end_us")
-        .join_asof(came, left_on="window_end_us", right_on="at_us", by="key", allow_exact_matches=False, check_sortedness=False)
+        .join_asof(
+            came,
+            left_on="window_end_us",
+            right_on="at_us",
+            by="key",
+            allow_exact_matches=False,
+            check_sortedness=False,
+        )
         .rename({"total": "came"})
         .sort("window_start_us")
         .join_asof(gone, left_on="window_start_us", right_on="at_us", by="key", check_sortedness=False)

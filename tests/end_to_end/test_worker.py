@@ -1,0 +1,116 @@
+"""Workers as processes: killed, joined, stopped, refused; the laws hold after each."""
+
+import signal
+import urllib.error
+import urllib.request
+
+from deploy.embedded import stack
+from tests.end_to_end.harness import Town, wait_until
+
+
+def test_a_worker_killed_again_and_again_loses_and_doubles_nothing(town: Town) -> None:
+    """Three SIGKILLs in mid-stream leave every record counted once and every figure right."""
+    produced = town.produce(60_000).produced
+    for share in (0.1, 0.4, 0.7):
+        worker = town.start_worker(CLASSPULSE_FLUSH_MAX_ROWS="4000", CLASSPULSE_FLUSH_INTERVAL_MS="100")
+        town.wait_for_checkpoints(int(produced * share))
+        worker.kill()
+    town.start_worker()
+    town.assert_laws()
+
+
+def test_a_second_worker_joins_and_the_first_is_killed(town: Town) -> None:
+    """Partitions move to a joining worker and away from a dead one while records keep coming."""
+    town.start_worker(CLASSPULSE_FLUSH_MAX_ROWS="4000", CLASSPULSE_FLUSH_INTERVAL_MS="100")
+    first = town.produce(30_000, seed=1).produced
+    town.wait_for_checkpoints(first // 10)
+    town.start_worker(CLASSPULSE_WORKER_NAME="second")
+    second = town.produce(30_000, seed=2).produced
+    names = "SELECT count() FROM checkpoints FINAL WHERE worker = 'second'"
+    wait_until(lambda: town.client.query(names).result_rows[0][0] > 0, "the second worker to own a partition")
+    town.workers[0].kill()
+    assert town.produce(5_000, seed=3).produced + first + second == town.produced()[0]
+    town.assert_laws()
+
+
+def test_sigterm_ends_a_worker_in_order(town: Town) -> None:
+    """SIGTERM during work writes what is held and ends with status 0; the next worker goes on from there."""
+    produced = town.produce(30_000).produced
+    worker = town.start_worker(CLASSPULSE_FLUSH_MAX_ROWS="3000")
+    town.wait_for_checkpoints(produced // 10)
+    assert worker.stop() == 0
+    town.start_worker()
+    town.assert_laws()
+
+
+def test_clickhouse_away_for_a_while(town: Town) -> None:
+    """With ClickHouse frozen the worker lives but is not ready; afterwards it catches up."""
+    worker = town.start_worker(CLASSPULSE_CLICKHOUSE_TIMEOUT_SECONDS="2")
+    town.produce(5_000, seed=1)
+    town.wait_for_checkpoints(5_000)
+    base = worker.log.read_text().split("health on ")[1].split()[0]
+    assert _status(f"{base}/readyz") == 200
+    stack.kill(town.folder, stack.CLICKHOUSE, signal.SIGSTOP)
+    town.produce(5_000, seed=2)
+    wait_until(lambda: _status(f"{base}/readyz") == 503, "the worker to say that it is not ready")
+    assert _status(f"{base}/healthz") == 200
+    stack.kill(town.folder, stack.CLICKHOUSE, signal.SIGCONT)
+    town.assert_laws()
+    wait_until(lambda: _status(f"{base}/readyz") == 200, "the worker to be ready again")
+    text = urllib.request.urlopen(f"{base}/metrics", timeout=5).read().decode()
+    assert "classpulse_clickhouse_retries_total" in text
+
+
+def test_a_restarted_broker_begins_a_new_epoch(town: Town) -> None:
+    """A broker that lost its records is recognised: the worker begins a new epoch and counts on."""
+    worker = town.start_worker()
+    town.produce(5_000, seed=1)
+    town.wait_for_checkpoints(5_000)
+    assert worker.stop() == 0
+    stack.stop_part(town.folder, stack.KAFKA)
+    stack.start_broker(town.folder)
+    town.create_topics()
+    town.produce(3_000, seed=2)
+    town.start_worker()
+    town.assert_laws()
+    epochs = town.client.query("SELECT max(epoch) FROM checkpoints FINAL").result_rows[0][0]
+    assert epochs == 1
+
+
+def test_a_worker_without_the_right_password_ends_with_the_remedy(town: Town) -> None:
+    """A bad credential ends the process with a status above 0 and says which setting to check."""
+    town.produce(10)
+    worker = town.start_worker(CLASSPULSE_CLICKHOUSE_PASSWORD="wrong")
+    assert worker.process.wait(60) != 0
+    log = worker.log.read_text()
+    assert "CLASSPULSE_CLICKHOUSE_PASSWORD" in log
+    assert "Traceback" not in log
+
+
+def test_a_worker_without_a_pseudonym_key_does_not_start(town: Town) -> None:
+    """Without the key nothing is stored; the error says how to make one."""
+    worker = town.start_worker(CLASSPULSE_PSEUDONYM_KEY="short")
+    assert worker.process.wait(30) == 2
+    assert "openssl rand" in worker.log.read_text()
+
+
+def test_no_raw_student_id_reaches_a_table(town: Town) -> None:
+    """Every student in the stored events is a pseudonym of 33 characters."""
+    town.start_worker()
+    town.produce(3_000)
+    town.assert_laws()
+    raw = town.client.query(
+        "SELECT countIf(student_id != '' AND NOT match(student_id, '^p[0-9a-f]{32}$')),"
+        " countIf(arrayExists(s -> NOT match(s, '^p[0-9a-f]{32}$'), roster)), countIf(student_id != '')"
+        " FROM events_classroom"
+    ).result_rows[0]
+    assert raw[:2] == (0, 0)
+    assert raw[2] > 0
+
+
+def _status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
