@@ -73,7 +73,7 @@ class Decoder:
             next_offset=records[-1].offset + 1,
             latest_us=latest_us if isinstance(latest_us, int) else 0,
             oldest_ms=records[0].timestamp,
-            newest_ms=records[-1].timestamp,
+            last_record_ms=records[-1].timestamp,
         )
 
 

@@ -40,7 +40,7 @@ class Chunk:
     next_offset: int
     latest_us: int
     oldest_ms: int
-    newest_ms: int
+    last_record_ms: int
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class Partition:
     next_offset: int
     watermark: Watermark
     last_record_us: int
-    newest_ms: int = 0
+    last_record_ms: int = 0
     chunks: list[Chunk] = field(default_factory=list)
     #: The offset the consumer was sent back to, until a batch shows whether the hole is real.
     sought: int | None = None
@@ -61,7 +61,7 @@ class Partition:
     def resumed(cls, family: Family, checkpoint: Checkpoint, now_us: int) -> "Partition":
         """Return the partition as it stands at ``checkpoint``."""
         watermark = Watermark(checkpoint.max_time_us, checkpoint.watermark_us)
-        return cls(family, checkpoint, checkpoint.next_offset, watermark, now_us)
+        return cls(family, checkpoint, checkpoint.next_offset, watermark, now_us, checkpoint.last_record_ms)
 
     @property
     def pending_records(self) -> int:
@@ -76,7 +76,7 @@ class Partition:
         """Keep a decoded batch for the next write."""
         self.chunks.append(chunk)
         self.next_offset = chunk.next_offset
-        self.newest_ms = max(self.newest_ms, chunk.newest_ms)
+        self.last_record_ms = chunk.last_record_ms
         self.last_record_us = now_us
         if chunk.latest_us:
             self.watermark = self.watermark.seen(chunk.latest_us, out_of_orderness_us)
@@ -87,6 +87,7 @@ class Partition:
         after = replace(
             self.checkpoint,
             next_offset=self.next_offset,
+            last_record_ms=self.last_record_ms,
             max_time_us=self.watermark.max_time_us,
             watermark_us=self.watermark.value_us,
         )
@@ -119,13 +120,28 @@ class PartitionWrite:
         )
 
 
-def resume_point(saved: Checkpoint | None, topic: str, partition: int, log_start: int, log_end: int) -> Checkpoint:
-    """Return where to go on, given the saved checkpoint and the log's first and next offset.
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What Kafka says of a partition's log: its first offset, its end, and the timestamp of the record last applied.
 
-    A checkpoint outside the log means that the topic was recreated or truncated: a new epoch begins at the log's start.
+    The timestamp is None where the log does not hold that record.
+    """
+
+    start: int
+    end: int
+    last_applied_ms: int | None = None
+
+
+def resume_point(saved: Checkpoint | None, topic: str, partition: int, log: Log) -> Checkpoint:
+    """Return where to go on.
+
+    If the log is not the one the checkpoint speaks of (another record where the last one applied was, or none and the
+    checkpoint outside the log), the topic was recreated or truncated, and a new epoch begins at the log's start.
     """
     if saved is None:
-        return Checkpoint(topic, partition, next_offset=log_start)
-    if log_start <= saved.next_offset <= log_end:
-        return saved
-    return replace(saved, epoch=saved.epoch + 1, next_offset=log_start)
+        return Checkpoint(topic, partition, next_offset=log.start)
+    if log.last_applied_ms is None:
+        same = log.start <= saved.next_offset <= log.end
+    else:
+        same = log.last_applied_ms == saved.last_record_ms
+    return saved if same else replace(saved, epoch=saved.epoch + 1, next_offset=log.start)

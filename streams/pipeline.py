@@ -26,7 +26,7 @@ from sinks.metrics import MetricStore
 from streams.core.facts import Facts
 from streams.figures import FIGURES
 from streams.intake import Decoder, Following, following
-from streams.partition import Batch, Chunk, Partition, PartitionWrite, resume_point
+from streams.partition import Batch, Chunk, Log, Partition, PartitionWrite, resume_point
 from streams.telemetry import Telemetry
 
 Place = tuple[str, int]
@@ -93,15 +93,15 @@ class Pipeline:
             facts.clear()
         return self._sinks.checkpoints.load()
 
-    def assign(self, logs: Mapping[Place, tuple[int, int]], saved: Checkpoints) -> dict[Place, int]:
-        """Take over these partitions, given each log's first and next offset; return where to read on.
+    def assign(self, logs: Mapping[Place, Log], saved: Checkpoints) -> dict[Place, int]:
+        """Take over these partitions, given what Kafka says of their logs; return where to read on.
 
         Nothing may have been written between ``load_checkpoints`` and this; call ``release`` before.
         """
         families = {family.topic: family for family in FAMILIES}
-        for (topic, number), (log_start, log_end) in logs.items():
+        for (topic, number), log in logs.items():
             before = saved.get((topic, number))
-            point = resume_point(before, topic, number, log_start, log_end)
+            point = resume_point(before, topic, number, log)
             if before is not None and point.epoch != before.epoch:
                 self._telemetry.new_epochs.labels(topic, str(number)).inc()
             self.partitions[topic, number] = Partition.resumed(families[topic], point, self._now_us())

@@ -99,6 +99,8 @@ def load(**overrides: object) -> Settings:
     """Read the settings; raises :class:`MustStop` that names the variable and what is wrong with it."""
     folder = os.environ.get(PREFIX + "SECRETS_DIR")
     secrets = Path(folder) if folder else None
+    if secrets is not None and not secrets.is_dir():
+        raise MustStop(f"{PREFIX}SECRETS_DIR names {folder}, which is no folder", "Mount the secrets there")
     try:
         return Settings(_secrets_dir=secrets, **overrides)  # type: ignore[arg-type, call-arg]
     except ValidationError as error:

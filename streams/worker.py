@@ -6,10 +6,13 @@ Everything of Faust that the product uses is in this file and in ``streams/trans
 import asyncio
 import logging
 import os
+import signal
+import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import faust
@@ -24,8 +27,10 @@ from sinks.dead_letters import DeadLetterStore
 from sinks.events import EventStore
 from sinks.metrics import MetricStore
 from sinks.warehouse import Warehouse
+from streams import log_probe
 from streams.intake import Decoder
 from streams.kafka_sinks import KafkaDeadLetterTopic
+from streams.partition import Log
 from streams.pipeline import Pipeline, Place, Rules, Sinks, Write
 from streams.settings import Settings
 from streams.telemetry import Telemetry
@@ -48,6 +53,8 @@ WATCH_SECONDS: Final = 1.0
 #: The loop ticks ten times a second; a minute without a tick means that it hangs.
 STUCK_SECONDS: Final = 60.0
 EXIT_FAILED: Final = 1
+#: Nothing is left to write after a failure; Faust gets this long to leave the consumer group.
+FAILED_EXIT_SECONDS: Final = 5.0
 
 
 def now_us() -> int:
@@ -138,6 +145,8 @@ class Worker:
             topic_allow_declare=False,
             web_enabled=False,
             store="memory://",
+            # Faust wants a folder even if it keeps nothing.
+            datadir=Path(tempfile.gettempdir(), "classpulse-faust"),
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=settings.fetch_max_bytes,
             broker_session_timeout=settings.session_timeout_seconds,
@@ -224,7 +233,7 @@ class Worker:
             labels = (place[0], str(place[1]))
             end = consumer.highwater(faust.types.TP(*place))
             lag = max(0, (end or 0) - partition.checkpoint.next_offset)
-            behind_seconds = clock_seconds - partition.newest_ms / 1000 if lag and partition.newest_ms else 0.0
+            behind_seconds = clock_seconds - partition.last_record_ms / 1000 if lag and partition.last_record_ms else 0.0
             self.telemetry.lag_records.labels(*labels).set(lag)
             self.telemetry.lag_seconds.labels(*labels).set(behind_seconds)
             if partition.watermark.value_us:
@@ -236,7 +245,13 @@ class Worker:
         # No further write may begin before the checkpoints are read: it would count on from older ones.
         self.pipeline.release()
         saved = await self._run(self._database, self.pipeline.load_checkpoints)
-        offsets = self.pipeline.assign(logs, saved)
+        for gauge in (self.telemetry.lag_records, self.telemetry.lag_seconds, self.telemetry.watermark_delay_seconds):
+            gauge.clear()  # what another worker owns now is its to report
+        applied = {place: saved[place].next_offset - 1 for place in logs if place in saved and saved[place].next_offset}
+        timestamps = await log_probe.timestamps_ms(self._settings.kafka, applied)
+        offsets = self.pipeline.assign(
+            {place: Log(start, end, timestamps.get(place)) for place, (start, end) in logs.items()}, saved
+        )
         if not self._resumed:
             self.telemetry.started_timestamp.set_to_current_time()
         self._oldest_pending = None
@@ -254,20 +269,28 @@ class Worker:
             log.info("stopped while waiting for ClickHouse; what was not written will be read again")
             await asyncio.Event().wait()
         except Exception as error:
-            self._failure = error
-            log.critical("the pipeline failed: %s", error, exc_info=not isinstance(error, ClasspulseError))
-            await self.app.crash(error)
-            raise
+            self._fail(error)
+            await asyncio.Event().wait()
         if executor is self._database:
             self._database_problem = None
         return answer
 
+    def _fail(self, error: Exception) -> None:
+        """End the process with a status above 0; what was not written will be read again."""
+        self._failure = error
+        log.critical("the pipeline failed: %s", error, exc_info=not isinstance(error, ClasspulseError))
+        self._exit_after(FAILED_EXIT_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _exit_after(self, seconds: float) -> None:
+        deadline = threading.Timer(seconds, self._exit_now)
+        deadline.daemon = True
+        deadline.start()
+
     async def _finish(self, *_arguments: Any, **_options: Any) -> None:
         """Write what is held within the budget for an orderly stop; what is not written will be read again."""
         budget_seconds = self._settings.shutdown_seconds
-        deadline = threading.Timer(budget_seconds, self._exit_now)
-        deadline.daemon = True
-        deadline.start()
+        self._exit_after(budget_seconds)
         if self._failure is None and self._resumed:
             try:
                 await asyncio.wait_for(self._write_everything(), budget_seconds / 2)
@@ -282,7 +305,7 @@ class Worker:
         await self._write_done()
 
     def _exit_now(self) -> None:
-        log.warning("the orderly stop took longer than %s s; leaving now", self._settings.shutdown_seconds)
+        log.warning("the orderly stop took too long; leaving now")
         os._exit(EXIT_FAILED if self._failure is not None else 0)
 
     def _consumer(self) -> CheckpointConsumer:

@@ -1,0 +1,54 @@
+"""Reads the timestamp of the last record applied, which tells a log from another one under the same name.
+
+A recreated topic can be as long as the old one was, and the end that a broker names is not always the end (the embedded
+broker names the first offset of its last batch), so offsets alone do not tell.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.structs import TopicPartition
+
+Place = tuple[str, int]
+
+#: A record that is there comes at once; waiting this long for one that is not delays a rebalance.
+PROBE_SECONDS: Final = 3.0
+
+
+async def timestamps_ms(bootstrap: str, offsets: Mapping[Place, int]) -> dict[Place, int]:
+    """Return the timestamp of the record at each offset; a place whose log does not hold it is left out."""
+    wanted = {TopicPartition(*place): offset for place, offset in offsets.items()}
+    if not wanted:
+        return {}
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, client_id="classpulse-probe", auto_offset_reset="none", max_partition_fetch_bytes=65_536
+    )
+    await consumer.start()
+    try:
+        consumer.assign(list(wanted))
+        for partition, offset in wanted.items():
+            consumer.seek(partition, offset)
+        return await _read(consumer, wanted)
+    finally:
+        await consumer.stop()
+
+
+async def _read(consumer: AIOKafkaConsumer, wanted: dict[TopicPartition, int]) -> dict[Place, int]:
+    found: dict[Place, int] = {}
+    waiting = set(wanted)
+    deadline = time.monotonic() + PROBE_SECONDS
+    while waiting and time.monotonic() < deadline:
+        try:
+            batches = await consumer.getmany(*waiting, timeout_ms=200, max_records=len(waiting))
+        except OffsetOutOfRangeError as error:
+            waiting -= set(error.args[0])
+            continue
+        for partition, records in batches.items():
+            if records[0].offset == wanted[partition]:
+                found[partition.topic, partition.partition] = records[0].timestamp
+            waiting.discard(partition)
+            consumer.pause(partition)
+    return found

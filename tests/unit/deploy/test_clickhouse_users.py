@@ -1,0 +1,182 @@
+"""The users of ClickHouse may do what they need and nothing else, by the word of the engine itself."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from sinks.migrations import migrations
+
+ROOT = Path(__file__).parents[3]
+USERS = ET.parse(ROOT / "deploy/clickhouse/users.xml").getroot()
+DASHBOARD = json.loads((ROOT / "deploy/grafana/dashboards/classpulse.json").read_text(encoding="utf-8"))
+TABLES = (
+    "events_classroom", "events_prep", "events_research", "events_registry", "metric_rows", "checkpoints", "dead_letters",
+)  # fmt: skip
+VIEWS = re.findall(r"CREATE VIEW (\w+)", "".join(migration.text for migration in migrations()))
+PANEL_QUERIES = [
+    target["rawSql"] for panel in DASHBOARD["panels"] for target in panel.get("targets", []) if "rawSql" in target
+]
+OK = 0
+ACCESS_DENIED = 497
+READONLY = 164
+OUT_OF_BOUNDS = 452
+TOO_MANY_ROWS = 396
+
+#: Runs in a process of its own, because the engine can be loaded once a process. Prints the error code of each
+#: statement, 0 where there was none.
+RUN = r"""
+import json, re, sys
+from chdb import connect
+connection = connect(sys.argv[1])
+codes = []
+for statement in json.load(sys.stdin):
+    try:
+        connection.query(statement)
+        codes.append(0)
+    except Exception as error:
+        codes.append(int(re.search(r"Code: (\d+)", str(error))[1]))
+print(json.dumps(codes))
+connection.close()
+"""
+
+
+def configuration(user: str) -> str:
+    """Return users.xml for an engine whose only session is ``user``'s.
+
+    The embedded engine works as the user ``default``, so that name gets the user's profile and grants.
+    """
+    root = deepcopy(USERS)
+    users = root.find("users")
+    profiles = root.find("profiles")
+    assert users is not None
+    assert profiles is not None
+    chosen = users.find(user)
+    assert chosen is not None
+    users.clear()
+    chosen.tag = "default"
+    ET.SubElement(chosen, "no_password")
+    users.append(chosen)
+    ET.SubElement(profiles, "default")
+    ET.SubElement(ET.SubElement(root, "quotas"), "default")
+    return ET.tostring(root, encoding="unicode")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the engine keeps its data and finds its configuration."""
+    return tmp_path_factory.mktemp("engine")
+
+
+def run(folder: Path, user: str, statements: Sequence[str]) -> dict[str, int]:
+    """Execute statements as ``user``; return the error code of each."""
+    # The engine reads config.xml of the folder it is started in.
+    (folder / "users.xml").write_text(configuration(user), encoding="utf-8")
+    (folder / "config.xml").write_text("<clickhouse><users_config>users.xml</users_config></clickhouse>")
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, folder / "data"],
+        input=json.dumps(statements), cwd=folder, check=False, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return dict(zip(statements, json.loads(done.stdout), strict=True))
+
+
+@pytest.fixture(scope="module")
+def migrated(folder: Path) -> Path:
+    """A database that classpulse_admin made by the migrations."""
+    statements = ["CREATE DATABASE IF NOT EXISTS classpulse", "USE classpulse"]
+    statements += [statement for migration in migrations() for statement in migration.statements()]
+    refused = {statement: code for statement, code in run(folder, "classpulse_admin", statements).items() if code != OK}
+    assert refused == {}
+    return folder
+
+
+def test_the_two_ways_to_grant_agree() -> None:
+    """users.sql, for servers that keep users in SQL, grants what users.xml grants."""
+    text = (ROOT / "deploy/clickhouse/users.sql").read_text(encoding="utf-8")
+    in_sql = re.findall(r"^(GRANT .+) TO (\w+);$", text, re.MULTILINE)
+    in_xml = [(query.text, user.tag) for user in USERS.iterfind("users/*") for query in user.iterfind("grants/query")]
+    assert sorted(in_sql) == sorted(in_xml)
+
+
+def test_only_our_users_exist_and_none_has_a_password_here() -> None:
+    """The image's user without a password is removed, and the file holds no secret."""
+    users = USERS.find("users")
+    assert users is not None
+    assert [user.tag for user in users if user.get("remove") is None] == [
+        "classpulse_admin", "classpulse_worker", "classpulse_reader"
+    ]  # fmt: skip
+    assert [user.tag for user in users if user.get("remove") is not None] == ["default"]
+    assert [element.tag for element in USERS.iter() if "password" in element.tag] == []
+
+
+def test_the_administrator_migrates_and_cannot_do_more(migrated: Path) -> None:
+    """It makes the tables, and may neither drop the database nor make users nor leave its database."""
+    denied = ["DROP DATABASE classpulse", "CREATE USER intruder", "CREATE TABLE default.t (a Int8) ENGINE = Memory"]
+    assert run(migrated, "classpulse_admin", denied) == dict.fromkeys(denied, ACCESS_DENIED)
+
+
+def test_the_worker_reads_and_inserts_and_cannot_take_back(migrated: Path) -> None:
+    """It inserts and reads every table; it may not delete, drop, create, or read files and addresses."""
+    allowed = [f"SELECT * FROM classpulse.{table} FINAL" for table in TABLES]
+    allowed += [f"INSERT INTO classpulse.{table} (topic, partition) VALUES ('t', 1)" for table in TABLES[5:]]
+    allowed += [f"INSERT INTO classpulse.{table} (key) VALUES ('k')" for table in TABLES[:5]]
+    denied = [
+        "DROP TABLE classpulse.checkpoints",
+        "TRUNCATE TABLE classpulse.checkpoints",
+        "ALTER TABLE classpulse.events_classroom DELETE WHERE 1",
+        "CREATE TABLE classpulse.t (a Int8) ENGINE = Memory",
+        "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+        "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')",
+    ]
+    expected = dict.fromkeys(allowed, OK) | dict.fromkeys(denied, ACCESS_DENIED)
+    assert run(migrated, "classpulse_worker", [*allowed, *denied]) == expected
+
+
+def test_the_reader_sees_every_view_and_no_students_events(migrated: Path) -> None:
+    """The views answer; what is below them does not, but for the columns they need."""
+    allowed = [f"SELECT * FROM classpulse.{view}" for view in VIEWS]
+    denied = [
+        "SELECT student_id FROM classpulse.events_classroom",
+        "SELECT * FROM classpulse.events_prep",
+        "SELECT * FROM classpulse.dead_letters",
+        "INSERT INTO classpulse.metric_rows (key) VALUES ('k')",
+        "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+        "SELECT * FROM remote('127.0.0.1', 'classpulse', 'dead_letters')",
+        "CREATE TEMPORARY TABLE t (a Int8)",
+    ]
+    expected = dict.fromkeys(allowed, OK) | dict.fromkeys(denied, ACCESS_DENIED)
+    assert len(VIEWS) >= 7
+    assert run(migrated, "classpulse_reader", [*allowed, *denied]) == expected
+
+
+def test_the_readers_limits_cannot_be_lifted(migrated: Path) -> None:
+    """Memory, time and rows stay bounded whatever settings a query brings."""
+    expected = {
+        "SELECT 1 SETTINGS max_execution_time = 65": OK,
+        "SELECT 1 SETTINGS max_execution_time = 0": OUT_OF_BOUNDS,
+        "SELECT 1 SETTINGS max_execution_time = 3600": OUT_OF_BOUNDS,
+        "SELECT 1 SETTINGS max_memory_usage = 0": OUT_OF_BOUNDS,
+        "SELECT 1 SETTINGS max_rows_to_read = 0": OUT_OF_BOUNDS,
+        "SELECT 1 SETTINGS max_result_rows = 2000000": OUT_OF_BOUNDS,
+        "SELECT 1 SETTINGS readonly = 0": READONLY,
+        "SELECT number FROM numbers(2000000)": TOO_MANY_ROWS,
+    }
+    assert run(migrated, "classpulse_reader", list(expected)) == expected
+
+
+def test_grafanas_queries_run_as_the_reader(migrated: Path) -> None:
+    """Every ClickHouse panel's SQL is accepted, with the macros of Grafana's plugin filled in."""
+    filled = [
+        re.sub(r"\$__timeFilter\((\w+)\)", r"\1 >= toDateTime(0) AND \1 <= now()", query) for query in PANEL_QUERIES
+    ]
+    assert len(filled) >= 4
+    assert [query for query in filled if "$" in query] == []
+    statements = ["USE classpulse", *filled]
+    assert run(migrated, "classpulse_reader", statements) == dict.fromkeys(statements, OK)
