@@ -15,14 +15,14 @@ TABLE = "checkpoints"
 class Checkpoint:
     """The state of one partition below ``next_offset``; the counters run since the beginning, over all epochs.
 
-    ``last_record_ms`` is the timestamp of the record before ``next_offset``, by which a recreated topic is recognised.
+    ``last_fingerprint`` is that of the record before ``next_offset``, by which a recreated topic is recognised.
     """
 
     topic: str
     partition: int
     epoch: int = 0
     next_offset: int = 0
-    last_record_ms: int = 0
+    last_fingerprint: int = 0
     max_time_us: int = 0
     watermark_us: int = 0
     consumed: int = 0
@@ -52,7 +52,7 @@ class CheckpointStore:
                 "position": point.position,
                 "epoch": point.epoch,
                 "next_offset": point.next_offset,
-                "last_record_ms": point.last_record_ms,
+                "last_fingerprint": point.last_fingerprint,
                 "max_time_us": point.max_time_us,
                 "watermark_us": point.watermark_us,
                 "consumed": point.consumed,
@@ -69,7 +69,8 @@ class CheckpointStore:
         """Return the latest checkpoint of every partition."""
         found = self._warehouse.query(
             "read the checkpoints",
-            "SELECT topic, toInt64(partition) AS partition, toInt64(epoch) AS epoch, toInt64(next_offset) AS next_offset, last_record_ms,"
+            "SELECT topic, toInt64(partition) AS partition, toInt64(epoch) AS epoch, toInt64(next_offset) AS next_offset,"
+            " toInt64(last_fingerprint) AS last_fingerprint,"
             " toUnixTimestamp64Micro(max_time) AS max_time_us, toUnixTimestamp64Micro(watermark) AS watermark_us,"
             " toInt64(consumed) AS consumed, toInt64(stored) AS stored, toInt64(duplicates) AS duplicates,"
             " toInt64(dead_letters) AS dead_letters FROM checkpoints FINAL",

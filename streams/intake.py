@@ -14,7 +14,7 @@ from schemas.event_types import Family
 from schemas.pseudonym import Pseudonymizer
 from sinks.dead_letters import DeadLetter
 from sinks.positions import position
-from streams.partition import Batch, Chunk, Partition
+from streams.partition import Batch, Chunk, Partition, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,7 @@ class Decoder:
             latest_us=latest_us if isinstance(latest_us, int) else 0,
             oldest_ms=records[0].timestamp,
             last_record_ms=records[-1].timestamp,
+            last_fingerprint=fingerprint(records[-1]),
         )
 
 

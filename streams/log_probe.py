@@ -1,4 +1,4 @@
-"""Reads the timestamp of the last record applied, which tells a log from another one under the same name.
+"""Fingerprints of records: that of the last one applied tells a log from another one under the same name.
 
 A recreated topic can be as long as the old one was, and the end that a broker names is not always the end (the embedded
 broker names the first offset of its last batch), so offsets alone do not tell.
@@ -12,19 +12,24 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 
+from streams.partition import fingerprint
+
 Place = tuple[str, int]
 
 #: A record that is there comes at once; waiting this long for one that is not delays a rebalance.
 PROBE_SECONDS: Final = 3.0
 
 
-async def timestamps_ms(bootstrap: str, offsets: Mapping[Place, int]) -> dict[Place, int]:
-    """Return the timestamp of the record at each offset; a place whose log does not hold it is left out."""
+async def fingerprints(bootstrap: str, offsets: Mapping[Place, int]) -> dict[Place, int]:
+    """Return the fingerprint of the record at each offset; a place whose log does not hold it is left out."""
     wanted = {TopicPartition(*place): offset for place, offset in offsets.items()}
     if not wanted:
         return {}
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, client_id="classpulse-probe", auto_offset_reset="none", max_partition_fetch_bytes=65_536
+        bootstrap_servers=bootstrap,
+        client_id="classpulse-probe",
+        auto_offset_reset="none",
+        max_partition_fetch_bytes=65_536,
     )
     await consumer.start()
     try:
@@ -48,7 +53,7 @@ async def _read(consumer: AIOKafkaConsumer, wanted: dict[TopicPartition, int]) -
             continue
         for partition, records in batches.items():
             if records[0].offset == wanted[partition]:
-                found[partition.topic, partition.partition] = records[0].timestamp
+                found[partition.topic, partition.partition] = fingerprint(records[0])
             waiting.discard(partition)
             consumer.pause(partition)
     return found

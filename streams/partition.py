@@ -1,5 +1,6 @@
 """One partition as this worker sees it: how far it is, and what waits to be written."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -41,6 +42,7 @@ class Chunk:
     latest_us: int
     oldest_ms: int
     last_record_ms: int
+    last_fingerprint: int
 
 
 @dataclass(slots=True)
@@ -53,6 +55,7 @@ class Partition:
     watermark: Watermark
     last_record_us: int
     last_record_ms: int = 0
+    last_fingerprint: int = 0
     chunks: list[Chunk] = field(default_factory=list)
     #: The offset the consumer was sent back to, until a batch shows whether the hole is real.
     sought: int | None = None
@@ -61,7 +64,7 @@ class Partition:
     def resumed(cls, family: Family, checkpoint: Checkpoint, now_us: int) -> "Partition":
         """Return the partition as it stands at ``checkpoint``."""
         watermark = Watermark(checkpoint.max_time_us, checkpoint.watermark_us)
-        return cls(family, checkpoint, checkpoint.next_offset, watermark, now_us, checkpoint.last_record_ms)
+        return cls(family, checkpoint, checkpoint.next_offset, watermark, now_us, 0, checkpoint.last_fingerprint)
 
     @property
     def pending_records(self) -> int:
@@ -77,6 +80,7 @@ class Partition:
         self.chunks.append(chunk)
         self.next_offset = chunk.next_offset
         self.last_record_ms = chunk.last_record_ms
+        self.last_fingerprint = chunk.last_fingerprint
         self.last_record_us = now_us
         if chunk.latest_us:
             self.watermark = self.watermark.seen(chunk.latest_us, out_of_orderness_us)
@@ -87,7 +91,7 @@ class Partition:
         after = replace(
             self.checkpoint,
             next_offset=self.next_offset,
-            last_record_ms=self.last_record_ms,
+            last_fingerprint=self.last_fingerprint,
             max_time_us=self.watermark.max_time_us,
             watermark_us=self.watermark.value_us,
         )
@@ -120,16 +124,22 @@ class PartitionWrite:
         )
 
 
+def fingerprint(record: Record) -> int:
+    """Return a checksum (CRC-32) over the timestamp, the key and the value of a record."""
+    checksum = zlib.crc32(record.timestamp.to_bytes(8, "big", signed=True))
+    return zlib.crc32(record.value or b"", zlib.crc32(record.key or b"", checksum))
+
+
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What Kafka says of a partition's log: its first offset, its end, and the timestamp of the record last applied.
+    """What Kafka says of a partition's log: its first offset, its end, and the fingerprint of the record last applied.
 
-    The timestamp is None where the log does not hold that record.
+    The fingerprint is None where the log does not hold that record.
     """
 
     start: int
     end: int
-    last_applied_ms: int | None = None
+    fingerprint: int | None = None
 
 
 def resume_point(saved: Checkpoint | None, topic: str, partition: int, log: Log) -> Checkpoint:
@@ -140,8 +150,8 @@ def resume_point(saved: Checkpoint | None, topic: str, partition: int, log: Log)
     """
     if saved is None:
         return Checkpoint(topic, partition, next_offset=log.start)
-    if log.last_applied_ms is None:
+    if log.fingerprint is None:
         same = log.start <= saved.next_offset <= log.end
     else:
-        same = log.last_applied_ms == saved.last_record_ms
+        same = log.fingerprint == saved.last_fingerprint
     return saved if same else replace(saved, epoch=saved.epoch + 1, next_offset=log.start)

@@ -248,9 +248,9 @@ class Worker:
         for gauge in (self.telemetry.lag_records, self.telemetry.lag_seconds, self.telemetry.watermark_delay_seconds):
             gauge.clear()  # what another worker owns now is its to report
         applied = {place: saved[place].next_offset - 1 for place in logs if place in saved and saved[place].next_offset}
-        timestamps = await log_probe.timestamps_ms(self._settings.kafka, applied)
+        found = await log_probe.fingerprints(self._settings.kafka, applied)
         offsets = self.pipeline.assign(
-            {place: Log(start, end, timestamps.get(place)) for place, (start, end) in logs.items()}, saved
+            {place: Log(start, end, found.get(place)) for place, (start, end) in logs.items()}, saved
         )
         if not self._resumed:
             self.telemetry.started_timestamp.set_to_current_time()

@@ -30,7 +30,7 @@ CREATE TABLE checkpoints
     position     UInt64                  COMMENT 'epoch x 2^48 + next offset; everything below is stored',
     epoch        UInt16                  COMMENT 'raised when the topic was recreated or truncated',
     next_offset  UInt64                  COMMENT 'the next offset to read',
-    last_record_ms Int64                 COMMENT 'timestamp of the last record applied; another one there means another log',
+    last_fingerprint UInt32              COMMENT 'CRC-32 of the last record applied; another one there means another log',
     max_time     DateTime64(6, 'UTC')    COMMENT 'latest event time seen',
     watermark    DateTime64(6, 'UTC')    COMMENT 'no earlier event is expected',
     consumed     UInt64                  COMMENT 'records read since the beginning',

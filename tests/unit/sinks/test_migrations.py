@@ -53,7 +53,9 @@ def test_statements_end_at_the_end_of_a_line() -> None:
 def test_the_event_tables_have_a_column_for_every_field(warehouse: Warehouse, family: Family) -> None:
     """The stored columns are those of the codec, and three of the pipeline's."""
     found = warehouse.query(
-        "read columns", "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = %(t)s", {"t": family.table}
+        "read columns",
+        "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = %(table)s",
+        {"table": family.table},
     )
     expected = {re.sub("_us$", "", name) for name in event_columns(family)} - {"offset", "row"}
     assert set(found["name"]) == expected | {"partition", "position", "stored_at"}
