@@ -108,10 +108,15 @@ def _group(records: Sequence[Record], max_value_bytes: int) -> tuple[dict[tuple[
     """Sort the rows by their headers' names and content mode; returns also the rows to doubt at once."""
     groups: dict[tuple[str, ...], _Group] = {}
     doubted: list[int] = []
+    #: A lone header that makes its record structured, as most records have it, and where those rows go.
+    alone: dict[tuple[str, bytes], list[int]] = {}
     for row, record in enumerate(records):
         value = record.value
         if not value or len(value) > max_value_bytes:
             doubted.append(row)
+            continue
+        if len(record.headers) == 1 and (structured := alone.get(record.headers[0])) is not None:
+            structured.append(row)
             continue
         names, headers = zip(*record.headers, strict=True) if record.headers else ((), ())
         group = groups.get(names)
@@ -120,6 +125,8 @@ def _group(records: Sequence[Record], max_value_bytes: int) -> tuple[dict[tuple[
         mode = group.mode(headers)
         if mode is False:
             group.structured.append(row)
+            if len(record.headers) == 1 and len(alone) < MODES_REMEMBERED:
+                alone[record.headers[0]] = group.structured
         elif mode is True:
             group.binary.append(row)
             group.headers.append(headers)

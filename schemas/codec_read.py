@@ -27,6 +27,8 @@ from schemas.validate import DEPTH_LIMIT
 
 #: Joined input of one call: bounds the copy in memory, and Arrow's 32-bit offsets end at 2 GiB.
 CALL_LIMIT_BYTES: Final = 64 * 1024 * 1024
+#: Rows of one call: a wrong record makes only its block be read again, and the call's overhead is still spread thin.
+BLOCK_ROWS: Final = 1_000
 _NOT_A_NUMBER: Final = re.compile(rb"[:\[,\s-](?:NaN|Inf)")
 _OBJECT_START, _OBJECT_END = ord("{"), ord("}")
 _ERROR_ROW: Final = re.compile(r" in row (\d+)$")
@@ -51,10 +53,9 @@ def read(
         joined = b"\n".join(part_values)
         safe = _safe(joined, part_values)
         if all(safe):
-            kept, table = reader.read(part_rows, part_values, joined)
+            kept, table = reader.read(part_rows, part_values)
         else:
-            good = list(compress(part_values, safe))
-            kept, table = reader.read(list(compress(part_rows, safe)), good, b"\n".join(good))
+            kept, table = reader.read(list(compress(part_rows, safe)), list(compress(part_values, safe)))
         if len(kept) < len(part_rows):
             doubted.extend(set(part_rows).difference(kept))
         if table is not None:
@@ -137,12 +138,20 @@ class _Reader:
         self._options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
         self._suspect = _suspect_pattern(schema)
 
-    def read(self, rows: list[int], values: list[bytes], joined: bytes) -> tuple[list[int], pa.Table | None]:
-        """Return the rows that could be read, and their table. ``joined`` is ``values`` joined by line feeds."""
-        if not rows:
-            return [], None
+    def read(self, rows: list[int], values: list[bytes]) -> tuple[list[int], pa.Table | None]:
+        """Return the rows that could be read, and their table."""
+        kept: list[int] = []
+        tables = []
+        for start in range(0, len(rows), BLOCK_ROWS):
+            found, table = self._read_block(rows[start : start + BLOCK_ROWS], values[start : start + BLOCK_ROWS])
+            kept += found
+            if table is not None:
+                tables.append(table)
+        return kept, _one(tables)
+
+    def _read_block(self, rows: list[int], values: list[bytes]) -> tuple[list[int], pa.Table | None]:
         try:
-            return rows, self._call(pa.py_buffer(joined), len(values))
+            return rows, self._call(pa.py_buffer(b"\n".join(values)), len(values))
         except _Unreadable:
             pass
         suspect = pl.Series(values, dtype=pl.Binary).cast(pl.String).str.contains(self._suspect)

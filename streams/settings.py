@@ -37,12 +37,12 @@ class Settings(BaseSettings):
         SecretStr(""), description="Secret of at least 16 bytes: students are stored as a keyed hash under it."
     )
     time_zone: str = Field("Asia/Shanghai", description="Time zone of the district's days and weeks.")
-    flush_max_rows: Positive = Field(50_000, description="Write to ClickHouse once so many records wait.")
+    flush_max_rows: Positive = Field(100_000, description="Write to ClickHouse once so many records wait.")
     flush_interval_ms: Positive = Field(1_000, description="Write to ClickHouse once a record has waited so long.")
     cache_max_rows: Positive = Field(
         1_000_000, description="Events of open lessons held in memory; others are read back when needed."
     )
-    fetch_max_bytes: Positive = Field(4_194_304, description="Largest fetch from one partition.")
+    fetch_max_bytes: Positive = Field(8_388_608, description="Largest fetch from one partition.")
     max_value_bytes: Positive = Field(1_048_576, description="A larger record is a dead letter.")
     max_ahead_seconds: Positive = Field(3_600, description="An event further ahead of its record is a dead letter.")
     earliest_time: datetime = Field(

@@ -27,7 +27,7 @@ TROUBLED = Disturbance(
     offline_share=0.03,
     skew_share=0.05,
     wild_clock_share=0.0005,
-    malformed_share=0.002,
+    malformed_share=0.001,
 )
 
 
