@@ -43,8 +43,14 @@ REMEDIES: Final = {
 }
 
 #: Set explicitly, so that a server's defaults cannot change what an insert means: synchronous, and without the server's
-#: own deduplication, which silently drops other rows under a reused token (docs/decisions/0003).
-WRITE_SETTINGS: Final = {"async_insert": 0, "insert_deduplicate": 0, "input_format_null_as_default": 1}
+#: own deduplication, which silently drops other rows under a reused token (docs/decisions/0003-inserts.md). Merging equal
+#: keys within an insert is left to the background; no insert of ours holds a key twice.
+WRITE_SETTINGS: Final = {
+    "async_insert": 0,
+    "insert_deduplicate": 0,
+    "optimize_on_insert": 0,
+    "input_format_null_as_default": 1,
+}
 
 
 @dataclass(frozen=True)

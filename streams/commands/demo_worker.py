@@ -21,7 +21,7 @@ from schemas.errors import MustStop
 from sinks.warehouse import Target, connect
 
 _STOP_SECONDS = 30.0
-_POLL_SECONDS = 0.25
+_POLL_SECONDS = 0.5
 #: Without any progress for so long the demo gives up and shows the worker's log.
 _PATIENCE_SECONDS = 60.0
 _PROGRESS = """SELECT sum(consumed), sum(stored), sum(duplicates), sum(dead_letters),

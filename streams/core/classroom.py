@@ -38,7 +38,7 @@ class _Lessons:
     started: pl.DataFrame  # key, time_us, roster (persons), scheduled_start_us, scheduled_end_us
     present: pl.DataFrame  # key, person, start_us, end_us
     interactions: pl.DataFrame  # key, person, pane_us, count
-    strays: pl.DataFrame  # key, person, pane_us: interactions of students who were not present then
+    strays: pl.DataFrame  # key, person, pane_us, count: interactions of students who were not present then
     asked: pl.DataFrame  # key, item, pane_us: one row for each pane a question was asked in
     prompts: pl.DataFrame  # key, item, asked_us (the earliest), closed_us, pane_us
     answers: pl.DataFrame  # key, item, person
@@ -56,16 +56,19 @@ def rows(facts: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
     touched = _touched_panes(
         _numbered(facts, lesson_names, None), _numbered(fresh, lesson_names, None), lessons.asked
     )
-    windows = {window.name: _touched_windows(touched, window) for window in (WINDOW_1M, WINDOW_5M, WINDOW_10M)}
+    of_1m, of_5m, of_10m = (_touched_windows(touched, window) for window in (WINDOW_1M, WINDOW_5M, WINDOW_10M))
+    # The two longer windows hop together, and the longer one reaches further.
+    short_hops = _hops(lessons.interactions, of_1m, WINDOW_1M)
+    long_hops = _hops(lessons.interactions, of_10m, WINDOW_10M)
     found = pl.concat(
         [
-            *(_breadth(lessons, windows[window.name], window) for window in (WINDOW_5M, WINDOW_10M)),
+            _breadth(lessons, of_5m, WINDOW_5M, long_hops),
+            _breadth(lessons, of_10m, WINDOW_10M, long_hops),
             _breadth_of_lesson(lessons),
-            *(
-                _interaction_rate(lessons, windows[window.name], window)
-                for window in (WINDOW_1M, WINDOW_5M, WINDOW_10M)
-            ),
-            *_response_rates(lessons, touched, windows[WINDOW_10M.name]),
+            _interaction_rate(lessons, of_1m, WINDOW_1M, short_hops),
+            _interaction_rate(lessons, of_5m, WINDOW_5M, long_hops),
+            _interaction_rate(lessons, of_10m, WINDOW_10M, long_hops),
+            *_response_rates(lessons, touched, of_10m),
             *_attendance(lessons),
         ]
     )
@@ -118,7 +121,7 @@ def _read(facts: pl.DataFrame, started: pl.DataFrame) -> _Lessons:
         started=started,
         present=present,
         interactions=interactions.group_by("key", "person", "pane_us").agg(count=pl.len()),
-        strays=while_absent(interactions, present).select("key", "person", "pane_us").unique(),
+        strays=while_absent(interactions, present).group_by("key", "person", "pane_us").agg(count=pl.len()),
         asked=asked.select("key", "item", pane_us=pane_of(time_us, CLASSROOM_PANE_US)).unique(),
         prompts=earliest.join(closed, on=["key", "item"], how="left").with_columns(
             pane_us=pane_of(pl.col("asked_us"), CLASSROOM_PANE_US)
@@ -163,15 +166,21 @@ def _touched_windows(touched: pl.DataFrame, window: Window) -> pl.DataFrame:
     )
 
 
-def _in_windows(panes: pl.DataFrame, windows: pl.DataFrame, window: Window, who: list[str]) -> pl.DataFrame:
-    """Return how often ``who`` of ``panes`` acted in each of ``windows``: ``key, slot_us``, ``who`` and ``count``."""
+def _hops(panes: pl.DataFrame, windows: pl.DataFrame, window: Window) -> pl.DataFrame:
+    """Merge panes into hops of the window, as far as ``windows`` reach: ``key, person, pane_us, count``."""
     reach = windows.group_by("key").agg(from_us=pl.col("window_start_us").min(), to_us=pl.col("window_end_us").max())
-    hops = (
+    return (
         panes.join(reach, on="key")
         .filter((pl.col("pane_us") >= pl.col("from_us")) & (pl.col("pane_us") < pl.col("to_us")))
-        .group_by("key", *who, pane_us=pane_of(pl.col("pane_us"), window.hop_us))
+        .group_by("key", "person", pane_us=pane_of(pl.col("pane_us"), window.hop_us))
         .agg(pl.col("count").sum())
     )
+
+
+def _in_windows(hops: pl.DataFrame, windows: pl.DataFrame, window: Window, who: list[str]) -> pl.DataFrame:
+    """Return how often ``who`` of ``hops`` acted in each of ``windows``: ``key, slot_us``, ``who`` and ``count``."""
+    if not who:
+        hops = hops.group_by("key", "pane_us").agg(pl.col("count").sum())
     placed = windows_of(hops, window).rename({"start_us": "slot_us"})
     return (
         placed.join(windows.select("key", "slot_us"), on=["key", "slot_us"], how="semi")
@@ -180,10 +189,10 @@ def _in_windows(panes: pl.DataFrame, windows: pl.DataFrame, window: Window, who:
     )
 
 
-def _breadth(lessons: _Lessons, windows: pl.DataFrame, window: Window) -> pl.DataFrame:
+def _breadth(lessons: _Lessons, windows: pl.DataFrame, window: Window, hops: pl.DataFrame) -> pl.DataFrame:
     place = ["key", "slot_us"]
-    active = _in_windows(lessons.interactions, windows, window, ["person"]).group_by(place).agg(numerator=pl.len())
-    strays = _in_windows(lessons.strays.with_columns(count=pl.lit(1)), windows, window, ["person"])
+    active = _in_windows(hops, windows, window, ["person"]).group_by(place).agg(numerator=pl.len())
+    strays = _in_windows(_hops(lessons.strays, windows, window), windows, window, ["person"])
     absent = strays.join(
         strays.join(windows, on=place)
         .join(lessons.present, on=["key", "person"])
@@ -221,8 +230,8 @@ def _share(places: pl.DataFrame, on: list[str], some: pl.DataFrame, others: pl.D
     return counted.with_columns(sample_size="denominator")
 
 
-def _interaction_rate(lessons: _Lessons, windows: pl.DataFrame, window: Window) -> pl.DataFrame:
-    counts = _in_windows(lessons.interactions, windows, window, []).rename({"count": "numerator"})
+def _interaction_rate(lessons: _Lessons, windows: pl.DataFrame, window: Window, hops: pl.DataFrame) -> pl.DataFrame:
+    counts = _in_windows(hops, windows, window, []).rename({"count": "numerator"})
     edges = pl.concat(
         [windows.select("key", at_us="window_start_us"), windows.select("key", at_us="window_end_us")]
     ).unique()
