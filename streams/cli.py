@@ -1,6 +1,7 @@
 """The command ``classpulse``. A command's module is imported when it is asked for, so ``--help`` answers at once."""
 
 import importlib
+import logging
 import sys
 from typing import Final
 
@@ -49,6 +50,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; errors that a person can mend are one line, without a traceback."""
+    # It logs each failed request; our own messages say what it means and what to do.
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     try:
         cli()
     except (MustStop, RetryLater) as error:

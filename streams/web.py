@@ -50,6 +50,7 @@ class WebServer:
             asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(_ANSWER_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_ANSWER_SECONDS)
+        self._loop.close()
 
     async def _start(self) -> None:
         application = web.Application(client_max_size=1024)

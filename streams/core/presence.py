@@ -93,7 +93,7 @@ def persons_in(present: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
         .rename({"total": "gone"})
         .join(away, on=["key", "window_start_us", "window_end_us"], how="left")
         .with_columns(persons=pl.col("came").fill_null(0) - pl.col("gone").fill_null(0) - pl.col("away").fill_null(0))
-        .drop("came", "gone", "away")
+        .select(*windows.columns, "persons")
     )
 
 

@@ -1,0 +1,248 @@
+"""The pipeline against the real database: crashes at every step, holes, and who owns what."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from schemas.codec import ClockLimits
+from schemas.event_types import schema_uri, type_uri
+from schemas.pseudonym import Pseudonymizer
+from sinks.checkpoints import CheckpointStore
+from sinks.dead_letters import DeadLetter, DeadLetterStore
+from sinks.events import EventStore
+from sinks.metrics import MetricStore
+from sinks.verify import verify
+from sinks.warehouse import Target, Warehouse, connect
+from streams.intake import Decoder
+from streams.partition import Log
+from streams.pipeline import Pipeline, Rules, Sinks
+from streams.telemetry import Telemetry
+
+TOPIC = "classpulse.classroom"
+BASE_MS = 1_794_787_200_000
+
+
+@dataclass(frozen=True)
+class Record:
+    """A Kafka record."""
+
+    offset: int
+    value: bytes | None
+    key: bytes | None = b"lesson-1"
+    headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp: int = BASE_MS + 3_600_000
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records of one partition."""
+
+    records: Sequence[Record]
+    topic: str = TOPIC
+    partition: int = 0
+
+
+@dataclass
+class Letters:
+    """A dead-letter topic that keeps what it is given."""
+
+    published: list[DeadLetter] = field(default_factory=list)
+
+    def publish(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep."""
+        self.published.extend(letters)
+
+
+def event(number: int, name: str = "classroom.hand.raised", key: str = "lesson-1", **data: object) -> bytes:
+    """Return a structured event, ``number`` seconds into the lesson."""
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(BASE_MS / 1000 + number))
+    return json.dumps(
+        {
+            "specversion": "1.0", "id": f"e{number}", "source": "/schools/s07/devices/t1", "type": type_uri(name),
+            "time": moment, "subject": key, "dataschema": schema_uri(name), "partitionkey": key,
+            "data": {"student_id": "stu-1", **data},
+        }
+    ).encode()  # fmt: skip
+
+
+def new_pipeline(warehouse: Warehouse, letters: Letters | None = None) -> Pipeline:
+    """Return a pipeline as a new worker would have it."""
+    sinks = Sinks(
+        EventStore(warehouse), MetricStore(warehouse), CheckpointStore(warehouse, "test"), DeadLetterStore(warehouse),
+        letters or Letters(),
+    )  # fmt: skip
+    rules = Rules(60_000_000, 120_000_000, "Asia/Shanghai", 100_000)
+    decoder = Decoder(ClockLimits(0, 3_600_000_000), 100_000, Pseudonymizer(b"0123456789abcdef"))
+    return Pipeline(sinks, rules, decoder, Telemetry(), lambda: (BASE_MS + 7_200_000) * 1000)
+
+
+def assign(pipeline: Pipeline, end: int = 1_000) -> int:
+    """Assign partition 0 and return where it reads on."""
+    pipeline.release()
+    return pipeline.assign({(TOPIC, 0): Log(0, end)}, pipeline.load_checkpoints())[TOPIC, 0]
+
+
+def apply(pipeline: Pipeline, records: Sequence[Record]) -> int | None:
+    """Take a batch in; return the offset to read again from, if any."""
+    found = pipeline.following(Batch(records))
+    assert found is not None
+    partition, following = found
+    if following.records:
+        pipeline.hold(partition, pipeline.decode_batch(partition, Batch(records), following.records))
+    return following.read_again_from
+
+
+def flush(pipeline: Pipeline) -> None:
+    """Write what is held."""
+    write = pipeline.take()
+    assert write is not None
+    pipeline.finish(write, pipeline.write(write))
+
+
+def counters(warehouse: Warehouse) -> tuple[int, ...]:
+    """Return consumed, stored, duplicates, dead letters."""
+    sql = "SELECT sum(consumed), sum(stored), sum(duplicates), sum(dead_letters) FROM checkpoints FINAL"
+    return tuple(int(value) for value in warehouse.query("count", sql).row(0))
+
+
+def assert_verified(database: Target) -> None:
+    """Verify finds no difference."""
+    client = connect(database)
+    report = verify(client, time_zone="Asia/Shanghai")
+    assert report.differences_total == 0, report.differences
+    client.close()
+
+
+RECORDS = [
+    Record(0, event(0)),
+    Record(1, event(70)),
+    Record(2, event(70)),
+    Record(3, b"not json"),
+    Record(4, event(130)),
+]
+
+
+@pytest.mark.parametrize("step", ["dead_letters.insert", "events.insert", "metrics.upsert", "checkpoints.save"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_crash_at_any_step_has_no_effect(
+    database: Target, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, step: str, moment: str
+) -> None:
+    """A worker that dies before or after any step of a write leaves a state from which the next one converges."""
+    dying = new_pipeline(warehouse)
+    assign(dying)
+    apply(dying, RECORDS)
+    store_name, method = step.split(".")
+    store = getattr(dying._sinks, store_name)
+    original = getattr(store, method)
+
+    def crash(*arguments: object) -> None:
+        if moment == "after":
+            original(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, method, crash)
+    write = dying.take()
+    assert write is not None
+    with pytest.raises(KeyboardInterrupt):
+        dying.write(write)
+    successor = new_pipeline(warehouse)
+    start = assign(successor)
+    if start <= 4:
+        apply(successor, [record for record in RECORDS if record.offset >= start])
+        flush(successor)
+    assert counters(warehouse) == (5, 3, 1, 1)
+    assert_verified(database)
+
+
+def test_records_that_come_again_are_skipped(warehouse: Warehouse) -> None:
+    """Offsets below the next expected one are not applied twice."""
+    pipeline = new_pipeline(warehouse)
+    assign(pipeline)
+    apply(pipeline, RECORDS[:3])
+    apply(pipeline, RECORDS)
+    flush(pipeline)
+    assert counters(warehouse) == (5, 3, 1, 1)
+
+
+def test_a_hole_is_asked_about_once_and_then_believed(warehouse: Warehouse) -> None:
+    """A gap sends the consumer back; if it is still there, the log has it, and work goes on."""
+    pipeline = new_pipeline(warehouse)
+    assign(pipeline)
+    apply(pipeline, RECORDS[:1])
+    assert apply(pipeline, RECORDS[3:]) == 1
+    assert apply(pipeline, RECORDS[3:]) is None
+    flush(pipeline)
+    assert counters(warehouse) == (3, 2, 0, 1)
+
+
+def test_a_batch_of_another_workers_partition_is_left_alone(warehouse: Warehouse) -> None:
+    """After a rebalance, what still arrives of a lost partition is dropped."""
+    pipeline = new_pipeline(warehouse)
+    assign(pipeline)
+    assert pipeline.following(Batch(RECORDS, partition=5)) is None
+
+
+def test_a_late_event_of_a_forgotten_lesson_revises_its_figures(database: Target, warehouse: Warehouse) -> None:
+    """A worker that never saw a lesson reads its stored events back and revises its rows."""
+    first = new_pipeline(warehouse)
+    assign(first)
+    apply(first, RECORDS)
+    flush(first)
+    second = new_pipeline(warehouse)
+    assert assign(second) == 5
+    apply(second, [Record(5, event(65, "classroom.attendance.joined")), Record(6, event(0))])
+    flush(second)
+    assert counters(warehouse) == (7, 4, 2, 1)
+    assert_verified(database)
+
+
+def test_a_stale_writer_loses(database: Target, warehouse: Warehouse) -> None:
+    """A worker frozen with a write in its hands finishes it after its successor: nothing goes back."""
+    frozen = new_pipeline(warehouse)
+    assign(frozen)
+    apply(frozen, RECORDS[:2])
+    stale = frozen.take()
+    assert stale is not None
+    successor = new_pipeline(warehouse)
+    assign(successor)
+    apply(successor, RECORDS)
+    flush(successor)
+    frozen.write(stale)
+    assert counters(warehouse) == (5, 3, 1, 1)
+    assert_verified(database)
+
+
+def test_a_dead_letter_keeps_the_record_and_says_why(warehouse: Warehouse) -> None:
+    """The letter carries the original bytes and headers, where it was, and the reason; the table holds no content."""
+    letters = Letters()
+    pipeline = new_pipeline(warehouse, letters)
+    assign(pipeline)
+    apply(pipeline, [Record(0, b'{"student_id": "20110417"', headers=(("x-vendor", b"acme"),))])
+    flush(pipeline)
+    (letter,) = letters.published
+    headers = dict(letter.kafka_headers())
+    assert letter.value == b'{"student_id": "20110417"'
+    assert headers["x-vendor"] == b"acme"
+    assert headers["classpulse-reason"] == b"json"
+    assert (headers["classpulse-topic"], headers["classpulse-offset"]) == (TOPIC.encode(), b"0")
+    stored = warehouse.query("read", "SELECT * EXCEPT (recorded_at, refused_at) FROM dead_letters").rows()
+    assert "20110417" not in str(stored)
+    assert stored[0][3] == "json"
+
+
+def test_an_idle_partition_closes_its_windows(warehouse: Warehouse) -> None:
+    """Without further records the checkpoint's watermark moves on, once."""
+    pipeline = new_pipeline(warehouse)
+    assign(pipeline)
+    apply(pipeline, RECORDS)
+    flush(pipeline)
+    assert pipeline.idle_checkpoints() == []
+    pipeline._now_us = lambda: (BASE_MS + 86_400_000) * 1000
+    (moved,) = pipeline.idle_checkpoints()
+    pipeline.save_checkpoints([moved])
+    closed = "SELECT countIf(NOT closed) FROM v1_figures"
+    assert warehouse.query("ask", closed).item() == 0
+    assert pipeline.idle_checkpoints() == []
