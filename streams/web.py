@@ -9,6 +9,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from schemas.errors import MustStop
+
 _ANSWER_SECONDS = 10
 
 
@@ -40,9 +42,16 @@ class WebServer:
         self.port = port
 
     def start(self) -> None:
-        """Bind and serve; raises ``OSError`` if the address is taken."""
+        """Bind and serve; raises :class:`MustStop` if the address is taken."""
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(_ANSWER_SECONDS)
+        try:
+            asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(_ANSWER_SECONDS)
+        except OSError as error:
+            self.stop()
+            raise MustStop(
+                f"Cannot serve /metrics on {self._host}:{self._asked_port}: {error.strerror}",
+                "Set CLASSPULSE_WEB_PORT to another port, or to 0 for any free one",
+            ) from error
 
     def stop(self) -> None:
         """Stop serving."""

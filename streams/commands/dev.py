@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from deploy.embedded import stack
 from schemas.errors import MustStop
@@ -43,6 +43,8 @@ def environment(info: stack.StackInfo) -> dict[str, str]:
         "CLASSPULSE_PSEUDONYM_KEY": _pseudonym_key(info.folder),
         # The embedded broker finishes a group join only after these have passed.
         "CLASSPULSE_SESSION_TIMEOUT_SECONDS": "6",
+        # Several workers may run beside each other; each logs where its pages are.
+        "CLASSPULSE_WEB_PORT": "0",
     }
 
 
@@ -109,7 +111,7 @@ def down(folder: Path) -> None:
 def status(folder: Path) -> None:
     """Show whether both run and answer. Exit status 1 if not."""
     found = stack.status(folder)
-    table = Table("part", "state", "answers", "pid", "port", "up for", "log")
+    table = Table("part", "state", "answers", "pid", "port", "up for", Column("log", overflow="fold"))
     for part in (found.kafka, found.clickhouse):
         table.add_row(
             part.name,

@@ -105,6 +105,18 @@ def test_the_pages_tell_health_from_trouble() -> None:
         server.stop()
 
 
+def test_a_taken_port_names_the_setting() -> None:
+    """Two workers on one port: the second says which setting to change."""
+    first = WebServer("127.0.0.1", 0, Telemetry().registry, Health, Health)
+    first.start()
+    second = WebServer("127.0.0.1", first.port, Telemetry().registry, Health, Health)
+    try:
+        with pytest.raises(MustStop, match="CLASSPULSE_WEB_PORT"):
+            second.start()
+    finally:
+        first.stop()
+
+
 def test_every_topic_is_declared() -> None:
     """The declaration has each family's topic and the dead letters; compacted is the registry alone."""
     topics = {topic.name: topic for topic in declared()}
