@@ -1,4 +1,4 @@
-"""The worker: Faust delivers batches, one thread applies and flushes them, Kafka and Prometheus are told how far.
+"""The worker: Faust delivers batches, one thread decodes and another writes, Kafka and Prometheus are told how far.
 
 Everything of Faust that the product uses is in this file and in ``streams/transport.py``.
 """
@@ -52,7 +52,7 @@ log = logging.getLogger("classpulse.worker")
 
 TICK_SECONDS: Final = 0.1
 WATCH_SECONDS: Final = 1.0
-#: The loop ticks ten times a second; a minute without a tick means that it hangs.
+#: The loop ticks ten times a second, and a batch or a write takes seconds: after a minute without any, something hangs.
 STUCK_SECONDS: Final = 60.0
 #: While far behind, a write waits this many times longer for company: larger writes cost less for each event.
 CATCHING_UP: Final = 4
@@ -92,7 +92,7 @@ class Worker:
         self._failure: BaseException | None = None
         self._database_problem: str | None = None
         self._resumed = False
-        self._last_tick = time.monotonic()
+        self._last_tick = self._last_progress = time.monotonic()
         self._oldest_pending: float | None = None
         self._writing: asyncio.Task[None] | None = None
         self._backlog_records = 0
@@ -203,7 +203,8 @@ class Worker:
         if self.pipeline.partitions.get((batch.topic, batch.partition)) is not partition:
             return  # a rebalance came in between; whoever owns it now reads it again
         self.pipeline.hold(partition, chunk)
-        self._oldest_pending = self._oldest_pending or time.monotonic()
+        self._last_progress = time.monotonic()
+        self._oldest_pending = self._oldest_pending or self._last_progress
         if self.pipeline.pending_records >= self._settings.flush_max_rows:
             # At most one write is under way: waiting for it here is the backpressure.
             await self._write_done()
@@ -230,6 +231,7 @@ class Worker:
         checkpoints: list[Checkpoint] = await self._run(self._database, self.pipeline.write, write)
         self.pipeline.finish(write, checkpoints)
         self._writing = None
+        self._last_progress = time.monotonic()
         try:
             await self._consumer().show_progress(
                 {(point.topic, point.partition): point.next_offset for point in checkpoints}
@@ -258,6 +260,8 @@ class Worker:
                 delay_seconds = clock_seconds - partition.watermark.value_us / 1e6
                 self.telemetry.watermark_delay_seconds.labels(*labels).set(delay_seconds)
         self._backlog_records = backlog_records
+        if not (backlog_records or self.pipeline.pending_records or self._writing):
+            self._last_progress = time.monotonic()
 
     async def _resume(self, logs: Logs) -> Mapping[Place, int]:
         """Take over the assigned partitions. A write still under way comes before, in the same thread."""
@@ -342,7 +346,7 @@ class Worker:
     def _alive(self) -> Health:
         if self._failure is not None:
             return Health((f"the pipeline failed: {self._failure}",))
-        silent_seconds = time.monotonic() - self._last_tick
+        silent_seconds = time.monotonic() - min(self._last_tick, self._last_progress)
         if self._resumed and silent_seconds > STUCK_SECONDS and self._database_problem is None:
             return Health((f"no progress for {silent_seconds:.0f} s",))
         return Health()
