@@ -19,6 +19,8 @@ from streams.commands.demo_worker import DemoWorker, Progress, Watcher
 
 DEFAULT_FOLDER = Path(".classpulse/demo")
 MORNING_EVENTS = 150_000
+#: A morning of some hours in half a minute.
+MORNING_EVENTS_PER_SECOND = 6_000.0
 #: A school day with more trouble than a real one, so that every path is seen.
 TROUBLED = Disturbance(
     disorder_share=0.05,
@@ -104,7 +106,7 @@ def demo(events: int | None, seed: int, as_json: bool, keep: bool, only_stop: bo
             click.echo(json.dumps(outcome.to_json()))
         else:
             client = connect(dev.reader(info))
-            print_summary(Console(), outcome.to_json(), outcome.ledger, client, outcome.laws_hold)
+            print_summary(Console(), outcome.to_json(), outcome.ledger, client, outcome.laws_hold, events is not None)
             client.close()
             print_next(Console(), info.clickhouse_url if keep else None, folder)
     except BaseException:
@@ -128,7 +130,8 @@ def _run(info: stack.StackInfo, worker: DemoWorker, display: Display, events: in
     stored = display.bar("Worker stores", count)
     with Watcher(worker, dev.reader(info), stored.update) as watcher:
         produced = display.bar("Devices produce", count)
-        ledger = asyncio.run(publish(info.kafka_bootstrap, records, on_progress=produced.update))
+        rate = MORNING_EVENTS_PER_SECOND if events is None else None
+        ledger = asyncio.run(publish(info.kafka_bootstrap, records, rate=rate, on_progress=produced.update))
         if events is not None:
             worker.start()
         progress = watcher.wait_until(ledger.produced)
