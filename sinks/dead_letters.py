@@ -5,6 +5,7 @@ is computed from. The table holds no content: a refused record may carry a stude
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -54,10 +55,10 @@ class DeadLetter:
 
 
 class DeadLetterTopic(Protocol):
-    """Where the bytes go; returns once the broker has them."""
+    """Where the bytes go."""
 
-    def publish(self, letters: Sequence[DeadLetter]) -> None:
-        """Publish all or raise."""
+    def publish(self, letters: Sequence[DeadLetter]) -> Future[None]:
+        """Begin to publish; the future is done once the broker has all of them, or holds the error."""
 
 
 class DeadLetterStore:

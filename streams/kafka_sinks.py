@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import Future
 
 from aiokafka import AIOKafkaProducer
 
@@ -13,24 +14,26 @@ LETTERS_AT_ONCE = 1_000
 
 
 class KafkaDeadLetterTopic:
-    """Publishes dead letters on the event loop that owns the producer, and waits for the broker in the caller's thread."""
+    """Publishes dead letters on the event loop that owns the producer, while the caller's thread goes on."""
 
     def __init__(self, bootstrap: str, loop: asyncio.AbstractEventLoop) -> None:
         self._bootstrap = bootstrap
         self._loop = loop
         self._producer: AIOKafkaProducer | None = None
 
-    def publish(self, letters: Sequence[DeadLetter]) -> None:
-        """Publish all; returns when every replica in sync has them, raises ``KafkaError`` otherwise."""
-        for start in range(0, len(letters), LETTERS_AT_ONCE):
-            part = letters[start : start + LETTERS_AT_ONCE]
-            asyncio.run_coroutine_threadsafe(self._publish(part), self._loop).result()
+    def publish(self, letters: Sequence[DeadLetter]) -> Future[None]:
+        """Begin to publish; done when every replica in sync has all of them, or failed with a ``KafkaError``."""
+        return asyncio.run_coroutine_threadsafe(self._publish_all(letters), self._loop)
 
     async def close(self) -> None:
         """Stop the producer."""
         if self._producer is not None:
             await self._producer.stop()
             self._producer = None
+
+    async def _publish_all(self, letters: Sequence[DeadLetter]) -> None:
+        for start in range(0, len(letters), LETTERS_AT_ONCE):
+            await self._publish(letters[start : start + LETTERS_AT_ONCE])
 
     async def _publish(self, letters: Sequence[DeadLetter]) -> None:
         if self._producer is None:

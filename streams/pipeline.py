@@ -4,8 +4,8 @@
 
 ``following``, ``decode_batch`` and ``hold`` are in ``streams/intake.py``; :meth:`Pipeline.write` is the second half. It
 drops duplicates, folds the fresh events into figures and writes, in this order: (1) dead letters and events, (2) the
-metric rows that changed, as absolute values, (3) the checkpoint. A crash anywhere between is harmless, because every
-step can be repeated without a second effect: see ``docs/delivery.md``.
+metric rows that changed, as absolute values, (3) the checkpoint, once the broker has the dead letters. A crash anywhere
+between is harmless, because every step can be repeated without a second effect: see ``docs/delivery.md``.
 
 Threads: the event loop owns the partitions and calls everything but ``decode_batch``, ``load_checkpoints`` and ``write``,
 which may run in threads of their own, each one at a time; ``write`` may block for as long as ClickHouse is away.
@@ -23,7 +23,7 @@ from sinks.checkpoints import Checkpoint, CheckpointStore
 from sinks.dead_letters import DeadLetterStore, DeadLetterTopic
 from sinks.events import EventStore
 from sinks.metrics import MetricStore
-from streams.core.facts import Facts
+from streams.core.facts import Added, Facts
 from streams.figures import FIGURES
 from streams.intake import Decoder, Following, following
 from streams.partition import Batch, Chunk, Log, Partition, PartitionWrite, resume_point
@@ -146,18 +146,20 @@ class Pipeline:
         """Write everything; return the new checkpoints, in the order of the parts."""
         parts = write.parts
         self._telemetry.flush_rows.observe(sum(chunk.records for part in parts for chunk in part.chunks))
+        letters = [letter for part in parts for letter in part.dead_letters]
+        published = self._sinks.dead_letter_topic.publish(letters)
         with self._telemetry.stage("dead_letters"):
-            letters = [letter for part in parts for letter in part.dead_letters]
-            self._sinks.dead_letter_topic.publish(letters)
             self._sinks.dead_letters.insert(letters)
-        fresh = {family.name: self._drop_duplicates(family, write) for family in FAMILIES}
+        added = {family.name: self._drop_duplicates(family, write) for family in FAMILIES}
+        fresh = {name: one.fresh for name, one in added.items()}
         with self._telemetry.stage("store_events"):
             for family in FAMILIES:
                 self._sinks.events.insert(family, fresh[family.name])
         for family in FAMILIES:
-            self._write_figures(family, fresh[family.name], write)
+            self._write_figures(family, added[family.name], write)
         checkpoints = [part.counted(_stored(part, fresh[part.partition.family.name])) for part in parts]
         with self._telemetry.stage("checkpoint"):
+            published.result()
             self._sinks.checkpoints.save(checkpoints)
         return checkpoints
 
@@ -194,12 +196,12 @@ class Pipeline:
         """Write checkpoints without events."""
         self._sinks.checkpoints.save(checkpoints)
 
-    def _drop_duplicates(self, family: Family, write: Write) -> pl.DataFrame:
-        """Return the events of ``family`` that are not stored yet; their keys' facts are then in memory."""
+    def _drop_duplicates(self, family: Family, write: Write) -> Added:
+        """Return the events of ``family`` that are not stored yet, and the facts of their keys."""
         held = [chunk.events for part in write.parts if part.partition.family is family for chunk in part.chunks]
         events = pl.concat(held) if held else pl.DataFrame()
         if events.is_empty():
-            return events
+            return Added(events, events)
         facts, columns = self._facts[family.name], FIGURES[family.name].fact_columns
         keys = events["key"].unique().to_list()
         if missing := facts.missing(keys):
@@ -209,16 +211,14 @@ class Pipeline:
             facts.touch(keys)
             return facts.add(events)
 
-    def _write_figures(self, family: Family, fresh: pl.DataFrame, write: Write) -> None:
-        if fresh.is_empty():
+    def _write_figures(self, family: Family, added: Added, write: Write) -> None:
+        if added.fresh.is_empty():
             return
         facts = self._facts[family.name]
         with self._telemetry.stage("fold"):
-            known = facts.of(fresh["key"].unique())
-            changed = fresh.select(facts.columns).cast(known.schema)
-            rows = FIGURES[family.name].rows(known, changed, self._rules.time_zone)
+            rows = FIGURES[family.name].rows(added.known, facts.part(added.fresh), self._rules.time_zone)
         with self._telemetry.stage("store_figures"):
-            self._sinks.metrics.upsert(rows.join(_origin(family, fresh, write), on="key"))
+            self._sinks.metrics.upsert(rows.join(_origin(family, added.fresh, write), on="key"))
         self._telemetry.metric_rows.labels(family.name).inc(rows.height)
         facts.shrink()
         self._telemetry.cached_rows.labels(family.name).set(facts.height)

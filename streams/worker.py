@@ -73,7 +73,7 @@ def _tune_interpreter() -> None:
     # Records are freed by counting references. Python's own threshold of 700 objects would walk a fetch's records again
     # and again, and find nothing: that cost a sixth of the throughput.
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(500_000, 20, 100)
 
 
 class _PlainWorker(faust.Worker):

@@ -18,16 +18,16 @@ from deploy.simulator import Ledger
 QUERIES: Final = (
     (
         "Which lessons drew in the most students (参与广度)?",
-        """SELECT class_id, course, formatDateTime(window_start, '%H:%i', 'Asia/Shanghai') AS began, round(value, 3) AS breadth,
-    sample_size AS students
+        """SELECT class_id, course, formatDateTime(window_start, '%H:%i', 'Asia/Shanghai') AS began,
+    round(value, 3) AS breadth, sample_size AS students
 FROM v1_lesson_figures
 WHERE metric = 'participation_breadth' AND window = 'lesson' AND sample_size >= 10
 ORDER BY breadth DESC, class_id LIMIT 3""",
     ),
     (
         "How did one lesson's interactions move, minute by minute (人均互动频次)?",
-        """SELECT lesson_id, formatDateTime(window_start, '%H:%i', 'Asia/Shanghai') AS begins, round(value, 3) AS per_student_minute,
-    sample_size AS interactions, closed
+        """SELECT lesson_id, formatDateTime(window_start, '%H:%i', 'Asia/Shanghai') AS begins,
+    round(value, 3) AS per_student_minute, sample_size AS interactions, closed
 FROM v1_lesson_figures
 WHERE metric = 'interactions_per_student_minute' AND window = '10m/1m'
   AND lesson_id = (SELECT min(lesson_id) FROM v1_lessons)

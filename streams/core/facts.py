@@ -5,11 +5,20 @@ from the store. That one rule covers the start of a worker, a rebalance, and an 
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
 #: What makes an event the same event; never its time.
 IDENTITY = ("key", "source", "id")
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The events that were new, whole, and the facts of the keys of all that were added, the new ones included."""
+
+    fresh: pl.DataFrame
+    known: pl.DataFrame
 
 
 class Facts:
@@ -23,11 +32,6 @@ class Facts:
         self._frame = pl.DataFrame(schema=schema)
         #: Insertion order is the order of last use.
         self._keys: dict[str, None] = {}
-
-    @property
-    def columns(self) -> list[str]:
-        """Names of the columns kept."""
-        return self._frame.columns
 
     @property
     def height(self) -> int:
@@ -45,19 +49,21 @@ class Facts:
         )
         self._keys.update(dict.fromkeys(keys))
 
-    def add(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Return the events not seen before, in order, and remember them.
+    def add(self, events: pl.DataFrame) -> Added:
+        """Remember the events not seen before, and return them in order.
 
-        All keys must be in memory. Of several with one identity the first counts.
+        All keys must be in memory. Of several events with one identity the first counts.
         """
         first = events.unique(IDENTITY, keep="first", maintain_order=True)
-        fresh = first.join(self.of(first["key"].unique()), on=IDENTITY, how="anti", maintain_order="left")
-        self._frame = pl.concat([self._frame, fresh.select(self._frame.columns).cast(self._frame.schema)])
-        return fresh
+        known = self._frame.filter(pl.col("key").is_in(first["key"].unique().implode()))
+        fresh = first.join(known, on=IDENTITY, how="anti", maintain_order="left")
+        facts = self.part(fresh)
+        self._frame = pl.concat([self._frame, facts])
+        return Added(fresh, pl.concat([known, facts]))
 
-    def of(self, keys: pl.Series) -> pl.DataFrame:
-        """Return the facts of ``keys``."""
-        return self._frame.filter(pl.col("key").is_in(keys.implode()))
+    def part(self, events: pl.DataFrame) -> pl.DataFrame:
+        """Return the columns of ``events`` that are kept as facts."""
+        return events.select(self._frame.columns).cast(self._frame.schema)
 
     def touch(self, keys: Iterable[str]) -> None:
         """Note that ``keys`` were used now."""

@@ -35,8 +35,8 @@ def fold_in_writes(family: Family, writes: list[list[Event]], forget_after: set[
         keys = batch["key"].unique().to_list()
         if missing := facts.missing(keys):
             facts.load(missing, events_frame(family, [event for event in store if event["key"] in missing]))
-        fresh = facts.add(batch)
-        for row in FIGURES[family.name].rows(facts.of(fresh["key"].unique()), fresh, ZONE).iter_rows(named=True):
+        added = facts.add(batch)
+        for row in FIGURES[family.name].rows(added.known, facts.part(added.fresh), ZONE).iter_rows(named=True):
             key = RowKey(row["metric"], row["window"], row["key"], row["item"], row["slot_us"])
             rows[key] = Figures(
                 row["window_start_us"], row["window_end_us"], row["value"], row["numerator"], row["denominator"],

@@ -125,8 +125,9 @@ def test_facts_drop_what_was_seen_whatever_its_time() -> None:
     """Identity is key, source and id: a repeat within the batch or of an earlier one is dropped, another time or not."""
     facts = Facts(FACTS, 100)
     facts.load(["k"], events(("k", "s", "1", 1), ("k", "s", "1", 1)))
-    fresh = facts.add(events(("k", "s", "1", 9), ("k", "s", "2", 2), ("k", "s", "2", 3), ("k", "t", "1", 4)))
-    assert fresh.select("source", "id", "time_us").rows() == [("s", "2", 2), ("t", "1", 4)]
+    added = facts.add(events(("k", "s", "1", 9), ("k", "s", "2", 2), ("k", "s", "2", 3), ("k", "t", "1", 4)))
+    assert added.known.height == 3
+    assert added.fresh.select("source", "id", "time_us").rows() == [("s", "2", 2), ("t", "1", 4)]
     assert facts.height == 3
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import pytest
@@ -51,9 +52,12 @@ class Letters:
 
     published: list[DeadLetter] = field(default_factory=list)
 
-    def publish(self, letters: Sequence[DeadLetter]) -> None:
+    def publish(self, letters: Sequence[DeadLetter]) -> Future[None]:
         """Keep."""
         self.published.extend(letters)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
 
 
 def event(number: int, name: str = "classroom.hand.raised", key: str = "lesson-1", **data: object) -> bytes:
