@@ -11,6 +11,7 @@ from rich.console import Console
 
 from deploy.embedded import stack
 from deploy.simulator import Disturbance, Ledger, SimulationConfig, publish, simulate
+from schemas.errors import MustStop
 from sinks.verify import VerifyReport, verify
 from sinks.warehouse import connect
 from streams.commands import dev
@@ -93,7 +94,7 @@ def demo(events: int | None, seed: int, as_json: bool, keep: bool, only_stop: bo
     stack.down(folder)
     if only_stop:
         return
-    shutil.rmtree(folder, ignore_errors=True)
+    _empty(folder)
     worker = None
     try:
         with Display(console) as display:
@@ -119,6 +120,15 @@ def demo(events: int | None, seed: int, as_json: bool, keep: bool, only_stop: bo
             stack.down(folder)
     if not outcome.laws_hold:
         raise SystemExit(1)
+
+
+def _empty(folder: Path) -> None:
+    """Remove what an earlier demo left; raises :class:`MustStop` for a folder that is not a demo's."""
+    if not folder.exists():
+        return
+    if any(folder.iterdir()) and not (folder / "credentials.json").exists():
+        raise MustStop(f"{folder} holds something else than a demo", "Name a new or empty folder with --folder")
+    shutil.rmtree(folder)
 
 
 def _run(info: stack.StackInfo, worker: DemoWorker, display: Display, events: int | None, seed: int) -> Outcome:

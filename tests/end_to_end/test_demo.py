@@ -33,6 +33,15 @@ def test_the_backlog_demo_prints_one_object_and_both_laws_hold(tmp_path: Path) -
     assert status.returncode == 1
 
 
+def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:
+    """The demo empties its folder, but never one that holds something else."""
+    (tmp_path / "thesis.txt").write_text("three years of work")
+    done = demo(tmp_path)
+    assert done.returncode == 2
+    assert "--folder" in done.stderr
+    assert (tmp_path / "thesis.txt").exists()
+
+
 def test_the_same_seed_plays_the_same_morning(tmp_path: Path) -> None:
     """Two runs with one seed differ in nothing but their speed."""
     first, second = (
