@@ -12,9 +12,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 
-from streams.partition import fingerprint
-
-Place = tuple[str, int]
+from streams.partition import Place, fingerprint
 
 #: A record that is there comes at once; waiting this long for one that is not delays a rebalance.
 PROBE_SECONDS: Final = 3.0

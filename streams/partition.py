@@ -14,6 +14,9 @@ from sinks.dead_letters import DeadLetter
 from sinks.positions import position
 from streams.core.watermark import Watermark
 
+#: A partition's topic and number.
+Place = tuple[str, int]
+
 
 class Batch(Protocol):
     """Records of one partition, in order of their offsets."""

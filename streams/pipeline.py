@@ -26,10 +26,9 @@ from sinks.metrics import MetricStore
 from streams.core.facts import Added, Facts
 from streams.figures import FIGURES
 from streams.intake import Decoder, Following, following
-from streams.partition import Batch, Chunk, Log, Partition, PartitionWrite, resume_point
+from streams.partition import Batch, Chunk, Log, Partition, PartitionWrite, Place, resume_point
 from streams.telemetry import Telemetry
 
-Place = tuple[str, int]
 Checkpoints = Mapping[Place, Checkpoint]
 
 

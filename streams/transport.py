@@ -21,10 +21,10 @@ from faust.types.transports import ConsumerT
 
 from schemas.codec import Record
 from schemas.event_types import FAMILIES
+from streams.partition import Place
 
 EVENT_TOPICS = frozenset(family.topic for family in FAMILIES)
 
-Place = tuple[str, int]
 Logs = Mapping[Place, tuple[int, int]]
 
 

@@ -32,8 +32,8 @@ from sinks.warehouse import Warehouse
 from streams import log_probe
 from streams.intake import Decoder
 from streams.kafka_sinks import KafkaDeadLetterTopic
-from streams.partition import Log
-from streams.pipeline import Pipeline, Place, Rules, Sinks, Write
+from streams.partition import Log, Place
+from streams.pipeline import Pipeline, Rules, Sinks, Write
 from streams.settings import Settings
 from streams.telemetry import Telemetry
 from streams.transport import (
