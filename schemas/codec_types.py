@@ -12,6 +12,11 @@ DETAIL_LIMIT_CHARS: Final = 500
 #: A quoted value inside an explanation is cut to this many characters.
 QUOTE_LIMIT_CHARS: Final = 80
 
+#: Headers of the substitute, a record without a value, that stands where a record could not be read; the value is the
+#: explanation. Only a record without a value is taken for one, so that nothing real can be hidden behind them.
+OVERSIZED_HEADER: Final = "classpulse-oversized-batch"
+UNREADABLE_HEADER: Final = "classpulse-unreadable"
+
 
 class Record(Protocol):
     """One Kafka record; aiokafka's ``ConsumerRecord`` satisfies it.

@@ -12,7 +12,16 @@ from typing import Any, Final, NoReturn
 from pydantic import ValidationError
 
 from schemas.codec_headers import HeaderFault, is_binary, layout
-from schemas.codec_types import DETAIL_LIMIT_CHARS, ClockLimits, Reason, Record, Reject, quote
+from schemas.codec_types import (
+    DETAIL_LIMIT_CHARS,
+    OVERSIZED_HEADER,
+    UNREADABLE_HEADER,
+    ClockLimits,
+    Reason,
+    Record,
+    Reject,
+    quote,
+)
 from schemas.envelope import SUPPORTED_MAJOR_VERSION, Data, Envelope
 from schemas.event_types import MODELS, PREFIX, SUFFIX, Family
 from schemas.fields import timestamp_us
@@ -96,6 +105,8 @@ def schema_version(dataschema: str) -> str:
 
 
 def _event(family: Family, record: Record, row: int, *, clock: ClockLimits, now_us: int, max_value_bytes: int) -> Event:
+    if record.value is None:
+        _refuse_substitute(record.headers)
     text = _text(record.value, max_value_bytes)
     attributes = _header_attributes(record.headers)
     content = _json(text)
@@ -113,6 +124,20 @@ def _event(family: Family, record: Record, row: int, *, clock: ClockLimits, now_
     event = Event(row, record.offset, name, envelope, _data(family, name, data))
     _check_clock(timestamp_us(envelope.time), record, clock, now_us)
     return event
+
+
+def _refuse_substitute(headers: Sequence[tuple[str, bytes]] | None) -> None:
+    """Refuse a record that stands for one that could not be read, with the explanation that it carries."""
+    for name, content in headers or ():
+        if name == OVERSIZED_HEADER:
+            raise _Refused(Reason.TOO_LARGE, None, _explanation(content))
+        if name == UNREADABLE_HEADER:
+            raise _Refused(Reason.ENCODING, None, _explanation(content))
+
+
+def _explanation(content: bytes | None) -> str:
+    # A producer can send such a header as well, with anything in it.
+    return (content or b"").decode("utf-8", "backslashreplace")
 
 
 def _text(value: bytes | None, max_value_bytes: int) -> str:

@@ -14,15 +14,28 @@ import polars as pl
 from sinks.warehouse import Warehouse
 
 TABLE: Final = "dead_letters"
-#: A longer value is cut in the dead-letter topic; the record itself stays where the headers point.
+#: Our own headers begin with this; those of a letter that was replayed and refused again are replaced.
+OWN_PREFIX: Final = "classpulse-"
+#: A replayed record says with this header which dead letter it comes from.
+REPLAYED_FROM: Final = f"{OWN_PREFIX}replayed-from"
+#: What a letter keeps of its record; the record itself stays where the headers point. Together with our headers and
+#: Kafka's framing this is below 1 MiB, the most that a producer sends and the topic takes, so that every letter can be
+#: published: one that cannot be would stop its partition for ever.
 LARGEST_VALUE_BYTES: Final = 900_000
+LARGEST_KEY_BYTES: Final = 16_384
+LARGEST_HEADERS_BYTES: Final = 65_536
+MOST_HEADERS: Final = 100
 LARGEST_DETAIL_CHARACTERS: Final = 500
-_OWN_PREFIX: Final = "classpulse-"
+#: A field is a path of ours, or a header's name, which a producer may choose as long as it likes.
+LARGEST_FIELD_CHARACTERS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A refused record: where it was, why it was refused, and what it was."""
+    """A refused record: where it was, why it was refused, and what it was.
+
+    ``kafka_key``, ``kafka_value`` and ``kafka_headers`` are what is published of it, whatever it was.
+    """
 
     topic: str
     partition: int
@@ -34,24 +47,63 @@ class DeadLetter:
     detail: str
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
 
-    def kafka_headers(self) -> list[tuple[str, bytes]]:
-        """Return the original headers, preceded by ours, which begin with ``classpulse-``."""
-        size = len(self.value or b"")
+    @property
+    def kafka_key(self) -> bytes | None:
+        """The key, or its beginning."""
+        return self.key and self.key[:LARGEST_KEY_BYTES]
+
+    @property
+    def kafka_value(self) -> bytes | None:
+        """The value, or its beginning; empty for a record without key and value, which no client sends."""
+        if self.value is None:
+            return b"" if self.key is None else None
+        return self.value[:LARGEST_VALUE_BYTES]
+
+    def kafka_headers(self) -> list[tuple[str, bytes | None]]:
+        """Return the original headers, as far as they fit, preceded by ours, which begin with ``classpulse-``."""
+        # What a replayed and again refused record says of its first refusal is out of date.
+        original = [(name, value) for name, value in self.headers if not name.startswith(OWN_PREFIX)]
+        kept = _within_bounds(original)
+        cut = [
+            part
+            for part, is_cut in (
+                ("value", len(self.value or b"") > LARGEST_VALUE_BYTES),
+                ("key", len(self.key or b"") > LARGEST_KEY_BYTES),
+                ("headers", len(kept) < len(original)),
+            )
+            if is_cut
+        ]
         own = {
             "reason": self.reason,
-            "field": self.field,
-            "detail": self.detail[:LARGEST_DETAIL_CHARACTERS],
+            "field": _encodable(self.field, LARGEST_FIELD_CHARACTERS),
+            "detail": _encodable(self.detail, LARGEST_DETAIL_CHARACTERS),
             "topic": self.topic,
             "partition": str(self.partition),
             "offset": str(self.offset),
-            "value-bytes": str(size),
-            "truncated": "true" if size > LARGEST_VALUE_BYTES else "false",
+            "timestamp-ms": str(self.timestamp_ms),
+            "value-bytes": str(len(self.value or b"")),
+            "truncated": ",".join(cut) or "false",
         }
-        ours = [(_OWN_PREFIX + name, text.encode()) for name, text in own.items()]
-        # What a replayed and again refused record says of its first refusal is out of date.
-        return ours + [(name, value) for name, value in self.headers if not name.startswith(_OWN_PREFIX)]
+        return [*((OWN_PREFIX + name, text.encode()) for name, text in own.items()), *kept]
+
+
+def _within_bounds(headers: Sequence[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:
+    """Return the headers that fit, in their order; a large one does not displace the small ones after it."""
+    kept: list[tuple[str, bytes | None]] = []
+    left_bytes = LARGEST_HEADERS_BYTES
+    for name, value in headers:
+        size_bytes = len(name.encode()) + len(value or b"")
+        if size_bytes <= left_bytes and len(kept) < MOST_HEADERS:
+            left_bytes -= size_bytes
+            kept.append((name, value))
+    return kept
+
+
+def _encodable(text: str, characters: int) -> str:
+    """Return the beginning of ``text``; half a surrogate pair, which JSON can hold and UTF-8 cannot, is escaped."""
+    return text[:characters].encode("utf-8", "backslashreplace").decode()
 
 
 class DeadLetterTopic(Protocol):
@@ -77,10 +129,20 @@ class DeadLetterStore:
                 "partition": letter.partition,
                 "position": letter.position,
                 "reason": letter.reason,
-                "field": letter.field,
+                "field": _encodable(letter.field, LARGEST_FIELD_CHARACTERS),
                 "value_bytes": len(letter.value or b""),
                 "recorded_at_us": letter.timestamp_ms * 1000,
             }
             for letter in letters
         ]
         self._warehouse.insert(TABLE, pl.DataFrame(rows, schema_overrides={"position": pl.UInt64}))
+
+    def count_between(self, topic: str, partition: int, positions: tuple[int, int]) -> int:
+        """Return how many letters a partition has from the first position to before the second."""
+        found = self._warehouse.query(
+            "count the dead letters above the checkpoint",
+            "SELECT toInt64(count()) AS letters FROM dead_letters FINAL WHERE topic = %(topic)s "
+            "AND partition = %(partition)s AND position >= %(low)s AND position < %(high)s",
+            {"topic": topic, "partition": partition, "low": positions[0], "high": positions[1]},
+        )
+        return int(found.item())

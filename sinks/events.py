@@ -30,13 +30,8 @@ class EventStore:
         ``below`` gives, for each partition, the position from which events do not count yet: what a crashed worker
         stored beyond its checkpoint will come again.
         """
-        wanted = [*_EVERY_FACT, *columns]
-        selected = ", ".join(
-            f"toUnixTimestamp64Micro({name.removesuffix('_us')}) AS {name}" if name.endswith("_us") else name
-            for name in wanted
-        )
         sql = (
-            f"SELECT {selected} FROM {family.table} WHERE key IN %(keys)s "  # noqa: S608 - names come from the models
+            f"SELECT {_selected(columns)} FROM {family.table} WHERE key IN %(keys)s "  # noqa: S608 - names come from the models
             "AND position < transform(partition, %(partitions)s, %(positions)s, toUInt64(18446744073709551615))"
         )
         limits = {
@@ -52,3 +47,24 @@ class EventStore:
             for start in range(0, len(keys), KEYS_PER_QUERY)
         ]
         return pl.concat(parts)
+
+    def stored_between(
+        self, family: Family, columns: Sequence[str], partition: int, positions: tuple[int, int]
+    ) -> pl.DataFrame:
+        """Return what is stored of a partition from the first position to before the second.
+
+        The columns are those of ``facts``, ``partition`` and ``position``.
+        """
+        return self._warehouse.query(
+            f"read what is stored above the checkpoint in {family.table}",
+            f"SELECT {_selected(columns)}, partition, position FROM {family.table} FINAL "  # noqa: S608 - as above
+            "WHERE partition = %(partition)s AND position >= %(low)s AND position < %(high)s",
+            {"partition": partition, "low": positions[0], "high": positions[1]},
+        )
+
+
+def _selected(columns: Sequence[str]) -> str:
+    return ", ".join(
+        f"toUnixTimestamp64Micro({name.removesuffix('_us')}) AS {name}" if name.endswith("_us") else name
+        for name in [*_EVERY_FACT, *columns]
+    )

@@ -25,25 +25,30 @@ class Following:
     read_again_from: int | None = None
     #: Offsets that are missing from the log before the first record; 0 unless asking again did not bring them.
     hole: int = 0
+    #: Records left out because they are below the expected offset: applied before, or those of another log.
+    below: int = 0
 
 
 def following(partition: Partition, batch: Batch) -> Following:
     """Compare a batch with the next expected offset.
 
-    Records below it were applied already. A first hole above it may be a fetch that raced the seek after a rebalance, so
-    the consumer is sent back once; if the hole is still there, the log has it (compaction, retention).
+    Records below it were applied already, unless the log is another one: that is for the caller to find out. A first
+    hole above it may be a fetch that raced the seek after a rebalance, so the consumer is sent back once; if the hole is
+    still there, the log has it (compaction, retention).
     """
     records = batch.records
+    below = 0
     if records[0].offset < partition.next_offset:
         records = [record for record in records if record.offset >= partition.next_offset]
+        below = len(batch.records) - len(records)
         if not records:
-            return Following()
+            return Following(below=below)
     hole = records[0].offset - partition.next_offset
     if hole > 0 and partition.sought != partition.next_offset:
         partition.sought = partition.next_offset
-        return Following(read_again_from=partition.next_offset)
+        return Following(read_again_from=partition.next_offset, below=below)
     partition.sought = None
-    return Following(records, hole=hole)
+    return Following(records, hole=hole, below=below)
 
 
 @dataclass(frozen=True, slots=True)

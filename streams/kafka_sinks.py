@@ -1,54 +1,121 @@
 """The dead-letter topic, as the pipeline's thread sees it."""
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
-from sinks.dead_letters import LARGEST_VALUE_BYTES, DeadLetter
+from schemas.errors import MustStop, Stopping
+from sinks.dead_letters import DeadLetter
 from streams.topics import DEAD_LETTER_TOPIC
 
+log = logging.getLogger("classpulse.dead_letters")
+
 #: So many letters are on their way at once, which bounds memory when everything is refused.
-LETTERS_AT_ONCE = 1_000
+LETTERS_AT_ONCE: Final = 1_000
+REQUEST_SECONDS: Final = 10.0
+FIRST_DELAY_SECONDS: Final = 0.2
+LONGEST_DELAY_SECONDS: Final = 10.0
 
 
 class KafkaDeadLetterTopic:
-    """Publishes dead letters on the event loop that owns the producer, while the caller's thread goes on."""
+    """Publishes dead letters on the event loop that owns the producer, while the caller's thread goes on.
 
-    def __init__(self, bootstrap: str, loop: asyncio.AbstractEventLoop) -> None:
-        self._bootstrap = bootstrap
+    While the topic is away it tries again, for as long as it takes: the checkpoint waits for the letters, so nothing is
+    diverted and forgotten. ``on_retry(error)`` is called before each wait.
+    """
+
+    def __init__(
+        self,
+        client_options: Mapping[str, Any],
+        loop: asyncio.AbstractEventLoop,
+        on_retry: Callable[[Exception], None] = lambda _error: None,
+    ) -> None:
+        self._client_options = dict(client_options)
         self._loop = loop
+        self._on_retry = on_retry
         self._producer: AIOKafkaProducer | None = None
+        self._stopping = asyncio.Event()
+        #: What it waits for, for people.
+        self.problem: str | None = None
 
     def publish(self, letters: Sequence[DeadLetter]) -> Future[None]:
-        """Begin to publish; done when every replica in sync has all of them, or failed with a ``KafkaError``."""
+        """Begin to publish; done when every replica in sync has all of them.
+
+        The future holds :class:`MustStop` for what waiting cannot mend, :class:`Stopping` when closed meanwhile.
+        """
         return asyncio.run_coroutine_threadsafe(self._publish_all(letters), self._loop)
 
     async def close(self) -> None:
-        """Stop the producer."""
+        """Give up what is under way, and stop the producer."""
+        self._stopping.set()
         if self._producer is not None:
             await self._producer.stop()
             self._producer = None
 
     async def _publish_all(self, letters: Sequence[DeadLetter]) -> None:
         for start in range(0, len(letters), LETTERS_AT_ONCE):
-            await self._publish(letters[start : start + LETTERS_AT_ONCE])
+            await self._until_published(letters[start : start + LETTERS_AT_ONCE])
+
+    async def _until_published(self, letters: Sequence[DeadLetter]) -> None:
+        delay_seconds = FIRST_DELAY_SECONDS
+        while True:
+            try:
+                await self._publish(letters)
+            except KafkaError as error:
+                if self._stopping.is_set():
+                    raise Stopping("Stopped before all dead letters were published") from error
+                if not error.retriable:
+                    raise MustStop(
+                        f"Kafka refuses dead letters: {error}",
+                        f"Let this user write to {DEAD_LETTER_TOPIC}, in the size that deploy/kafka/topics.yaml gives",
+                    ) from error
+                await self._wait(error, delay_seconds)
+                delay_seconds = min(LONGEST_DELAY_SECONDS, delay_seconds * 2)
+            else:
+                self.problem = None
+                return
+
+    async def _wait(self, error: KafkaError, seconds: float) -> None:
+        if self.problem is None:
+            log.warning("Kafka does not take dead letters: %s; trying again until it does", error or type(error).__name__)
+        self.problem = f"waiting for Kafka to take dead letters: {error or type(error).__name__}"
+        self._on_retry(error)
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+        raise Stopping("Stopped while waiting to publish dead letters") from error
 
     async def _publish(self, letters: Sequence[DeadLetter]) -> None:
-        if self._producer is None:
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap, acks="all", client_id="classpulse-dead-letters", linger_ms=5
-            )
-            await producer.start()
-            self._producer = producer
+        producer = self._producer or await self._started()
         sent = [
-            await self._producer.send(
-                DEAD_LETTER_TOPIC,
-                value=letter.value[:LARGEST_VALUE_BYTES] if letter.value is not None else None,
-                key=letter.key,
-                headers=letter.kafka_headers(),
+            await producer.send(
+                DEAD_LETTER_TOPIC, value=letter.kafka_value, key=letter.kafka_key, headers=letter.kafka_headers()
             )
             for letter in letters
         ]
-        await asyncio.gather(*sent)
+        outcomes = await asyncio.gather(*sent, return_exceptions=True)
+        failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if failed:
+            raise failed[0]
+
+    async def _started(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            **self._client_options,
+            acks="all",
+            client_id="classpulse-dead-letters",
+            linger_ms=5,
+            request_timeout_ms=int(REQUEST_SECONDS * 1000),
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        self._producer = producer
+        return producer

@@ -12,6 +12,7 @@ from schemas.event_types import Family
 from sinks.checkpoints import Checkpoint
 from sinks.dead_letters import DeadLetter
 from sinks.positions import position
+from streams.breaker import Breaker
 from streams.core.watermark import Watermark
 
 #: A partition's topic and number.
@@ -62,6 +63,9 @@ class Partition:
     chunks: list[Chunk] = field(default_factory=list)
     #: The offset the consumer was sent back to, until a batch shows whether the hole is real.
     sought: int | None = None
+    #: The last checkpoint of the epoch that ended here; what was stored above it is yet to be counted.
+    ended: Checkpoint | None = None
+    breaker: Breaker = field(default_factory=lambda: Breaker(share=0))
 
     @classmethod
     def resumed(cls, family: Family, checkpoint: Checkpoint, now_us: int) -> "Partition":
@@ -109,6 +113,8 @@ class PartitionWrite:
     before: Checkpoint
     after: Checkpoint
     chunks: list[Chunk]
+    #: Dead letters that a write cut short has left behind.
+    found_dead_letters: int = 0
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
@@ -120,10 +126,10 @@ class PartitionWrite:
         valid = sum(chunk.events.height for chunk in self.chunks)
         return replace(
             self.after,
-            consumed=self.before.consumed + sum(chunk.records for chunk in self.chunks),
+            consumed=self.before.consumed + sum(chunk.records for chunk in self.chunks) + self.found_dead_letters,
             stored=self.before.stored + stored,
             duplicates=self.before.duplicates + valid - stored,
-            dead_letters=self.before.dead_letters + len(self.dead_letters),
+            dead_letters=self.before.dead_letters + len(self.dead_letters) + self.found_dead_letters,
         )
 
 

@@ -23,6 +23,7 @@ from sinks.checkpoints import Checkpoint, CheckpointStore
 from sinks.dead_letters import DeadLetterStore, DeadLetterTopic
 from sinks.events import EventStore
 from sinks.metrics import MetricStore
+from streams.breaker import Breaker
 from streams.core.facts import Added, Facts
 from streams.figures import FIGURES
 from streams.intake import Decoder, Following, following
@@ -51,6 +52,8 @@ class Rules:
     idle_us: int
     time_zone: str
     cache_max_rows: int
+    #: Refused share of a partition's recent records that opens its circuit; 0 switches that off.
+    breaker_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Write:
 
     parts: list[PartitionWrite]
     below: dict[str, dict[int, int]]
+    #: False if the events were read from the store.
+    new: bool = True
 
 
 class Pipeline:
@@ -103,9 +108,32 @@ class Pipeline:
             point = resume_point(before, topic, number, log)
             if before is not None and point.epoch != before.epoch:
                 self._telemetry.new_epochs.labels(topic, str(number)).inc()
-            self.partitions[topic, number] = Partition.resumed(families[topic], point, self._now_us())
+            partition = Partition.resumed(families[topic], point, self._now_us())
+            partition.breaker = Breaker(self._rules.breaker_share)
+            if before is not None and point.epoch != before.epoch:
+                partition.ended = before
+            self.partitions[topic, number] = partition
         self._telemetry.partitions.set(len(self.partitions))
         return {place: partition.next_offset for place, partition in self.partitions.items()}
+
+    def adopt(self, partition: Partition) -> None:
+        """Count what an ended epoch stored above its last checkpoint, and its figures: a write was cut short there.
+
+        Nobody will read those records again, since their log is gone. May be repeated after a crash.
+        """
+        before, after, family = partition.ended, partition.checkpoint, partition.family
+        if before is None:
+            raise ValueError("no epoch ended here")
+        between = (before.position, after.position)
+        columns = FIGURES[family.name].fact_columns
+        events = self._sinks.events.stored_between(family, columns, after.partition, between)
+        letters = self._sinks.dead_letters.count_between(after.topic, after.partition, between)
+        if letters or not events.is_empty():
+            chunk = Chunk(events, [], events.height, after.next_offset, 0, 0, 0, after.last_fingerprint)
+            write = Write([PartitionWrite(partition, before, after, [chunk], letters)], self._below(), new=False)
+            write.below[family.name][after.partition] = before.position
+            self.finish(write, self.write(write))
+        partition.ended = None
 
     def following(self, batch: Batch) -> tuple[Partition, Following] | None:
         """Return what the batch means for its partition, or None if another worker owns that now."""
@@ -136,10 +164,13 @@ class Pipeline:
         parts = [partition.take() for partition in self.partitions.values() if partition.chunks]
         if not parts:
             return None
+        return Write(parts, self._below())
+
+    def _below(self) -> dict[str, dict[int, int]]:
         below: dict[str, dict[int, int]] = {family.name: {} for family in FAMILIES}
         for (_topic, number), partition in self.partitions.items():
             below[partition.family.name][number] = partition.checkpoint.position
-        return Write(parts, below)
+        return below
 
     def write(self, write: Write) -> list[Checkpoint]:
         """Write everything; return the new checkpoints, in the order of the parts."""
@@ -152,7 +183,7 @@ class Pipeline:
         added = {family.name: self._drop_duplicates(family, write) for family in FAMILIES}
         fresh = {name: one.fresh for name, one in added.items()}
         with self._telemetry.stage("store_events"):
-            for family in FAMILIES:
+            for family in FAMILIES if write.new else ():
                 self._sinks.events.insert(family, fresh[family.name])
         for family in FAMILIES:
             self._write_figures(family, added[family.name], write)
@@ -173,8 +204,9 @@ class Pipeline:
             self._telemetry.duplicates.labels(*labels).inc(after.duplicates - part.before.duplicates)
             for letter in part.dead_letters:
                 self._telemetry.dead_letters.labels(letter.topic, letter.reason).inc()
-            oldest_ms = min(chunk.oldest_ms for chunk in part.chunks)
-            self._telemetry.queryable_seconds.observe(max(0.0, clock_seconds - oldest_ms / 1000))
+            if write.new:
+                oldest_ms = min(chunk.oldest_ms for chunk in part.chunks)
+                self._telemetry.queryable_seconds.observe(max(0.0, clock_seconds - oldest_ms / 1000))
         self._telemetry.checkpoint_timestamp.set(clock_seconds)
 
     def idle_checkpoints(self) -> list[Checkpoint]:

@@ -51,6 +51,12 @@ class Settings(BaseSettings):
     out_of_orderness_seconds: int = Field(60, ge=0, description="The watermark trails the latest event by this.")
     idle_seconds: Positive = Field(120, description="After this without a record the watermark follows the clock.")
     session_timeout_seconds: float = Field(10.0, gt=0, description="Kafka gives a silent worker's partitions away.")
+    max_poll_interval_seconds: float = Field(
+        300.0, gt=0, description="A worker that takes no records for so long, as ClickHouse is away, leaves the group."
+    )
+    breaker_share: float = Field(
+        0.5, ge=0, le=1, description="Refused share of a partition's recent records that holds its offsets; 0: never."
+    )
     shutdown_seconds: float = Field(20.0, gt=0, description="Budget for an orderly stop.")
     web_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
     web_port: int = Field(9464, ge=0, le=65_535, description="Port of /metrics, /healthz and /readyz; 0: any free.")

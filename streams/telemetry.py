@@ -38,6 +38,9 @@ class Telemetry:
         self.reseeks = counter("reseeks", "Times the consumer was sent back to the expected offset", *_PLACE)
         self.new_epochs = counter("new_epochs", "Times a topic was found recreated or truncated", *_PLACE)
         self.commit_failures = counter("commit_failures", "Kafka commits refused; harmless, lag tools show old values")
+        self.letter_retries = counter("dead_letter_retries", "Attempts to publish dead letters that were repeated")
+        self.circuit_trips = counter("circuit_trips", "Times most of a partition's records were refused", *_PLACE)
+        self.circuit_open = gauge("circuit_open", "1: offsets are held, since most recent records are refused", *_PLACE)
         self.lag_records = gauge("lag_records", "Records in Kafka that are not yet checkpointed", *_PLACE)
         self.lag_seconds = gauge("lag_seconds", "Age of the newest checkpointed record while there is lag", *_PLACE)
         self.watermark_delay_seconds = gauge(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import faust
+from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.utils import DefaultSchedulingStrategy
@@ -22,10 +23,10 @@ from faust.types.transports import ConsumerT
 from schemas.codec import Record
 from schemas.event_types import FAMILIES
 from streams.partition import Place
+from streams.resume import Logs
 
+Resume = Callable[[frozenset[Place]], Awaitable[Mapping[Place, int]]]
 EVENT_TOPICS = frozenset(family.topic for family in FAMILIES)
-
-Logs = Mapping[Place, tuple[int, int]]
 
 
 @dataclass(slots=True)
@@ -84,27 +85,64 @@ class BatchSchema(faust.Schema[Any, Any]):
         return message.value
 
 
+class _NoReadOffsets(dict[TP, int | None]):
+    """What Faust has read of each partition: nothing, so that it drops no batch as read before.
+
+    A batch below the expected offset may be that of a recreated topic; ``streams/intake.py`` tells.
+    """
+
+    def __getitem__(self, _tp: TP) -> None:
+        return None
+
+
 class CheckpointConsumer(driver.Consumer):
     """Resumes where the checkpoints say."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_offset = _NoReadOffsets()
+
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Seek every assigned partition to its checkpoint; return the offsets.
+        """Seek every assigned partition to its checkpoint; return the offsets, as far as they are known yet.
 
         Faust calls this after each rebalance, before records flow.
         """
-        assigned = [tp for tp in self.assignment() if tp.topic in EVENT_TOPICS]
-        starts, ends = await self.earliest_offsets(*assigned), await self.highwaters(*assigned)
-        logs = {(tp.topic, tp.partition): (starts[tp], ends[tp]) for tp in assigned}
         transport = self.transport
         if not isinstance(transport, CheckpointTransport):
             raise TypeError("a CheckpointConsumer belongs to a CheckpointTransport")
-        offsets = {TP(*place): offset for place, offset in (await transport.resume(logs)).items()}
-        await self.seek_wait(offsets)
-        return offsets
+        places = frozenset((tp.topic, tp.partition) for tp in self.assignment() if tp.topic in EVENT_TOPICS)
+        return {TP(*place): offset for place, offset in (await transport.resume(places)).items()}
 
-    async def read_again(self, place: Place, offset: int) -> None:
-        """Seek one partition to ``offset``; batches already on their way are recognised by their offsets."""
-        await self.seek_wait({TP(*place): offset})
+    async def logs(self, places: frozenset[Place]) -> Logs:
+        """Return the first and next offset of each log; raises ``KafkaError`` or ``TimeoutError``."""
+        wanted = [TP(*place) for place in places]
+        if not wanted:
+            return {}
+        starts, ends = await self.earliest_offsets(*wanted), await self.highwaters(*wanted)
+        return {(tp.topic, tp.partition): (starts[tp], ends[tp]) for tp in wanted}
+
+    async def read_from(self, offsets: Mapping[Place, int]) -> None:
+        """Seek; batches already on their way are recognised by their offsets.
+
+        Raises ``KafkaError`` or ``TimeoutError``, also for a partition that has moved to another worker.
+        """
+        await self.seek_wait({TP(*place): offset for place, offset in offsets.items()})
+
+    def pause_place(self, place: Place) -> None:
+        """Fetch no more of a partition."""
+        self.pause_partitions({TP(*place)})
+
+    def resume_place(self, place: Place) -> None:
+        """Fetch a partition again, if it is still assigned."""
+        if TP(*place) in self.assignment():
+            self.resume_partitions({TP(*place)})
+
+    def log_end(self, place: Place) -> int | None:
+        """Return the next offset of a log as of the last fetch; None if that is not known."""
+        try:
+            return self.highwater(TP(*place))
+        except (AssertionError, KafkaError):
+            return None  # it has just moved to another worker
 
     async def show_progress(self, offsets: Mapping[Place, int]) -> None:
         """Commit offsets to Kafka for lag tools; raises ``aiokafka.errors.KafkaError`` if Kafka refuses."""
@@ -122,11 +160,11 @@ class CheckpointConsumer(driver.Consumer):
 class CheckpointTransport(driver.Transport):
     """Faust's aiokafka transport with a :class:`CheckpointConsumer`.
 
-    ``resume`` takes the first and next offset of each log, and returns where to read on.
+    ``resume`` takes the assigned partitions and returns where to read on, as far as that is known soon.
     """
 
     Consumer: ClassVar[type[ConsumerT]] = CheckpointConsumer
 
-    def __init__(self, *args: Any, resume: Callable[[Logs], Awaitable[Mapping[Place, int]]], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, resume: Resume, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.resume = resume

@@ -14,26 +14,29 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import faust
-from aiokafka.errors import KafkaError
 from yarl import URL
 
 from schemas.codec import ClockLimits
 from schemas.errors import ClasspulseError, Stopping
 from schemas.pseudonym import Pseudonymizer
-from sinks.checkpoints import Checkpoint, CheckpointStore
+from sinks.checkpoints import CheckpointStore
 from sinks.dead_letters import DeadLetterStore
 from sinks.events import EventStore
 from sinks.metrics import MetricStore
 from sinks.warehouse import Warehouse
 from streams import log_probe
+from streams.decompression import guard
+from streams.flow import Flow
 from streams.intake import Decoder
 from streams.kafka_sinks import KafkaDeadLetterTopic
-from streams.partition import Log, Place
-from streams.pipeline import Pipeline, Rules, Sinks, Write
+from streams.partition import Place
+from streams.pipeline import Pipeline, Rules, Sinks
+from streams.resume import Resumer
 from streams.settings import Settings
 from streams.telemetry import Telemetry
 from streams.transport import (
@@ -42,8 +45,6 @@ from streams.transport import (
     BatchSchema,
     CheckpointConsumer,
     CheckpointTransport,
-    Logs,
-    RecordBatch,
 )
 from streams.web import Health, WebServer
 
@@ -54,8 +55,8 @@ TICK_SECONDS: Final = 0.1
 WATCH_SECONDS: Final = 1.0
 #: The loop ticks ten times a second, and a batch or a write takes seconds: after a minute without any, something hangs.
 STUCK_SECONDS: Final = 60.0
-#: While far behind, a write waits this many times longer for company: larger writes cost less for each event.
-CATCHING_UP: Final = 4
+#: A broker that does not answer for so long is asked again, on a new connection.
+REQUEST_SECONDS: Final = 30.0
 EXIT_FAILED: Final = 1
 #: Nothing is left to write after a failure; Faust gets this long to leave the consumer group.
 FAILED_EXIT_SECONDS: Final = 5.0
@@ -87,22 +88,35 @@ class Worker:
     """One worker process: its pipeline, its Faust app, its web pages."""
 
     def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
+        guard()  # before any consumer exists
         self._settings = settings
         self._stop = threading.Event()
         self._failure: BaseException | None = None
         self._database_problem: str | None = None
         self._resumed = False
-        self._last_tick = self._last_progress = time.monotonic()
-        self._oldest_pending: float | None = None
-        self._writing: asyncio.Task[None] | None = None
-        self._backlog_records = 0
         self.telemetry = Telemetry()
         self._warehouse = Warehouse(settings.clickhouse, stop=self._stop, on_retry=self._note_retry)
-        self._dead_letter_topic = KafkaDeadLetterTopic(settings.kafka, loop)
+        self._dead_letter_topic = KafkaDeadLetterTopic(
+            {"bootstrap_servers": settings.kafka}, loop, lambda _error: self.telemetry.letter_retries.inc()
+        )
         self.pipeline = self._new_pipeline()
         # One batch is decoded while another is written; each of the two has one thread, so neither needs a lock.
         self._decoding = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
         self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
+        decode, store = partial(self._run, self._decoding), partial(self._run, self._database)
+        self.resumer = Resumer(
+            self.pipeline, self._consumer, store, partial(log_probe.fingerprints, settings.kafka), self._fail
+        )
+        self.flow = Flow(
+            self.pipeline,
+            self.resumer,
+            self.telemetry,
+            self._consumer,
+            decode,
+            store,
+            flush_max_rows=settings.flush_max_rows,
+            flush_interval_ms=settings.flush_interval_ms,
+        )
         self.web = WebServer(
             settings.web_host, settings.web_port, self.telemetry.registry, self._alive, self._ready
         )
@@ -141,6 +155,7 @@ class Worker:
             idle_us=settings.idle_seconds * 1_000_000,
             time_zone=settings.time_zone,
             cache_max_rows=settings.cache_max_rows,
+            breaker_share=settings.breaker_share,
         )
         clock = ClockLimits(int(settings.earliest_time.timestamp() * 1e6), settings.max_ahead_seconds * 1_000_000)
         decoder = Decoder(clock, settings.max_value_bytes, Pseudonymizer(settings.pseudonym_key_bytes()))
@@ -165,6 +180,8 @@ class Worker:
             datadir=Path(tempfile.gettempdir(), "classpulse-faust"),
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=settings.fetch_max_bytes,
+            broker_request_timeout=max(REQUEST_SECONDS, settings.session_timeout_seconds),
+            broker_max_poll_interval=settings.max_poll_interval_seconds,
             broker_session_timeout=settings.session_timeout_seconds,
             broker_rebalance_timeout=settings.session_timeout_seconds,
             broker_heartbeat_interval=settings.session_timeout_seconds / 3,
@@ -172,7 +189,7 @@ class Worker:
         app.transport = CheckpointTransport(brokers, app, resume=self._resume)
         topic = app.topic(*sorted(EVENT_TOPICS), schema=BatchSchema(), acks=False)
         app.agent(topic, name="pipeline")(self._consume)
-        app.task(self._repeat(TICK_SECONDS, self._tick))
+        app.task(self._repeat(TICK_SECONDS, self.flow.tick))
         app.task(self._repeat(WATCH_SECONDS, self._watch))
         app.on_before_shutdown.connect(self._finish, weak=False)
         return app
@@ -187,99 +204,39 @@ class Worker:
 
     async def _consume(self, stream: Any) -> None:
         async for batch in stream:
-            await self._apply(batch)
-
-    async def _apply(self, batch: RecordBatch) -> None:
-        """Decode one batch and hold it; start a write when enough is held."""
-        found = self.pipeline.following(batch)
-        if found is None:
-            return
-        partition, following = found
-        if following.read_again_from is not None:
-            await self._consumer().read_again((batch.topic, batch.partition), following.read_again_from)
-        if not following.records:
-            return
-        chunk = await self._run(self._decoding, self.pipeline.decode_batch, partition, batch, following.records)
-        if self.pipeline.partitions.get((batch.topic, batch.partition)) is not partition:
-            return  # a rebalance came in between; whoever owns it now reads it again
-        self.pipeline.hold(partition, chunk)
-        self._last_progress = time.monotonic()
-        self._oldest_pending = self._oldest_pending or self._last_progress
-        if self.pipeline.pending_records >= self._settings.flush_max_rows:
-            # At most one write is under way: waiting for it here is the backpressure.
-            await self._write_done()
-            self._start_write()
-
-    async def _tick(self) -> None:
-        """Write what has waited long enough."""
-        self._last_tick = time.monotonic()
-        waited_seconds = self._last_tick - (self._oldest_pending or self._last_tick)
-        patience = CATCHING_UP if self._backlog_records > self._settings.flush_max_rows else 1
-        if waited_seconds >= patience * self._settings.flush_interval_ms / 1000 and self._writing is None:
-            self._start_write()
-
-    def _start_write(self) -> None:
-        if self._writing is None and (write := self.pipeline.take()) is not None:
-            self._oldest_pending = None
-            self._writing = asyncio.create_task(self._write(write))
-
-    async def _write_done(self) -> None:
-        if self._writing is not None:
-            await asyncio.wait({self._writing})
-
-    async def _write(self, write: Write) -> None:
-        checkpoints: list[Checkpoint] = await self._run(self._database, self.pipeline.write, write)
-        self.pipeline.finish(write, checkpoints)
-        self._writing = None
-        self._last_progress = time.monotonic()
-        try:
-            await self._consumer().show_progress(
-                {(point.topic, point.partition): point.next_offset for point in checkpoints}
-            )
-        except (KafkaError, RuntimeError) as error:
-            # A stale generation, most likely. Nothing depends on Kafka's offsets.
-            self.telemetry.commit_failures.inc()
-            log.warning("Kafka did not take the offsets for lag tools: %s", error)
+            await self.flow.apply(batch)
 
     async def _watch(self) -> None:
         """Keep the gauges current, and the watermarks of silent partitions moving."""
         if not self._resumed:
             return
-        if self._writing is None and (moved := self.pipeline.idle_checkpoints()):
-            await self._run(self._database, self.pipeline.save_checkpoints, moved)
-        clock_seconds, consumer, backlog_records = time.time(), self._consumer(), 0
-        for place, partition in self.pipeline.partitions.items():
+        await self.flow.save_idle_watermarks()
+        clock_seconds, backlog_records = time.time(), 0
+        for place, partition in list(self.pipeline.partitions.items()):
             labels = (place[0], str(place[1]))
-            end = consumer.highwater(faust.types.TP(*place))
-            lag = max(0, (end or 0) - partition.checkpoint.next_offset)
+            end = self._consumer().log_end(place) or 0
+            lag = max(0, end - partition.checkpoint.next_offset)
             behind_seconds = clock_seconds - partition.last_record_ms / 1000 if lag and partition.last_record_ms else 0.0
-            backlog_records += max(0, (end or 0) - partition.next_offset)
+            backlog_records += max(0, end - partition.next_offset)
             self.telemetry.lag_records.labels(*labels).set(lag)
             self.telemetry.lag_seconds.labels(*labels).set(behind_seconds)
+            self.telemetry.circuit_open.labels(*labels).set(partition.breaker.is_open)
             if partition.watermark.value_us:
                 delay_seconds = clock_seconds - partition.watermark.value_us / 1e6
                 self.telemetry.watermark_delay_seconds.labels(*labels).set(delay_seconds)
-        self._backlog_records = backlog_records
-        if not (backlog_records or self.pipeline.pending_records or self._writing):
-            self._last_progress = time.monotonic()
+        self.flow.note_backlog(backlog_records)
 
-    async def _resume(self, logs: Logs) -> Mapping[Place, int]:
-        """Take over the assigned partitions. A write still under way comes before, in the same thread."""
-        # No further write may begin before the checkpoints are read: it would count on from older ones.
-        self.pipeline.release()
-        saved = await self._run(self._database, self.pipeline.load_checkpoints)
-        for gauge in (self.telemetry.lag_records, self.telemetry.lag_seconds, self.telemetry.watermark_delay_seconds):
+    async def _resume(self, places: frozenset[Place]) -> Mapping[Place, int]:
+        """Take over the assigned partitions."""
+        telemetry = self.telemetry
+        for gauge in (
+            telemetry.lag_records, telemetry.lag_seconds, telemetry.watermark_delay_seconds, telemetry.circuit_open,
+        ):  # fmt: skip
             gauge.clear()  # what another worker owns now is its to report
-        applied = {place: saved[place].next_offset - 1 for place in logs if place in saved and saved[place].next_offset}
-        found = await log_probe.fingerprints(self._settings.kafka, applied)
-        offsets = self.pipeline.assign(
-            {place: Log(start, end, found.get(place)) for place, (start, end) in logs.items()}, saved
-        )
+        offsets = await self.resumer.resume(places)
         if not self._resumed:
-            self.telemetry.started_timestamp.set_to_current_time()
-        self._oldest_pending = None
+            telemetry.started_timestamp.set_to_current_time()
         self._resumed = True
-        log.info("resumed %s partitions", len(offsets))
         return offsets
 
     async def _run(self, executor: Executor, function: Callable[..., T], *arguments: Any) -> T:
@@ -316,16 +273,11 @@ class Worker:
         self._exit_after(budget_seconds)
         if self._failure is None and self._resumed:
             try:
-                await asyncio.wait_for(self._write_everything(), budget_seconds / 2)
+                await asyncio.wait_for(self.flow.write_everything(), budget_seconds / 2)
             except TimeoutError:
                 log.warning("the last write took too long and was given up; it will be repeated after the next start")
         self._stop.set()
         await self._dead_letter_topic.close()
-
-    async def _write_everything(self) -> None:
-        await self._write_done()
-        self._start_write()
-        await self._write_done()
 
     def _exit_now(self) -> None:
         log.warning("the orderly stop took too long; leaving now")
@@ -346,15 +298,24 @@ class Worker:
     def _alive(self) -> Health:
         if self._failure is not None:
             return Health((f"the pipeline failed: {self._failure}",))
-        silent_seconds = time.monotonic() - min(self._last_tick, self._last_progress)
-        if self._resumed and silent_seconds > STUCK_SECONDS and self._database_problem is None:
+        silent_seconds = time.monotonic() - min(self.flow.last_tick, self.flow.last_progress)
+        if self._resumed and silent_seconds > STUCK_SECONDS and not self._waits():
             return Health((f"no progress for {silent_seconds:.0f} s",))
         return Health()
 
+    def _waits(self) -> list[str]:
+        """Return what the worker waits for, knowingly."""
+        waits = (self._database_problem, self._dead_letter_topic.problem, self.resumer.problem)
+        return [problem for problem in waits if problem is not None]
+
     def _ready(self) -> Health:
-        problems = []
-        if self._database_problem is not None:
-            problems.append(self._database_problem)
+        problems = self._waits()
         if not self._resumed:
             problems.append("not yet in the consumer group")
+        problems += [
+            f"{topic}/{number}: {100 * partition.breaker.refused_share:.0f} % of the recent records are refused; "
+            "offsets are held"
+            for (topic, number), partition in list(self.pipeline.partitions.items())
+            if partition.breaker.is_open
+        ]
         return Health((*self._alive().problems, *problems))
