@@ -16,8 +16,10 @@ from sinks.warehouse import Warehouse
 TABLE: Final = "dead_letters"
 #: Our own headers begin with this; those of a letter that was replayed and refused again are replaced.
 OWN_PREFIX: Final = "classpulse-"
-#: A replayed record says with this header which dead letter it comes from.
+#: A replayed record says with this header which dead letter it comes from first. Refused again, its letter says it too:
+#: so replaying often does not multiply what is replayed.
 REPLAYED_FROM: Final = f"{OWN_PREFIX}replayed-from"
+LARGEST_PLACE_BYTES: Final = 300
 #: What a letter keeps of its record; the record itself stays where the headers point. Together with our headers and
 #: Kafka's framing this is below 1 MiB, the most that a producer sends and the topic takes, so that every letter can be
 #: published: one that cannot be would stop its partition for ever.
@@ -26,6 +28,8 @@ LARGEST_KEY_BYTES: Final = 16_384
 LARGEST_HEADERS_BYTES: Final = 65_536
 MOST_HEADERS: Final = 100
 LARGEST_DETAIL_CHARACTERS: Final = 500
+#: A record's timestamp is the producer's word and any number of 64 bits; the table's type ends in 2299.
+LATEST_TIMESTAMP_MS: Final = 7_258_118_400_000  # 2200-01-01
 #: A field is a path of ours, or a header's name, which a producer may choose as long as it likes.
 LARGEST_FIELD_CHARACTERS: Final = 200
 
@@ -86,7 +90,9 @@ class DeadLetter:
             "value-bytes": str(len(self.value or b"")),
             "truncated": ",".join(cut) or "false",
         }
-        return [*((OWN_PREFIX + name, text.encode()) for name, text in own.items()), *kept]
+        ours: list[tuple[str, bytes | None]] = [(OWN_PREFIX + name, text.encode()) for name, text in own.items()]
+        origins = [(name, value) for name, value in self.headers if name == REPLAYED_FROM and value]
+        return [*ours, *(origin for origin in origins[:1] if len(origin[1]) <= LARGEST_PLACE_BYTES), *kept]
 
 
 def _within_bounds(headers: Sequence[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:
@@ -131,7 +137,7 @@ class DeadLetterStore:
                 "reason": letter.reason,
                 "field": _encodable(letter.field, LARGEST_FIELD_CHARACTERS),
                 "value_bytes": len(letter.value or b""),
-                "recorded_at_us": letter.timestamp_ms * 1000,
+                "recorded_at_us": min(max(letter.timestamp_ms, 0), LATEST_TIMESTAMP_MS) * 1000,
             }
             for letter in letters
         ]

@@ -3,6 +3,7 @@
 import polars as pl
 
 from schemas.figures import CATALOGUE_VERSION
+from sinks.retention import AgedKeys, complete
 from sinks.warehouse import Warehouse
 
 TABLE = "metric_rows"
@@ -13,7 +14,15 @@ class MetricStore:
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
+        self._aged_keys = AgedKeys(warehouse)
 
     def upsert(self, rows: pl.DataFrame) -> None:
-        """Write rows of ``streams.core.rows.ROW_SCHEMA`` with ``topic``, ``partition`` and ``revision``."""
+        """Write rows of ``streams.core.rows.ROW_SCHEMA`` with ``topic``, ``partition`` and ``revision``.
+
+        A row that would be computed from a part of its events, because the others are past their retention, is left
+        out: the one that was computed from all of them stays.
+        """
+        for topic in rows["topic"].unique():
+            keys = rows.filter(pl.col("topic") == topic)["key"].unique().to_list()
+            rows = complete(rows, self._aged_keys.of(topic, keys))
         self._warehouse.insert(TABLE, rows.with_columns(pl.lit(CATALOGUE_VERSION, pl.UInt16).alias("catalogue_version")))

@@ -6,12 +6,15 @@ partition, consumed = stored + duplicates + dead letters, and each of them is re
 
 Keys are compared range by range, so memory does not grow with the number of lessons. Workers may run meanwhile: a
 difference counts only when two looks, one after the other, see the very same one.
+
+Only what cannot have expired is looked at (``sinks/retention.py``): a figure of which an event may be gone, or that may be
+gone itself, takes part on neither side, whether the server has already deleted or not.
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -21,7 +24,8 @@ from clickhouse_connect.driver.client import Client
 
 from schemas.event_types import FAMILIES, Family
 from schemas.figures import CATALOGUE_VERSION, METRICS, ROW_FIGURE, ROW_KEY
-from sinks.verify_laws import Tally, add_laws, checkpoints_of
+from sinks.retention import REACH_US, RETENTION_SQL, Retention
+from sinks.verify_laws import DEAD_LETTERS, Checkpoint, Tally, add_laws, bases_of, checkpoints_of
 from sinks.verify_report import Difference, OnProgress, Progress, Scalar, VerifyReport
 
 __all__ = ["VerifyReport", "verify", "verify_sql"]
@@ -35,6 +39,10 @@ PAUSE_SECONDS: Final = 0.2
 #: More keys than this are not named one by one (they travel in the URL); the whole range is looked at again.
 MOST_NAMED_KEYS: Final = 200
 
+#: Instead of a reach: figures depend on every event of their key.
+WHOLE_KEY: Final = -1
+
+METRIC_ROWS: Final = "metric_rows"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EXPECTED_COLUMNS: Final = (*ROW_FIGURE, "catalogue_version")
 _STORED_COLUMNS: Final = (*_EXPECTED_COLUMNS, "partition", "revision")
@@ -43,10 +51,14 @@ _TIME_COLUMNS: Final = ("window_start", "window_end")
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Keys of one family from ``key_from`` to ``key_to``; only ``keys`` of them, unless that is empty."""
+    """Keys of one family from ``key_from`` to ``key_to``; only ``keys`` of them, unless that is empty.
+
+    What was stored until ``last_aged_day`` may be gone.
+    """
 
     family: Family
     time_zone: str
+    last_aged_day: date
     key_from: str
     key_to: str
     keys: tuple[str, ...] = ()
@@ -54,7 +66,7 @@ class Range:
     def narrowed(self, keys: Sequence[str]) -> "Range":
         """Return the part of the range that holds ``keys``, named one by one if they are few."""
         named = tuple(sorted(keys)) if len(keys) <= MOST_NAMED_KEYS else ()
-        return Range(self.family, self.time_zone, min(keys), max(keys), named)
+        return replace(self, key_from=min(keys), key_to=max(keys), keys=named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +88,16 @@ def verify(
     on_progress: OnProgress | None = None,
     limit: int = 1000,
     rows_per_range: int = ROWS_PER_RANGE,
+    since: date | None = None,
 ) -> VerifyReport:
     """Compare every stored figure with the events, and the counters of every partition with what is stored.
 
     ``time_zone`` is the IANA name of the district's zone, the one the workers use. At most ``limit`` differences are
-    listed, all are counted. Reads only.
+    listed, all are counted. What was stored before ``since`` (a day in UTC) is left out, as is what may have expired.
+    Reads only.
 
-    Raises ``ValueError`` for an unknown zone or a limit outside 1 to 1000, and clickhouse-connect's
-    ``ClickHouseError`` when the database cannot be reached or lacks a table.
+    Raises ``ValueError`` for an unknown zone or a limit outside 1 to 1000, :class:`MustStop` for a TTL that cannot be
+    understood, and clickhouse-connect's ``ClickHouseError`` when the database cannot be reached or lacks a table.
     """
     try:
         ZoneInfo(time_zone)
@@ -94,10 +108,14 @@ def verify(
     report = VerifyReport(limit)
     # The positions are fixed first: below them nothing may change any more.
     checkpoints = checkpoints_of(client)
+    retention = Retention.read(client.query(RETENTION_SQL).result_rows).since(since)
     _verify_unknown_figures(client, report)
     for family in FAMILIES:
-        tally = Tally(family, checkpoints)
-        ranges = _ranges(client, family, time_zone, rows_per_range)
+        last_aged_day = retention.last_aged_day(family.table, *([METRIC_ROWS] if _metrics(family) else []))
+        tally = _tally(client, family, checkpoints, retention)
+        report.note_since(family.name, last_aged_day, everything=tally.counts_every_event)
+        report.note_since(DEAD_LETTERS, retention.last_aged_day(DEAD_LETTERS), everything=tally.counts_every_dead_letter)
+        ranges = _ranges(client, Range(family, time_zone, last_aged_day, "", ""), rows_per_range)
         for done, where in enumerate(ranges, start=1):
             tally.add(client, verify_sql("counts"), where.key_from, where.key_to)
             if _metrics(family):
@@ -120,12 +138,21 @@ def _metrics(family: Family) -> list[str]:
     return [metric.name for metric in METRICS if metric.family == family.name]
 
 
-def _ranges(client: Client, family: Family, time_zone: str, rows_per_range: int) -> list[Range]:
+def _tally(client: Client, family: Family, checkpoints: Sequence[Checkpoint], retention: Retention) -> Tally:
+    event_bases, letter_bases = (
+        bases_of(client, verify_sql("bases"), family, retention.last_aged_day(table))
+        for table in (family.table, DEAD_LETTERS)
+    )
+    return Tally(family, checkpoints, event_bases, letter_bases)
+
+
+def _ranges(client: Client, every: Range, rows_per_range: int) -> list[Range]:
     parameters = {
-        "events_table": family.table, "metrics": _metrics(family), "rows_per_range": rows_per_range
+        "events_table": every.family.table, "metrics": _metrics(every.family), "rows_per_range": rows_per_range,
+        "last_aged_day": every.last_aged_day,
     }  # fmt: skip
     bounds = client.query(verify_sql("ranges"), parameters=parameters).result_rows
-    return [Range(family, time_zone, key_from, key_to) for key_from, key_to in bounds]
+    return [replace(every, key_from=key_from, key_to=key_to) for key_from, key_to in bounds]
 
 
 def _verify_range(client: Client, where: Range, report: VerifyReport) -> None:
@@ -147,6 +174,8 @@ def _look(client: Client, where: Range, limit: int) -> Look:
     parameters = {
         "key_from": where.key_from, "key_to": where.key_to, "keys": list(where.keys), "time_zone": where.time_zone,
         "metrics": _metrics(where.family), "catalogue_version": CATALOGUE_VERSION, "limit": limit,
+        "topic": where.family.topic, "last_aged_day": where.last_aged_day,
+        "reach_us": REACH_US.get(where.family.name, WHOLE_KEY),
     }  # fmt: skip
     query = verify_sql("compare").replace("/* recomputed rows */", verify_sql(where.family.name))
     rows_expected, rows_stored, differing_rows, signature, keys, listed = client.query(

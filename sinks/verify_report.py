@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from datetime import date, timedelta
 from typing import Any, Literal
 
 __all__ = ["Difference", "Law", "OnProgress", "Progress", "Scalar", "VerifyReport"]
@@ -62,7 +63,11 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(slots=True)
 class VerifyReport:
-    """The verdict. ``differences`` holds at most ``limit`` of the ``differences_total``; ``laws`` holds all laws."""
+    """The verdict. ``differences`` holds at most ``limit`` of the ``differences_total``; ``laws`` holds all laws.
+
+    ``since`` holds for each family, and for ``dead_letters``, the first day (UTC) of storing that was looked at; None
+    where that is everything. Figures that depend on an event stored before that day are left out.
+    """
 
     limit: int
     rows_expected: int = 0
@@ -70,6 +75,7 @@ class VerifyReport:
     differences_total: int = 0
     differences: list[Difference] = field(default_factory=list)
     laws: list[Law] = field(default_factory=list)
+    since: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
@@ -86,6 +92,12 @@ class VerifyReport:
         self.differences += differences[: self.room]
         self.differences_total += total
 
+    def note_since(self, name: str, last_aged_day: date, *, everything: bool) -> None:
+        """Note that what was stored until ``last_aged_day`` was left out, unless nothing is that old."""
+        if not everything:
+            self.since[name] = (last_aged_day + timedelta(days=1)).isoformat()
+        self.since.setdefault(name, None)
+
     def add_law(self, law: Law) -> None:
         """Keep the law; one that does not hold is a difference."""
         self.laws.append(law)
@@ -98,6 +110,7 @@ class VerifyReport:
         """Return the report as what ``json.dumps`` takes."""
         return {
             "agrees": self.agrees,
+            "since": self.since,
             "rows_expected": self.rows_expected,
             "rows_stored": self.rows_stored,
             "differences_total": self.differences_total,

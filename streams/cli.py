@@ -13,12 +13,15 @@ from schemas.errors import MustStop, RetryLater
 COMMANDS: Final = {
     "demo": ("demo", "Play a simulated school morning through everything, and check the result."),
     "dev": ("dev", "Start, stop and look at the embedded Kafka and ClickHouse."),
+    "fuzz": ("fuzz", "Send hostile records through a worker, and account for each."),
     "simulate": ("simulate", "Produce the events of a simulated district."),
     "worker": ("worker", "Run a worker: consume, compute, store."),
     "migrate": ("migrate", "Bring the ClickHouse database up to date."),
     "topics": ("topics", "Create the Kafka topics that are missing."),
     "schema": ("schema", "Export the event schemas; check a vendor's events."),
+    "dlq": ("dlq", "Find, look at and replay what was refused."),
     "verify": ("verify", "Recompute every figure from the stored events and compare."),
+    "torture": ("torture", "Strike a running system with faults; check that every law holds."),
     "pseudonym": ("pseudonym", "Print the pseudonym a student id is stored under."),
 }
 

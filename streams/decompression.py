@@ -11,12 +11,14 @@ does not understand, again after every restart. With :func:`guard`:
 * One poll hands on at most ``POLL_BYTES`` and ``POLL_RECORDS``; what is left waits for the next poll. So a batch of many
   million tiny records is bounded as well.
 
-What still raises is a batch whose checksum is wrong, or whose framing is: the broker checked both when it took the batch,
-so they are damage on its disk or on the way, nothing a producer can send. The worker ends and says so.
+What still raises is a batch whose checksum is wrong, or whose framing is: a broker checks both when it takes the batch, so
+they are damage on its disk or on the way, nothing a producer can send. The worker ends, says where, and what to do. (The
+embedded broker checks less; there a producer of one's own can do it.)
 
 Everything of aiokafka 0.14.0 that is replaced is in :func:`guard`; its version is pinned.
 """
 
+import logging
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -38,6 +40,8 @@ LARGEST_BATCH_BYTES: Final = 64 * 1024 * 1024
 #: A poll opens no further batch once it has opened so many bytes, inflated.
 POLL_BYTES: Final = 64 * 1024 * 1024
 POLL_RECORDS: Final = 150_000
+
+log = logging.getLogger("classpulse.decompression")
 
 _FRAME: Final = struct.Struct(">qi")
 #: Base offset, length, leader epoch, magic, checksum, attributes, last offset delta, first and latest timestamp, producer
@@ -303,12 +307,23 @@ class GuardedResult(fetcher.FetchResult):  # type: ignore[misc]  # aiokafka has 
             else:
                 self._partition_records = None
         except CorruptRecordException as error:
-            self._damage = error
+            self._damage = _damaged(self._topic_partition, records.next_fetch_offset, error)
             if not found:
-                raise
+                raise self._damage from None
         budget.records_left -= len(found)
         self._assignment.state_value(self._topic_partition).consumed_to(records.next_fetch_offset)
         return found
+
+
+def _damaged(place: Any, offset: int, error: CorruptRecordException) -> CorruptRecordException:
+    damage = CorruptRecordException(
+        f"{place.topic}/{place.partition}: the batch at offset {offset} is damaged ({error}). No producer can cause "
+        "this: the broker checks a batch when it takes it. Make another replica the partition's leader, or, if every "
+        "replica has the damage, delete the records up to and with that batch (kafka-delete-records.sh); nothing is "
+        "skipped meanwhile"
+    )
+    log.critical("%s", damage)
+    return damage
 
 
 def guard() -> None:

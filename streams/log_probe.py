@@ -6,7 +6,7 @@ broker names the first offset of its last batch), so offsets alone do not tell.
 
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import OffsetOutOfRangeError
@@ -18,13 +18,13 @@ from streams.partition import Place, fingerprint
 PROBE_SECONDS: Final = 3.0
 
 
-async def fingerprints(bootstrap: str, offsets: Mapping[Place, int]) -> dict[Place, int]:
+async def fingerprints(client_options: Mapping[str, Any], offsets: Mapping[Place, int]) -> dict[Place, int]:
     """Return the fingerprint of the record at each offset; a place whose log does not hold it is left out."""
     wanted = {TopicPartition(*place): offset for place, offset in offsets.items()}
     if not wanted:
         return {}
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **client_options,
         client_id="classpulse-probe",
         auto_offset_reset="none",
         max_partition_fetch_bytes=65_536,

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import MustStop
 from sinks.warehouse import Target
+from streams.kafka_access import KafkaAccess, Mechanism, Security
 
 PREFIX = "CLASSPULSE_"
 Positive = Annotated[int, Field(gt=0)]
@@ -27,6 +28,15 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
     kafka: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma-separated.")
+    kafka_security: Security = Field(
+        "PLAINTEXT", description="How the connection to Kafka is protected; SASL: with a user and a password."
+    )
+    kafka_mechanism: Mechanism = Field("SCRAM-SHA-512", description="How the user proves the password, with SASL.")
+    kafka_user: str = Field("", description="Who asks Kafka, with SASL.")
+    kafka_password: SecretStr = Field(SecretStr(""), description="Secret: that user's password.")
+    kafka_ca_file: str = Field(
+        "", description="PEM file of the authorities that sign Kafka's certificates, with SSL; empty: the system's."
+    )
     group: str = Field("classpulse", description="Consumer group; all workers of one group share the partitions.")
     clickhouse_url: str = Field("http://127.0.0.1:8123", description="ClickHouse's HTTP interface.")
     clickhouse_user: str = Field("classpulse_worker", description="Who asks ClickHouse.")
@@ -79,6 +89,27 @@ class Settings(BaseSettings):
             raise ValueError("earliest_time needs a zone, such as 2020-01-01T00:00:00Z")
         return self
 
+    @model_validator(mode="after")
+    def _credentials(self) -> Self:
+        if self.kafka_security.startswith("SASL"):
+            for name, value in (("USER", self.kafka_user), ("PASSWORD", self.kafka_password.get_secret_value())):
+                if not value:
+                    raise ValueError(f"{PREFIX}KAFKA_SECURITY={self.kafka_security} needs {PREFIX}KAFKA_{name}")
+        return self
+
+    @property
+    def kafka_access(self) -> KafkaAccess:
+        """How to reach Kafka, and as whom."""
+        return KafkaAccess(
+            self.kafka,
+            self.kafka_security,
+            self.kafka_mechanism,
+            self.kafka_user,
+            # A file of a secret often ends with a line's end, which no password does.
+            self.kafka_password.get_secret_value().rstrip("\r\n"),
+            self.kafka_ca_file,
+        )
+
     @property
     def clickhouse(self) -> Target:
         """Where the sinks write."""
@@ -111,8 +142,10 @@ def load(**overrides: object) -> Settings:
         return Settings(_secrets_dir=secrets, **overrides)  # type: ignore[arg-type, call-arg]
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
-        raise MustStop(f"{name}: {first['msg']}", "Correct it; docs/settings.md lists every setting") from None
+        name = PREFIX + "_".join(str(part) for part in first["loc"]).upper() + ": "
+        # What concerns several settings names them itself.
+        message = f"{name if first['loc'] else ''}{first['msg'].removeprefix('Value error, ')}"
+        raise MustStop(message, "Correct it; docs/settings.md lists every setting") from None
 
 
 def load_for_admin(user: str | None, password_env: str) -> Settings:

@@ -1,15 +1,20 @@
 """The topics, declared once in ``deploy/kafka/topics.yaml``, and how they come to be."""
 
-from collections.abc import Sequence
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 import yaml
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 DEAD_LETTER_TOPIC: Final = "classpulse.dead-letters"
+#: A user may create a topic without the right to see it: then this is all the waiting there is.
+SETTLE_SECONDS: Final = 5.0
+POLL_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +35,14 @@ def declared() -> list[Topic]:
     ]
 
 
-async def create(bootstrap: str, topics: Sequence[Topic], replication: int = 1) -> list[str]:
-    """Create the topics that are missing; return their names.
+async def create(kafka: str | Mapping[str, Any], topics: Sequence[Topic], replication: int = 1) -> list[str]:
+    """Create the topics that are missing; return their names. ``kafka``: bootstrap servers, or a client's options.
 
-    An existing topic is left as it is: more partitions would move keys to other partitions.
+    An existing topic is left as it is: more partitions would move keys to other partitions. Returns once a broker names
+    the new ones to its clients, which is a moment after they were made.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="classpulse-topics")
+    options = {"bootstrap_servers": kafka} if isinstance(kafka, str) else kafka
+    admin = AIOKafkaAdminClient(**options, client_id="classpulse-topics")
     await admin.start()
     try:
         existing = set(await admin.list_topics())
@@ -48,6 +55,15 @@ async def create(bootstrap: str, topics: Sequence[Topic], replication: int = 1) 
         for _name, code, *_rest in answer.topic_errors:
             if code and code != TopicAlreadyExistsError.errno:
                 raise for_code(code)
+        await _settled(admin, {topic.name for topic in missing})
         return [topic.name for topic in missing]
     finally:
         await admin.close()
+
+
+async def _settled(admin: AIOKafkaAdminClient, names: set[str]) -> None:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        if names <= set(await admin.list_topics()):
+            return
+        await asyncio.sleep(POLL_SECONDS)

@@ -31,6 +31,7 @@ from sinks.metrics import MetricStore
 from sinks.warehouse import Warehouse
 from streams import log_probe
 from streams.decompression import guard
+from streams.faust_credentials import credentials
 from streams.flow import Flow
 from streams.intake import Decoder
 from streams.kafka_sinks import KafkaDeadLetterTopic
@@ -97,16 +98,15 @@ class Worker:
         self.telemetry = Telemetry()
         self._warehouse = Warehouse(settings.clickhouse, stop=self._stop, on_retry=self._note_retry)
         self._dead_letter_topic = KafkaDeadLetterTopic(
-            {"bootstrap_servers": settings.kafka}, loop, lambda _error: self.telemetry.letter_retries.inc()
+            settings.kafka_access.client_options(), loop, lambda _error: self.telemetry.letter_retries.inc()
         )
         self.pipeline = self._new_pipeline()
         # One batch is decoded while another is written; each of the two has one thread, so neither needs a lock.
         self._decoding = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
         self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
         decode, store = partial(self._run, self._decoding), partial(self._run, self._database)
-        self.resumer = Resumer(
-            self.pipeline, self._consumer, store, partial(log_probe.fingerprints, settings.kafka), self._fail
-        )
+        probe = partial(log_probe.fingerprints, settings.kafka_access.client_options())
+        self.resumer = Resumer(self.pipeline, self._consumer, store, probe, self._fail)
         self.flow = Flow(
             self.pipeline,
             self.resumer,
@@ -167,6 +167,7 @@ class Worker:
         app = faust.App(
             settings.group,
             broker=brokers,
+            broker_credentials=credentials(settings.kafka_access),
             loop=loop,
             # Acknowledgements are off; the checkpoint in ClickHouse says how far we are.
             ConsumerScheduler=BatchScheduler,

@@ -1,12 +1,15 @@
-"""What the tests share: one running ClickHouse engine, and a fresh database in it for each test that asks."""
+"""What the tests share: one running ClickHouse engine, a fresh database in it for each test that asks, one Apache Kafka."""
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from deploy.embedded.apache import ApacheCluster, jars
+from deploy.embedded.errors import StackError
 from sinks.migrations import migrate
 from sinks.warehouse import Target, Warehouse
 from tests.oracle.database import running_clickhouse
@@ -36,3 +39,26 @@ def warehouse(database: Target) -> Iterator[Warehouse]:
     warehouse = Warehouse(database)
     yield warehouse
     warehouse.close()
+
+
+@pytest.fixture(scope="session")
+def apache_installed() -> None:
+    """Skip without Java or Maven, and say what to install; fail instead where CLASSPULSE_REQUIRE_APACHE is 1."""
+    try:
+        jars.java()
+        jars.class_path()
+    except StackError as error:
+        if os.environ.get("CLASSPULSE_REQUIRE_APACHE") == "1":
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def apache(apache_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheCluster]:
+    """Run one broker of Apache Kafka for the whole session; each test uses topics and groups of its own."""
+    cluster = ApacheCluster(tmp_path_factory.mktemp("apache"))
+    try:
+        cluster.up()
+        yield cluster
+    finally:
+        cluster.down()

@@ -22,6 +22,9 @@ GRANT SELECT, INSERT ON classpulse.events_registry TO classpulse_worker;
 GRANT SELECT, INSERT ON classpulse.metric_rows TO classpulse_worker;
 GRANT SELECT, INSERT ON classpulse.checkpoints TO classpulse_worker;
 GRANT SELECT, INSERT ON classpulse.dead_letters TO classpulse_worker;
+-- Filled by the server's materialized views, with the rights of who ran the migration: keep that user.
+GRANT SELECT ON classpulse.event_days TO classpulse_worker;
+GRANT SELECT ON classpulse.checkpoint_days TO classpulse_worker;
 
 -- Used by the evaluation services and Grafana: the views, which are the contract.
 GRANT SELECT ON classpulse.v1_* TO classpulse_reader;

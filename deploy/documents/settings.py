@@ -1,7 +1,7 @@
 """``docs/settings.md``: every setting. Made from ``streams/settings.py``."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin
 
 import annotated_types
 from pydantic import SecretStr
@@ -35,6 +35,8 @@ def blocks() -> dict[str, str]:
 
 
 def _type(name: str, info: FieldInfo) -> str:
+    if get_origin(info.annotation) is Literal:
+        return "one of " + ", ".join(code(choice) for choice in get_args(info.annotation))
     words = [_TYPES.get(info.annotation, str(info.annotation))]
     words += [unit for suffix, unit in _UNITS.items() if name.endswith(suffix)]
     for bound in info.metadata:
@@ -53,6 +55,6 @@ def _type(name: str, info: FieldInfo) -> str:
 def _default(name: str, info: FieldInfo) -> str:
     if info.default_factory is not None:
         return _MADE_AT_START[name]
-    if isinstance(info.default, SecretStr):
+    if isinstance(info.default, SecretStr) or not str(info.default):
         return "none"
     return code(info.default.isoformat() if isinstance(info.default, datetime) else str(info.default))

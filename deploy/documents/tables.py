@@ -92,12 +92,15 @@ def blocks(client: Client) -> dict[str, str]:
     """
     columns: dict[str, list[Column]] = {}
     for relation, name, kind, comment in client.query(
-        "SELECT table, name, type, comment FROM system.columns WHERE database = currentDatabase() ORDER BY table, position"
+        # What fills a table is told in its comment; only what can be read is listed.
+        "SELECT table, name, type, comment FROM system.columns WHERE database = currentDatabase() AND table NOT IN"
+        " (SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'MaterializedView')"
+        " ORDER BY table, position"
     ).result_rows:
         columns.setdefault(relation, []).append((name, kind, comment))
     relations = client.query(
         "SELECT name, engine, comment, sorting_key, partition_key, engine_full FROM system.tables"
-        " WHERE database = currentDatabase() ORDER BY name"
+        " WHERE database = currentDatabase() AND engine != 'MaterializedView' ORDER BY name"
     ).result_rows
     views = [name for name, engine, *_ in relations if engine == "View"]
     described = _described(columns)
@@ -119,8 +122,10 @@ def _contract_first(views: list[str]) -> list[str]:
 
 def _engine(comment: str, full: str, sorting: str, partition: str) -> str:
     engine = re.split(r" (?:PARTITION|ORDER) BY ", full)[0]
+    kept = ", ".join(re.findall(r"\bTTL (.+?)(?= SETTINGS |$)", full))
+    ttl = f" Kept: TTL `{kept}`." if kept else ""
     parts = f", partitioned by `{partition}`" if partition else ""
-    return f"{comment}\n\n`{engine}`, ordered by `{sorting}`{parts}."
+    return f"{comment}\n\n`{engine}`, ordered by `{sorting}`{parts}.{ttl}"
 
 
 def _relation(name: str, about: str, columns: list[Column]) -> str:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from deploy.embedded.errors import StackError
 
-__all__ = ["answers_metadata", "command", "environment"]
+__all__ = ["answers_metadata", "command", "environment", "nodes"]
 
 _CONNECT_SECONDS = 0.5
 _REQUEST_MS = 3_000
@@ -43,29 +43,33 @@ def environment() -> dict[str, str]:
 
 def answers_metadata(port: int) -> bool:
     """True when the broker answers a real Kafka metadata request; usable inside and outside of an event loop."""
+    return bool(nodes(port))
+
+
+def nodes(port: int) -> frozenset[int]:
+    """The ids of the brokers that the broker on this port knows; empty while it does not answer."""
     try:
         socket.create_connection(("127.0.0.1", port), _CONNECT_SECONDS).close()
     except OSError:
-        return False
+        return frozenset()
     with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(lambda: asyncio.run(_describe(port))).result()
+        return pool.submit(lambda: asyncio.run(_nodes(port))).result()
 
 
-async def _describe(port: int) -> bool:
-    from aiokafka.admin import AIOKafkaAdminClient
+async def _nodes(port: int) -> frozenset[int]:
+    from aiokafka.client import AIOKafkaClient
     from aiokafka.errors import KafkaError
 
     # A broker that is still starting is expected here; the library's complaints about it would only alarm.
     library = logging.getLogger("aiokafka")
     before = library.level
     library.setLevel(logging.CRITICAL)
-    admin = AIOKafkaAdminClient(bootstrap_servers=f"127.0.0.1:{port}", request_timeout_ms=_REQUEST_MS)
+    client = AIOKafkaClient(bootstrap_servers=f"127.0.0.1:{port}", request_timeout_ms=_REQUEST_MS)
     try:
-        await admin.start()
-        cluster = await admin.describe_cluster()
-        return bool(cluster.get("brokers"))
+        await client.bootstrap()
+        return frozenset(broker.nodeId for broker in client.cluster.brokers())
     except (KafkaError, OSError, TimeoutError):
-        return False
+        return frozenset()
     finally:
-        await admin.close()
+        await client.close()
         library.setLevel(before)

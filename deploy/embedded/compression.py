@@ -19,6 +19,9 @@ _GZIP_WINDOW_BITS = 31
 _ZSTD_LARGEST_WINDOW_LOG = 27
 _ENCODED_BYTES = 262_144
 _DECODED_BYTES = 2**20
+# A small body may inflate to any size, or consist of frames without content; no client of ours comes near either.
+_LARGEST_DECODED_BYTES = 16 * 2**30
+_MOST_FRAMES = 10_000
 
 
 class Readable(Protocol):
@@ -148,6 +151,9 @@ class _Decoded:
         self._make = make
         self._decoder = make()
         self._encoding = encoding
+        self._pending = b""
+        self._frames = 1
+        self._total_bytes = 0
 
     def read(self, size: int = -1, /) -> bytes:
         try:
@@ -164,34 +170,30 @@ class _Decoded:
         while not data:
             if self._decoder.eof and not self._next_frame():
                 break
-            piece = self._source.read(_ENCODED_BYTES) if self._decoder.needs_input else b""
+            piece = self._next_piece() if self._decoder.needs_input else b""
             if not piece and self._decoder.needs_input:
                 raise EOFError("it ends early")
             data = self._decoder.decompress(piece, wanted)
+        self._total_bytes += len(data)
+        if self._total_bytes > _LARGEST_DECODED_BYTES:
+            raise EngineError(307, f"The request body inflates to more than {_LARGEST_DECODED_BYTES} bytes")
         return data
+
+    def _next_piece(self) -> bytes:
+        piece, self._pending = self._pending or self._source.read(_ENCODED_BYTES), b""
+        return piece
 
     def _next_frame(self) -> bool:
         """Several frames in a row are one body; False when nothing follows."""
         rest = self._decoder.unused_data or self._source.read(_ENCODED_BYTES)
         if not rest:
             return False
+        self._frames += 1
+        if self._frames > _MOST_FRAMES:
+            raise ValueError(f"more than {_MOST_FRAMES} frames")
         self._decoder = self._make()
-        self._source = _Prefixed(rest, self._source)
+        self._pending = rest
         return True
-
-
-class _Prefixed:
-    """Some bytes, then a source."""
-
-    def __init__(self, first: bytes, rest: Readable) -> None:
-        self._first = first
-        self._rest = rest
-
-    def read(self, size: int = -1, /) -> bytes:
-        if self._first:
-            first, self._first = self._first, b""
-            return first
-        return self._rest.read(size)
 
 
 def decompressed(source: Readable, encoding: str) -> Readable:

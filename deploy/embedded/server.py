@@ -25,6 +25,7 @@ from deploy.embedded.engine import Engine
 from deploy.embedded.errors import StackError
 from deploy.embedded.handler import QueryHandler
 from deploy.embedded.sessions import Sessions
+from streams.connections import ConnectionLimits, LimitedServer
 
 __all__ = ["main", "serve"]
 
@@ -35,6 +36,8 @@ _LONGEST_LINE_BYTES = 2**20
 _LONGEST_HEADER_BYTES = 65_536
 _READ_BUFFER_BYTES = 2**20
 _KEEPALIVE_SECONDS = 30.0
+# How long a query may take is for its own settings to say; a connection without one must not stay.
+_LIMITS = ConnectionLimits(most_connections=512, idle_seconds=60.0)
 _SHUTDOWN_SECONDS = 10.0
 _SESSION_SWEEP_SECONDS = 5.0
 _HELP_TEXT = (
@@ -57,8 +60,8 @@ async def _unknown(request: web.Request) -> web.Response:
     return web.Response(status=404, text=_HELP_TEXT.format(path=request.path))
 
 
-def _routes(handler: QueryHandler) -> web.Application:
-    application = web.Application()
+def _routes(handler: QueryHandler, limited: LimitedServer) -> web.Application:
+    application = web.Application(middlewares=[limited.track])
     application.router.add_get("/ping", _health)
     application.router.add_get("/replicas_status", _health)
     application.router.add_route("*", "/", handler.handle)
@@ -67,13 +70,16 @@ def _routes(handler: QueryHandler) -> web.Application:
     return application
 
 
-async def serve(engine: Engine, users: Users, host: str, port: int, *, most_queries: int) -> None:
+async def serve(
+    engine: Engine, users: Users, host: str, port: int, *, most_queries: int, limits: ConnectionLimits = _LIMITS
+) -> None:
     """Serve until SIGTERM or SIGINT; running queries get a bounded time to end. Raises OSError for a taken port."""
     pool = ThreadPoolExecutor(max_workers=most_queries, thread_name_prefix="query")
     sessions = Sessions()
     handler = QueryHandler(engine, users, sessions, pool, most_queries=most_queries)
+    limited = LimitedServer(limits)
     runner = web.AppRunner(
-        _routes(handler),
+        _routes(handler, limited),
         access_log=None,
         handle_signals=False,
         auto_decompress=False,
@@ -90,7 +96,7 @@ async def serve(engine: Engine, users: Users, host: str, port: int, *, most_quer
         loop.add_signal_handler(number, stop.set)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, backlog=256).start()
+        await limited.start(runner, host, port, backlog=256)
         logger.info("ready on http://%s:%d, ClickHouse %s", host, port, engine.version)
         while not stop.is_set():
             try:
@@ -100,6 +106,7 @@ async def serve(engine: Engine, users: Users, host: str, port: int, *, most_quer
         logger.info("stopping")
     finally:
         handler.refuse_new_queries()
+        await limited.close()
         await runner.cleanup()
         await handler.stop_queries()
         pool.shutdown(wait=True, cancel_futures=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -111,7 +111,7 @@ class _Pace:
 
 
 async def publish(
-    bootstrap: str,
+    kafka: str | Mapping[str, Any],
     records: Iterable[Produced],
     *,
     speed: float | None = None,
@@ -123,11 +123,14 @@ async def publish(
 
     ``speed``: simulated seconds a second, None for as fast as possible; records with a timestamp before
     ``pace_from_ms`` go at once. ``rate``: records a second at most. ``on_progress`` gets the number sent so far.
+    ``kafka``: bootstrap servers, or the options of an aiokafka client.
     The topics must exist. A resend after a lost acknowledgement can make Kafka hold a record twice; the account counts
     it once. Raises ``MustStop`` when Kafka cannot be reached, has no such topic, or refuses.
     """
+    options = {"bootstrap_servers": kafka} if isinstance(kafka, str) else kafka
+    bootstrap = options["bootstrap_servers"]
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **options,
         acks="all",
         enable_idempotence=False,
         max_batch_size=_BATCH_BYTES,

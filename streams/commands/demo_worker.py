@@ -50,6 +50,11 @@ class DemoWorker:
         """Port of its web pages."""
         return self._record.port if self._record is not None else 0
 
+    @property
+    def pid(self) -> int:
+        """Process id; 0 before it was started."""
+        return self._record.pid if self._record is not None else 0
+
     def start(self) -> None:
         """Start the process; it goes on when this one ends."""
         port = processes.free_port()

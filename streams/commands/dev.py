@@ -29,23 +29,25 @@ def prepare(info: stack.StackInfo) -> None:
     admin = Target(info.clickhouse_url, "classpulse_admin", info.users["classpulse_admin"], DATABASE)
     for _migration in migrations.migrate(admin):
         pass
-    asyncio.run(topics_module.create(info.kafka_bootstrap, topics_module.declared()))
+    asyncio.run(topics_module.create(info.kafka_bootstrap, topics_module.declared(), info.replication))
 
 
 def environment(info: stack.StackInfo) -> dict[str, str]:
     """Return the settings of a worker on this stack; they hold secrets."""
-    return {
+    settings = {
         "CLASSPULSE_KAFKA": info.kafka_bootstrap,
         "CLASSPULSE_CLICKHOUSE_URL": info.clickhouse_url,
         "CLASSPULSE_CLICKHOUSE_USER": "classpulse_worker",
         "CLASSPULSE_CLICKHOUSE_PASSWORD": info.users["classpulse_worker"],
         "CLASSPULSE_CLICKHOUSE_DATABASE": DATABASE,
         "CLASSPULSE_PSEUDONYM_KEY": _pseudonym_key(info.folder),
-        # The embedded broker finishes a group join only after these have passed.
-        "CLASSPULSE_SESSION_TIMEOUT_SECONDS": "6",
         # Several workers may run beside each other; each logs where its pages are.
         "CLASSPULSE_WEB_PORT": "0",
     }
+    if info.broker == stack.EMBEDDED:
+        # It finishes a group join only after these have passed.
+        settings["CLASSPULSE_SESSION_TIMEOUT_SECONDS"] = "6"
+    return settings
 
 
 def reader(info: stack.StackInfo) -> Target:
@@ -74,8 +76,9 @@ def _running(folder: Path) -> stack.StackInfo:
 def dev() -> None:
     """Start, stop and look at the embedded Kafka and ClickHouse.
 
-    Two local processes on loopback: the Tansu broker (in memory) and the ClickHouse engine chDB behind ClickHouse's HTTP
-    interface. For development and demonstration; production uses docker-compose.yml or a cluster.
+    Local processes on loopback: a Kafka broker, and the ClickHouse engine chDB behind ClickHouse's HTTP interface. The
+    broker is Tansu, which needs nothing else and keeps everything in memory; or, with `up --broker apache`, Apache Kafka
+    itself. For development and demonstration; production uses docker-compose.yml or a cluster.
     """
 
 
@@ -83,12 +86,41 @@ def dev() -> None:
 @_folder_option
 @click.option("--kafka-port", default=9092, show_default=True, help="0: any free port.")
 @click.option("--clickhouse-port", default=8123, show_default=True, help="0: any free port.")
+@click.option(
+    "--broker",
+    type=click.Choice([stack.EMBEDDED, stack.APACHE]),
+    help="embedded: Tansu, nothing to install. apache: Apache Kafka, keeps its data; needs Java 17 and Maven, which gets "
+    "its jars once. Without: what the folder holds, or embedded.",
+)
+@click.option(
+    "--brokers",
+    type=click.IntRange(1, 5),
+    help="How many brokers, with apache. From 3 on each partition has 3 copies, and one broker may be lost.",
+)
 @click.option("--fresh", is_flag=True, help="Throw away what the folder holds first.")
-def up(folder: Path, kafka_port: int, clickhouse_port: int, fresh: bool) -> None:
-    """Start both, create the database and the topics."""
-    info = stack.up(folder, kafka_port=kafka_port, clickhouse_port=clickhouse_port, fresh=fresh)
+def up(
+    folder: Path,
+    kafka_port: int,
+    clickhouse_port: int,
+    broker: stack.BrokerKind | None,
+    brokers: int | None,
+    fresh: bool,
+) -> None:
+    """Start both, create the database and the topics.
+
+    \b
+    Examples: classpulse dev up
+              classpulse dev up --broker apache
+              classpulse dev up --broker apache --brokers 3 --folder .classpulse/cluster
+    """
+    try:
+        info = stack.up(
+            folder, kafka_port=kafka_port, clickhouse_port=clickhouse_port, fresh=fresh, broker=broker, brokers=brokers
+        )
+    except stack.StackError as error:
+        raise MustStop("The stack does not start", str(error)) from error
     prepare(info)
-    click.echo(f"Kafka       {info.kafka_bootstrap}")
+    click.echo(f"Kafka       {info.kafka_bootstrap}  ({info.broker})")
     click.echo(f"ClickHouse  {info.clickhouse_url}  (users and passwords: {folder / 'credentials.json'})")
     click.echo("")
     click.echo("Next, in this shell:")
@@ -101,7 +133,7 @@ def up(folder: Path, kafka_port: int, clickhouse_port: int, fresh: bool) -> None
 @dev.command()
 @_folder_option
 def down(folder: Path) -> None:
-    """Stop both. ClickHouse's data stays; the broker keeps nothing."""
+    """Stop both. ClickHouse's and Apache Kafka's data stays; the embedded broker keeps nothing."""
     stack.down(folder)
     click.echo("stopped")
 
@@ -112,9 +144,9 @@ def status(folder: Path) -> None:
     """Show whether both run and answer. Exit status 1 if not."""
     found = stack.status(folder)
     table = Table("part", "state", "answers", "pid", "port", "up for", Column("log", overflow="fold"))
-    for part in (found.kafka, found.clickhouse):
+    for part in (*found.brokers, found.clickhouse):
         table.add_row(
-            part.name,
+            f"{part.name} ({found.broker})" if part in found.brokers else part.name,
             part.state,
             "yes" if part.answering else "no",
             str(part.pid or ""),
@@ -123,7 +155,7 @@ def status(folder: Path) -> None:
             str(part.log),
         )
     Console().print(table)
-    if not (found.kafka.answering and found.clickhouse.answering):
+    if not found.healthy:
         raise SystemExit(1)
 
 

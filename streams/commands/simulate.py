@@ -88,11 +88,12 @@ def simulate(
     if out is None:
         # What the client complains about while it retries reaches the person as one error at the end.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-        kafka = bootstrap or settings_module.load().kafka
+        access = settings_module.load(**({"kafka": bootstrap} if bootstrap else {})).kafka_access
+        asyncio.run(access.check())
         with _progress(simulation) as advance:
             account = asyncio.run(
                 publish(
-                    kafka,
+                    access.client_options(),
                     simulation.records(),
                     speed=speed,
                     rate=rate,

@@ -3,9 +3,13 @@
 import asyncio
 
 import click
+from aiokafka.errors import BrokerResponseError, KafkaError
 
+from schemas.errors import MustStop
+from streams import kafka_acls
 from streams import settings as settings_module
 from streams import topics as topics_module
+from streams.kafka_access import KafkaAccess
 
 
 @click.group()
@@ -15,9 +19,24 @@ def topics() -> None:
 
 @topics.command()
 @click.option("--replication", default=1, show_default=True, help="Copies of each partition; 3 in production.")
-def create(replication: int) -> None:
+@click.option("--acls", is_flag=True, help="Also grant the rights of deploy/kafka/acls.yaml; the broker must check rights.")
+def create(replication: int, acls: bool) -> None:
     """Create the missing topics of deploy/kafka/topics.yaml; existing ones are left as they are."""
-    settings = settings_module.load()
-    made = asyncio.run(topics_module.create(settings.kafka, topics_module.declared(), replication))
+    made = asyncio.run(_create(settings_module.load().kafka_access, replication, acls=acls))
     for topic in topics_module.declared():
         click.echo(f"{topic.name}: {'created' if topic.name in made else 'already there'}")
+
+
+async def _create(access: KafkaAccess, replication: int, *, acls: bool) -> list[str]:
+    await access.check()
+    try:
+        made = await topics_module.create(access.client_options(), topics_module.declared(), replication)
+        if acls:
+            await kafka_acls.grant(access.client_options(), kafka_acls.declared())
+    except BrokerResponseError as error:
+        remedy = "Run it as a user who may CREATE these topics (deploy/kafka/acls.yaml: classpulse_admin)"
+        raise MustStop(f"Kafka refuses ({error!r})", remedy) from error
+    except KafkaError as error:
+        remedy = "CLASSPULSE_KAFKA says where it is"
+        raise MustStop(f"No Kafka answers at {access.bootstrap} ({error!r})", remedy) from error
+    return made

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import date, datetime
 from typing import Final
 
 import click
@@ -33,13 +34,24 @@ LONGEST_VALUE_CHARACTERS: Final = 120
 )
 @click.option("--database", help="Default: CLASSPULSE_CLICKHOUSE_DATABASE.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000), help="Differences to list.")
+@click.option(
+    "--since", type=click.DateTime(["%Y-%m-%d"]), help="Leave out what was stored before this day (UTC)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def verify(
-    *, url: str | None, user: str | None, password_env: str, database: str | None, limit: int, as_json: bool
+    *,
+    url: str | None,
+    user: str | None,
+    password_env: str,
+    database: str | None,
+    limit: int,
+    since: datetime | None,
+    as_json: bool,
 ) -> None:
     """Recompute every figure from the stored events and compare with what the workers stored.
 
     Also checks per partition that consumed = stored + duplicates + dead letters. Workers may run meanwhile. Reads only.
+    What may have expired (docs/retention.md) is left out.
 
     Exit code: 0 everything agrees, 1 something differs, 2 could not be verified.
     """
@@ -51,7 +63,7 @@ def verify(
         timeout_seconds=TIMEOUT_SECONDS,
     )
     try:
-        report = _verified(target, settings.time_zone, limit)
+        report = _verified(target, settings.time_zone, limit, since.date() if since else None)
     except RetryLater as error:
         raise MustStop(
             str(error), f"Check that ClickHouse runs at {target.url}; CLASSPULSE_CLICKHOUSE_URL or --url says where"
@@ -63,11 +75,13 @@ def verify(
     sys.exit(0 if report.agrees else 1)
 
 
-def _verified(target: warehouse.Target, time_zone: str, limit: int) -> verify_report.VerifyReport:
+def _verified(
+    target: warehouse.Target, time_zone: str, limit: int, since: date | None
+) -> verify_report.VerifyReport:
     client = warehouse.connect(target)
     try:
         with _progress() as on_progress:
-            return verification.verify(client, time_zone=time_zone, on_progress=on_progress, limit=limit)
+            return verification.verify(client, time_zone=time_zone, on_progress=on_progress, limit=limit, since=since)
     except (ClickHouseError, HTTPError, OSError) as error:
         raise warehouse.classify(error, "verify the figures") from error
     finally:
@@ -113,12 +127,24 @@ def _show(report: verify_report.VerifyReport) -> None:
         console.print(table)
         if report.differences_total > len(report.differences):
             console.print(f"{report.differences_total - len(report.differences):,} more; raise --limit to see them.")
+    console.print(f"Span: {_span(report)}.", highlight=False)
     kept = sum(law.holds for law in report.laws)
     console.print(
         f"{report.rows_expected:,} rows expected, {report.rows_stored:,} stored; "
         f"{kept} of {len(report.laws)} accounting laws hold; {report.differences_total:,} differences.",
         highlight=False,
     )
+
+
+def _span(report: verify_report.VerifyReport) -> str:
+    """Say since when, the tables of one day together."""
+    tables: dict[str | None, list[str]] = {}
+    for table, first_day in report.since.items():
+        tables.setdefault(first_day, []).append(table)
+    spans = [f"stored since {first_day}" if first_day else "everything ever stored" for first_day in tables]
+    if len(spans) == 1:
+        return spans[0]
+    return "; ".join(f"{span} ({', '.join(names)})" for span, names in zip(spans, tables.values(), strict=True))
 
 
 def _side(difference: verify_report.Difference, figures: Mapping[str, verify_report.Scalar] | None) -> str:

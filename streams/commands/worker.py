@@ -6,7 +6,9 @@ import sys
 
 import click
 
+from streams import kafka_rights
 from streams import settings as settings_module
+from streams import topics as topics_module
 
 
 @click.command()
@@ -28,8 +30,15 @@ def worker(log_level: str) -> None:
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(log_level)))
     settings = settings_module.load()
     settings.pseudonym_key_bytes()
+    # Said in one line here; deeper inside a wrong password or a missing right looks like an absent broker.
+    asyncio.run(_check_kafka(settings))
     from streams.worker import Worker  # imported late: Faust takes a second to load
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     sys.exit(Worker(settings, loop).run(loop))
+
+
+async def _check_kafka(settings: settings_module.Settings) -> None:
+    await settings.kafka_access.check()
+    await kafka_rights.check(settings.kafka_access, settings.group, [topic.name for topic in topics_module.declared()])

@@ -1,19 +1,24 @@
 """Real processes for a test: the embedded stack, workers, and an independent account of what was produced."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from clickhouse_connect.driver.client import Client
 
 from deploy.embedded import stack
 from deploy.simulator import Disturbance, Ledger, Produced, SimulationConfig, publish, simulate
+from schemas.event_types import FAMILIES
 from sinks.verify import verify
 from sinks.warehouse import connect
 from streams import topics
@@ -40,6 +45,15 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
+def identity(record: Produced) -> tuple[str, str]:
+    """Return source and id of a valid record, read without the product's codec."""
+    headers = {name: value.decode() for name, value in record.headers}
+    if "ce_id" in headers:
+        return headers["ce_source"], headers["ce_id"]
+    event = json.loads(record.value or b"")
+    return event["source"], event["id"]
+
+
 @dataclass
 class WorkerProcess:
     """A worker started by a test."""
@@ -52,6 +66,44 @@ class WorkerProcess:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
 
+    def pause(self) -> None:
+        """Stop its clock."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it run again after ``pause``."""
+        self.process.send_signal(signal.SIGCONT)
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self.process.poll() is None
+
+    @property
+    def url(self) -> str:
+        """Where its pages are; waits until it says so."""
+        wait_until(lambda: "health on " in self.log.read_text(), "the worker to serve its pages")
+        return self.log.read_text().split("health on ")[1].split()[0]
+
+    def status(self, page: Literal["healthz", "readyz"]) -> int:
+        """Return the HTTP status of a page."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/{page}", timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def metric(self, name: str) -> float:
+        """Return the sum of a metric over its labels."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.partition("{")[0].partition(" ")[0] == name)
+
+    def memory_bytes(self) -> int:
+        """Return the memory it holds now."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
     def stop(self) -> int:
         """Ask it to stop; return the exit status."""
         self.process.send_signal(signal.SIGTERM)
@@ -59,34 +111,72 @@ class WorkerProcess:
 
 
 class Town:
-    """An embedded stack with its database and topics, any number of workers, and what was produced into it."""
+    """A stack with its database and topics, any number of workers, and what was produced into it.
 
-    def __init__(self, folder: Path) -> None:
+    ``partitions`` replaces the number of partitions of each event topic.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        broker: Literal["embedded", "apache"] = "embedded",
+        brokers: int = 1,
+        partitions: int | None = None,
+    ) -> None:
         self.folder = folder
-        self.info = stack.up(folder)
+        self._partitions = partitions
+        self.info = stack.up(folder, broker=broker, brokers=brokers)
+        self.create_topics()
         dev.prepare(self.info)
         self.client: Client = connect(dev.reader(self.info))
+        admin = replace(dev.reader(self.info), user="classpulse_admin", password=self.info.users["classpulse_admin"])
+        self.admin: Client = connect(admin)
         self.ledgers: list[Ledger] = []
+        self._lost = 0
+        self.expected: set[tuple[str, str]] = set()
         self.workers: list[WorkerProcess] = []
 
     def produce(self, events: int, seed: int = 1) -> Ledger:
         """Publish a troubled morning and remember its account."""
-        ledger = asyncio.run(publish(self.info.kafka_bootstrap, records(events, seed)))
+        return self.publish(list(records(events, seed)))
+
+    def publish(self, produced: Sequence[Produced]) -> Ledger:
+        """Publish records and remember their account."""
+        ledger = asyncio.run(publish(self.info.kafka_bootstrap, produced))
         self.ledgers.append(ledger)
+        self.expected |= {identity(record) for record in produced if record.fate == "stored"}
         return ledger
+
+    def forget(self, records: int, kept_ids: set[str]) -> None:
+        """Take off the account what Kafka lost before anybody read it: so many valid records, all but ``kept_ids``."""
+        self._lost += records
+        self.expected = {one for one in self.expected if one[1] in kept_ids}
 
     def create_topics(self) -> None:
         """Create the topics that are missing."""
-        asyncio.run(topics.create(self.info.kafka_bootstrap, topics.declared()))
+        declared = [
+            replace(topic, partitions=self._partitions)
+            if self._partitions and topic.name != topics.DEAD_LETTER_TOPIC
+            else topic
+            for topic in topics.declared()
+        ]
+        asyncio.run(topics.create(self.info.kafka_bootstrap, declared, self.info.replication))
 
     def start_worker(self, **settings: str) -> WorkerProcess:
         """Start a worker process."""
-        environment = {**os.environ, **dev.environment(self.info), "CLASSPULSE_WEB_PORT": "0", **settings}
+        return self.start_process([sys.executable, "-m", "streams", "worker"], **settings)
+
+    def environment(self) -> dict[str, str]:
+        """Return what a process of this town needs to know."""
+        return {**os.environ, **dev.environment(self.info), "CLASSPULSE_WEB_PORT": "0"}
+
+    def start_process(self, command: Sequence[str], **settings: str) -> WorkerProcess:
+        """Start a process that works as a worker."""
+        environment = self.environment() | settings
         log = self.folder / f"worker-{len(self.workers)}.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "streams", "worker"], env=environment, stdout=output, stderr=subprocess.STDOUT
-            )
+            process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
         self.workers.append(WorkerProcess(process, log))
         return self.workers[-1]
 
@@ -110,13 +200,20 @@ class Town:
         sums = [
             (ledger.produced, ledger.stored, ledger.duplicates, ledger.dead_letters) for ledger in self.ledgers
         ]
-        return tuple(sum(column) for column in zip(*sums, strict=True))  # type: ignore[return-value]
+        produced, stored, duplicates, letters = (sum(column) for column in zip(*sums, strict=True))
+        return produced - self._lost, stored - self._lost, duplicates, letters
 
     def assert_laws(self) -> None:
         """Both laws: the counters equal the simulator's account, and verify finds no difference."""
         self.wait_for_checkpoints(self.produced()[0])
         found, expected = self.counters(), self.produced()
         assert found == expected, f"(consumed, stored, duplicates, dead letters) {found}, produced {expected}"
+        stored = {
+            (source, name)
+            for family in FAMILIES
+            for source, name in self.client.query(f"SELECT source, id FROM {family.table} FINAL").result_rows
+        }
+        assert stored == self.expected, (len(stored - self.expected), len(self.expected - stored))
         report = verify(self.client, time_zone="Asia/Shanghai")
         assert report.differences_total == 0, report.differences[:5]
         assert report.rows_expected > 0
@@ -124,7 +221,8 @@ class Town:
     def close(self) -> None:
         """Stop everything."""
         for worker in self.workers:
-            if worker.process.poll() is None:
+            if worker.running:
                 worker.kill()
         self.client.close()
+        self.admin.close()
         stack.down(self.folder)

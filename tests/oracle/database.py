@@ -63,9 +63,14 @@ def open_client(target: Target) -> Client:
 
 
 def insert_events(
-    client: Client, events: Sequence[Event], partition: int = 0, first_position: int = 0
+    client: Client,
+    events: Sequence[Event],
+    partition: int = 0,
+    first_position: int = 0,
+    stored_at: datetime | None = None,
 ) -> None:
-    """Store the events at consecutive positions, each in its family's table."""
+    """Store the events at consecutive positions, each in its family's table; ``stored_at`` is now if not given."""
+    stored_columns, stored = (["stored_at"], [stored_at]) if stored_at else ([], [])
     by_family: dict[str, list[list[Any]]] = {}
     for position, event in enumerate(events, start=first_position):
         family = event["type"].split(".")[0]
@@ -73,10 +78,11 @@ def insert_events(
             [
                 event["key"], time_of(event["time_us"]), event["source"], event["id"], event["type"], event["key"],
                 event.get("schoolid", ""), partition, position, *(_field(event, name) for name in DATA_COLUMNS[family]),
+                *stored,
             ]
         )  # fmt: skip
     for family, rows in by_family.items():
-        client.insert(f"events_{family}", rows, column_names=[*EVENT_COLUMNS, *DATA_COLUMNS[family]])
+        client.insert(f"events_{family}", rows, column_names=[*EVENT_COLUMNS, *DATA_COLUMNS[family], *stored_columns])
 
 
 def _field(event: Event, name: str) -> Any:
@@ -85,7 +91,9 @@ def _field(event: Event, name: str) -> Any:
     return event.get(name, [] if name in {"roster", "invited"} else "")
 
 
-def insert_checkpoint(client: Client, family: str, position: int, partition: int = 0, **counters: int) -> None:
+def insert_checkpoint(
+    client: Client, family: str, position: int, partition: int = 0, **counters: int | datetime
+) -> None:
     """Store a checkpoint; counters not given are as if every record below ``position`` had been stored."""
     values: Mapping[str, Any] = {
         "topic": f"classpulse.{family}", "partition": partition, "position": position, "epoch": 0,
@@ -96,16 +104,22 @@ def insert_checkpoint(client: Client, family: str, position: int, partition: int
 
 
 def insert_rows(
-    client: Client, family: str, rows: Iterable[tuple[RowKey, Figures]], revision: int = 0, partition: int = 0
+    client: Client,
+    family: str,
+    rows: Iterable[tuple[RowKey, Figures]],
+    revision: int = 0,
+    partition: int = 0,
+    written_at: datetime | None = None,
 ) -> None:
-    """Store figures as a worker would."""
+    """Store figures as a worker would; ``written_at`` is now if not given."""
+    written_columns, written = (["written_at"], [written_at]) if written_at else ([], [])
     data = [
         [
             key.metric, key.window, key.key, key.item, time_of(key.slot_us), time_of(row.window_start_us),
             time_of(row.window_end_us), row.value, row.numerator, row.denominator, row.sample_size, CATALOGUE_VERSION,
-            f"classpulse.{family}", partition, revision,
+            f"classpulse.{family}", partition, revision, *written,
         ]
         for key, row in rows
     ]  # fmt: skip
     if data:
-        client.insert("metric_rows", data, column_names=ROW_COLUMNS)
+        client.insert("metric_rows", data, column_names=[*ROW_COLUMNS, *written_columns])

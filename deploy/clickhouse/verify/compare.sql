@@ -1,8 +1,25 @@
 -- Recomputed rows against stored rows of one range of keys: how many, how many differ, and which.
 --
--- Parameters: those of the family's file, metrics (names of its figures), catalogue_version, limit (differences listed).
+-- Parameters: those of the family's file, metrics (names of its figures), catalogue_version, limit (differences listed),
+-- topic, last_aged_day (events stored until then may be gone), reach_us (figures depend on the events of their window and
+-- on those so far outside it; -1: on every event of the key).
 -- The family's file stands in the place of the comment in brackets. Floats: relative tolerance 1e-9, or 1e-9 absolute.
 -- `signature` is the same for the same differences, whatever their order.
+WITH
+    -- Keys that may have lost events, and up to which start of a window their figures are not complete.
+    aged AS
+    (
+        SELECT
+            key, toUInt8(1) AS is_aged,
+            if(
+                {reach_us:Int64} < 0, toInt64(9223372036854775807),
+                toUnixTimestamp64Micro(max(last_time)) + {reach_us:Int64}
+            ) AS until_us
+        FROM event_days
+        WHERE topic = {topic:String} AND key >= {key_from:String} AND key <= {key_to:String}
+          AND day <= {last_aged_day:Date}
+        GROUP BY key
+    )
 SELECT
     countIf(is_expected) AS rows_expected,
     countIf(is_stored) AS rows_stored,
@@ -65,19 +82,25 @@ FROM
     FROM
     (
         SELECT
-            toString(metric) AS metric, toString(window) AS window, key, item, slot, window_start, window_end, value,
+            toString(metric) AS metric, toString(window) AS window, r.key AS key, item, slot, window_start, window_end, value,
             numerator, denominator, sample_size, toUInt8(1) AS there
-        FROM (/* recomputed rows */)
+        FROM (/* recomputed rows */) AS r
+        LEFT JOIN aged ON r.key = aged.key
+        WHERE aged.is_aged = 0 OR toUnixTimestamp64Micro(window_start) > aged.until_us
     ) AS e
     FULL OUTER JOIN
     (
         SELECT
-            toString(metric) AS metric, toString(window) AS window, key, item, slot, window_start, window_end, value,
+            toString(metric) AS metric, toString(window) AS window, r.key AS key, item, slot, window_start, window_end, value,
             numerator, denominator, sample_size, catalogue_version, partition, revision, toUInt8(1) AS there
-        FROM metric_rows FINAL
+        FROM metric_rows AS r FINAL
+        LEFT JOIN aged ON r.key = aged.key
         WHERE metric IN {metrics:Array(String)}
-          AND key >= {key_from:String} AND key <= {key_to:String}
-          AND (empty({keys:Array(String)}) OR has({keys:Array(String)}, key))
+          AND r.key >= {key_from:String} AND r.key <= {key_to:String}
+          AND (empty({keys:Array(String)}) OR has({keys:Array(String)}, r.key))
+          -- A figure written on an aged day has no event stored later: it may be gone itself, or all its events are.
+          AND toDate(written_at) > {last_aged_day:Date}
+          AND (aged.is_aged = 0 OR toUnixTimestamp64Micro(window_start) > aged.until_us)
     ) AS s
     ON e.metric = s.metric AND e.window = s.window AND e.key = s.key AND e.item = s.item AND e.slot = s.slot
 )

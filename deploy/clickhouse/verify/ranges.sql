@@ -1,6 +1,7 @@
 -- Ranges of keys that hold at most about `rows_per_range` events and figures each, so that each is verified in bounded memory.
 --
--- Parameters: events_table, metrics (names of the family's figures), rows_per_range.
+-- Parameters: events_table, metrics (names of the family's figures), rows_per_range, last_aged_day (figures written until
+-- then are not looked at).
 SELECT min(key) AS key_from, max(key) AS key_to
 FROM
 (
@@ -9,7 +10,8 @@ FROM
     (
         SELECT key, count() AS n FROM {events_table:Identifier} GROUP BY key
         UNION ALL
-        SELECT key, count() AS n FROM metric_rows WHERE metric IN {metrics:Array(String)} GROUP BY key
+        SELECT key, count() AS n FROM metric_rows WHERE metric IN {metrics:Array(String)} AND toDate(written_at) > {last_aged_day:Date}
+        GROUP BY key
     )
     GROUP BY key
 )

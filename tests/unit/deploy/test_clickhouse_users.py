@@ -19,6 +19,7 @@ DASHBOARD = json.loads((ROOT / "deploy/grafana/dashboards/classpulse.json").read
 TABLES = (
     "events_classroom", "events_prep", "events_research", "events_registry", "metric_rows", "checkpoints", "dead_letters",
 )  # fmt: skip
+FILLED_BY_THE_SERVER = ("event_days", "checkpoint_days")
 VIEWS = re.findall(r"CREATE VIEW (\w+)", "".join(migration.text for migration in migrations()))
 PANEL_QUERIES = [
     target["rawSql"] for panel in DASHBOARD["panels"] for target in panel.get("targets", []) if "rawSql" in target
@@ -55,14 +56,23 @@ def configuration(user: str) -> str:
     root = deepcopy(USERS)
     users = root.find("users")
     profiles = root.find("profiles")
+    administrator = deepcopy(USERS.find("users/classpulse_admin"))
+    assert administrator is not None
     assert users is not None
     assert profiles is not None
     chosen = users.find(user)
     assert chosen is not None
     users.clear()
     chosen.tag = "default"
-    ET.SubElement(chosen, "no_password")
     users.append(chosen)
+    grants = chosen.find("grants")
+    assert grants is not None
+    if user == "classpulse_admin":
+        # To say in the name of default that a view is classpulse_admin's, see DEFINER below.
+        ET.SubElement(grants, "query").text = "GRANT SET DEFINER ON classpulse_admin"
+    users.append(administrator)
+    for one in (chosen, administrator):
+        ET.SubElement(one, "no_password")
     ET.SubElement(profiles, "default")
     ET.SubElement(ET.SubElement(root, "quotas"), "default")
     return ET.tostring(root, encoding="unicode")
@@ -91,7 +101,12 @@ def run(folder: Path, user: str, statements: Sequence[str]) -> dict[str, int]:
 def migrated(folder: Path) -> Path:
     """A database that classpulse_admin made by the migrations."""
     statements = ["CREATE DATABASE IF NOT EXISTS classpulse", "USE classpulse"]
-    statements += [statement for migration in migrations() for statement in migration.statements()]
+    # Whoever runs the migration; here that is classpulse_admin under the name of default.
+    statements += [
+        statement.replace("DEFINER = CURRENT_USER", "DEFINER = classpulse_admin")
+        for migration in migrations()
+        for statement in migration.statements()
+    ]
     refused = {statement: code for statement, code in run(folder, "classpulse_admin", statements).items() if code != OK}
     assert refused == {}
     return folder
@@ -124,11 +139,13 @@ def test_the_administrator_migrates_and_cannot_do_more(migrated: Path) -> None:
 
 def test_the_worker_reads_and_inserts_and_cannot_take_back(migrated: Path) -> None:
     """It inserts and reads every table; it may not delete, drop, create, or read files and addresses."""
-    allowed = [f"SELECT * FROM classpulse.{table} FINAL" for table in TABLES]
+    allowed = [f"SELECT * FROM classpulse.{table} FINAL" for table in (*TABLES, *FILLED_BY_THE_SERVER)]
     allowed += [f"INSERT INTO classpulse.{table} (topic, partition) VALUES ('t', 1)" for table in TABLES[5:]]
     allowed += [f"INSERT INTO classpulse.{table} (key) VALUES ('k')" for table in TABLES[:5]]
-    denied = [
+    denied = [f"INSERT INTO classpulse.{table} (topic) VALUES ('t')" for table in FILLED_BY_THE_SERVER]
+    denied += [
         "DROP TABLE classpulse.checkpoints",
+        "ALTER TABLE classpulse.events_classroom MODIFY TTL toDateTime(stored_at) + INTERVAL 1 DAY",
         "TRUNCATE TABLE classpulse.checkpoints",
         "ALTER TABLE classpulse.events_classroom DELETE WHERE 1",
         "CREATE TABLE classpulse.t (a Int8) ENGINE = Memory",
@@ -139,6 +156,18 @@ def test_the_worker_reads_and_inserts_and_cannot_take_back(migrated: Path) -> No
     assert run(migrated, "classpulse_worker", [*allowed, *denied]) == expected
 
 
+def test_the_worker_can_tell_how_long_tables_keep_their_rows(migrated: Path) -> None:
+    """The definitions of the tables, with their TTLs, are readable with the worker's rights, and so is what they fill."""
+    count = "SELECT throwIf(count() != {n}) FROM {rest}"
+    statements = [
+        "USE classpulse",
+        "INSERT INTO classpulse.events_prep (key) VALUES ('noted')",
+        count.format(n=7, rest="system.tables WHERE database = 'classpulse' AND create_table_query LIKE '% TTL %'"),
+        count.format(n=1, rest="event_days FINAL WHERE key = 'noted' AND day = today()"),
+    ]
+    assert run(migrated, "classpulse_worker", statements) == dict.fromkeys(statements, OK)
+
+
 def test_the_reader_sees_every_view_and_no_students_events(migrated: Path) -> None:
     """The views answer; what is below them does not, but for the columns they need."""
     allowed = [f"SELECT * FROM classpulse.{view}" for view in VIEWS]
@@ -146,6 +175,8 @@ def test_the_reader_sees_every_view_and_no_students_events(migrated: Path) -> No
         "SELECT student_id FROM classpulse.events_classroom",
         "SELECT * FROM classpulse.events_prep",
         "SELECT * FROM classpulse.dead_letters",
+        "SELECT * FROM classpulse.event_days",
+        "SELECT * FROM classpulse.checkpoint_days",
         "INSERT INTO classpulse.metric_rows (key) VALUES ('k')",
         "SELECT * FROM file('/etc/passwd', 'LineAsString')",
         "SELECT * FROM remote('127.0.0.1', 'classpulse', 'dead_letters')",

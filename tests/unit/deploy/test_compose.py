@@ -154,11 +154,11 @@ def test_each_service_gets_the_secrets_it_needs_and_no_other() -> None:
         for name, service in SERVICES.items()
     }
     assert sources == {
-        "kafka": set(),
+        "kafka": {"kafka_users"},
         "clickhouse": {"clickhouse_passwords"},
         "migrate": {"clickhouse_admin_password"},
-        "topics": set(),
-        "worker": {"clickhouse_worker_password", "pseudonym_key"},
+        "topics": {"kafka_admin_password"},
+        "worker": {"kafka_worker_password", "clickhouse_worker_password", "pseudonym_key"},
         "prometheus": set(),
         "grafana": {"grafana_admin_password", "clickhouse_reader_password"},
     }

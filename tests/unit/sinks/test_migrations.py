@@ -66,6 +66,7 @@ def test_every_column_of_a_table_says_what_it_means(warehouse: Warehouse) -> Non
     silent = warehouse.query(
         "read comments",
         "SELECT table, name FROM system.columns WHERE database = currentDatabase() AND comment = ''"
-        " AND table IN ('metric_rows', 'checkpoints', 'dead_letters', 'schema_migrations')",
+        " AND table IN ('metric_rows', 'checkpoints', 'dead_letters', 'schema_migrations', 'event_days',"
+        " 'checkpoint_days')",
     )
     assert silent.rows() == []

@@ -67,7 +67,17 @@ def test_agreement_exits_with_0(target: Target) -> None:
     """Where everything agrees the summary says so, and the exit code is 0."""
     done = run(target)
     assert (done.returncode, done.stderr) == (0, "")
+    assert "Span: everything ever stored." in done.stdout
     assert "37 rows expected, 37 stored; 4 of 4 accounting laws hold; 0 differences." in done.stdout
+
+
+def test_what_was_stored_before_a_day_can_be_left_out(target: Target) -> None:
+    """With a day in the future nothing is left to look at, and the span says since when."""
+    done, listed = run(target, "--since", "2100-01-01"), run(target, "--since", "2100-01-01", "--json")
+    assert (done.returncode, listed.returncode) == (0, 0)
+    assert "Span: stored since 2100-01-01 (classroom, dead_letters); everything ever stored (prep" in done.stdout
+    assert "0 rows expected, 0 stored; 4 of 4 accounting laws hold" in done.stdout
+    assert json.loads(listed.stdout)["since"]["classroom"] == "2100-01-01"
 
 
 def test_a_difference_exits_with_1_and_is_shown(target: Target, client: Client) -> None:

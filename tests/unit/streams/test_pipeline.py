@@ -18,7 +18,7 @@ from sinks.metrics import MetricStore
 from sinks.verify import verify
 from sinks.warehouse import Target, Warehouse, connect
 from streams.intake import Decoder
-from streams.partition import Log
+from streams.partition import Log, Partition
 from streams.pipeline import Pipeline, Rules, Sinks
 from streams.telemetry import Telemetry
 
@@ -250,3 +250,52 @@ def test_an_idle_partition_closes_its_windows(warehouse: Warehouse) -> None:
     closed = "SELECT countIf(NOT closed) FROM v1_figures"
     assert warehouse.query("ask", closed).item() == 0
     assert pipeline.idle_checkpoints() == []
+
+
+@pytest.mark.parametrize("crash_again", [False, True])
+@pytest.mark.parametrize("step", ["events.insert", "metrics.upsert"])
+def test_what_an_ended_epoch_left_behind_is_counted(
+    database: Target, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, step: str, crash_again: bool
+) -> None:
+    """Events stored above the last checkpoint of a log that is gone are counted once, also if that is cut short too."""
+    dying = new_pipeline(warehouse)
+    assign(dying)
+    apply(dying, RECORDS[:1])
+    flush(dying)
+    apply(dying, RECORDS[1:])
+    crash_after(monkeypatch, dying, step)
+    write = dying.take()
+    assert write is not None
+    with pytest.raises(KeyboardInterrupt):
+        dying.write(write)
+
+    def another_log(pipeline: Pipeline) -> Partition:
+        pipeline.assign({(TOPIC, 0): Log(0, 9, fingerprint=1)}, pipeline.load_checkpoints())
+        return pipeline.partitions[TOPIC, 0]
+
+    if crash_again:
+        failing = new_pipeline(warehouse)
+        crash_after(monkeypatch, failing, "metrics.upsert")
+        with pytest.raises(KeyboardInterrupt):
+            failing.adopt(another_log(failing))
+    successor = new_pipeline(warehouse)
+    successor.adopt(another_log(successor))
+    assert counters(warehouse) == (4, 3, 0, 1)  # its duplicate was dropped, and is in no account
+    assert_verified(database)
+    apply(successor, [Record(0, event(70)), Record(1, event(300))])
+    flush(successor)
+    assert counters(warehouse) == (6, 4, 1, 1)
+    assert_verified(database)
+
+
+def crash_after(monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline, step: str) -> None:
+    """Let a pipeline die after a step of its next write."""
+    store_name, method = step.split(".")
+    store = getattr(pipeline._sinks, store_name)
+    original = getattr(store, method)
+
+    def crash(*arguments: object) -> None:
+        original(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, method, crash)

@@ -1,0 +1,114 @@
+"""How every Kafka client of the product connects: where to, how it is protected, and as whom."""
+
+import asyncio
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from aiokafka.conn import create_conn
+from aiokafka.errors import IllegalSaslStateError, KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
+
+from schemas.errors import MustStop
+
+Security = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+Mechanism = Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]
+DEFAULT_PORT: Final = 9092
+CHECK_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaAccess:
+    """``bootstrap`` is comma-separated. ``ca_file`` is a PEM file; empty: the system's authorities."""
+
+    bootstrap: str
+    security: Security = "PLAINTEXT"
+    mechanism: Mechanism = "SCRAM-SHA-512"
+    user: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: str = ""
+
+    @property
+    def uses_sasl(self) -> bool:
+        """Whether a user and a password are sent."""
+        return self.security.startswith("SASL")
+
+    def client_options(self) -> dict[str, Any]:
+        """Return what every aiokafka client is made with; it holds the password.
+
+        Raises :class:`MustStop` when the file of authorities cannot be read.
+        """
+        return {"bootstrap_servers": self.bootstrap, **self._protection()}
+
+    def _protection(self) -> dict[str, Any]:
+        options: dict[str, Any] = {"security_protocol": self.security, "ssl_context": self.ssl_context()}
+        if self.uses_sasl:
+            options |= {
+                "sasl_mechanism": self.mechanism,
+                "sasl_plain_username": self.user,
+                "sasl_plain_password": self.password,
+            }
+        return options
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """Return how TLS checks the broker: its certificate and its name; None without TLS."""
+        if not self.security.endswith("SSL"):
+            return None
+        try:
+            return ssl.create_default_context(cafile=self.ca_file or None)
+        except (OSError, ssl.SSLError) as error:
+            raise MustStop(
+                f"The certificate authorities of Kafka cannot be read from {self.ca_file!r}: {error}",
+                "Let CLASSPULSE_KAFKA_CA_FILE name a readable PEM file",
+            ) from error
+
+    async def check(self) -> None:
+        """Connect once; raises :class:`MustStop` when a broker answers and refuses these credentials.
+
+        A broker that does not answer is no error here: whoever needs it waits for it, or says so. aiokafka's clients tell
+        a refused password from an absent broker only in their log.
+        """
+        options = self._protection()
+        for server in self.bootstrap.split(","):
+            host, _, port = server.strip().rpartition(":")
+            if not host:
+                host, port = port, str(DEFAULT_PORT)
+            try:
+                connection = await create_conn(
+                    host.strip("[]"),
+                    int(port),
+                    client_id="classpulse-check",
+                    request_timeout_ms=int(CHECK_SECONDS * 1000),
+                    **options,
+                )
+            except (SaslAuthenticationFailed, UnsupportedSaslMechanismError, IllegalSaslStateError, ssl.SSLError) as error:
+                raise self._refused(server.strip(), error) from None
+            except (KafkaError, OSError, TimeoutError):
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(connection.close(), CHECK_SECONDS)
+            return
+
+    def _refused(self, server: str, error: Exception) -> MustStop:
+        match error:
+            case SaslAuthenticationFailed():
+                return MustStop(
+                    f"Kafka at {server} refuses the user {self.user}: the password is wrong, or the user is unknown",
+                    "Correct CLASSPULSE_KAFKA_PASSWORD (and CLASSPULSE_KAFKA_USER, if that is the wrong one)",
+                )
+            case UnsupportedSaslMechanismError():
+                return MustStop(
+                    f"Kafka at {server} does not let users in by {self.mechanism}",
+                    "Set CLASSPULSE_KAFKA_MECHANISM to one that the broker's sasl.enabled.mechanisms names",
+                )
+            case ssl.SSLError():
+                return MustStop(
+                    f"No TLS connection to Kafka at {server}: {error}",
+                    "Let CLASSPULSE_KAFKA_CA_FILE name the authority that signed the broker's certificate, reach the "
+                    "broker by a name that is in the certificate, and check CLASSPULSE_KAFKA_SECURITY",
+                )
+            case _:
+                return MustStop(
+                    f"Kafka at {server} knows no users on this port",
+                    "Correct CLASSPULSE_KAFKA_SECURITY, or the port in CLASSPULSE_KAFKA",
+                )

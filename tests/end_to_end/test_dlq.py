@@ -1,0 +1,157 @@
+"""``classpulse dlq`` on a running town: what was refused is found, shown, and replayed, and both laws hold."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from click.testing import CliRunner
+
+from deploy.simulator import Disturbance, Ledger, Produced, SimulationConfig, simulate
+from sinks.dead_letters import LARGEST_VALUE_BYTES, DeadLetter
+from streams.cli import cli
+from streams.commands import dev
+from streams.topics import DEAD_LETTER_TOPIC
+from tests.end_to_end.harness import Town, identity
+
+MALFORMED = Disturbance(
+    disorder_share=0.0, duplicate_share=0.0, late_share=0.0, offline_share=0.0, skew_share=0.0, wild_clock_share=0.0,
+    malformed_share=0.05,
+)  # fmt: skip
+CLEAN = Disturbance(
+    disorder_share=0.0, duplicate_share=0.0, late_share=0.0, offline_share=0.0, skew_share=0.0, wild_clock_share=0.0,
+    malformed_share=0.0,
+)  # fmt: skip
+
+
+def dlq(town: Town, *arguments: str, status: int = 0) -> bytes:
+    """Run the command; return what it prints."""
+    done = CliRunner().invoke(cli, ["dlq", *arguments], env=dev.environment(town.info))
+    assert done.exit_code == status, done.output
+    return done.stdout_bytes
+
+
+def listed(town: Town, *arguments: str) -> list[dict[str, Any]]:
+    """Return what ``dlq list --json`` prints."""
+    return [json.loads(line) for line in dlq(town, "list", "--json", *arguments).splitlines()]
+
+
+def replayed(town: Town, fates: Iterable[tuple[str, str | None]]) -> None:
+    """Count records that a replay has sent, each with its fate and reason."""
+    ledger = Ledger()
+    for fate, reason in fates:
+        ledger.add(Produced("classpulse.classroom", None, None, [], 0, fate, reason))  # type: ignore[arg-type]
+    town.ledgers.append(ledger)
+
+
+def test_what_is_refused_is_listed_shown_and_refused_again(town: Town) -> None:
+    """Every refusal is in the list; replaying what is still bad adds its refusals and changes nothing else."""
+    malformed = list(simulate(SimulationConfig(seed=3, events=3_000, disturbance=MALFORMED)))
+    town.start_worker()
+    ledger = town.publish(malformed)
+    town.assert_laws()
+    reasons = ledger.dead_letters_by_reason
+    assert {entry["reason"]: entry["count"] for entry in listed(town, "--by", "reason")} == reasons
+    letters = listed(town, "--all")
+    assert Counter(letter["reason"] for letter in letters) == Counter(reasons)
+    assert len({letter["place"] for letter in letters}) == len(letters) == ledger.dead_letters
+    assert listed(town, "--all", "--until", "1h") == []
+    assert listed(town, "--all", "--since", "1h") == letters
+    assert (
+        listed(town, "--reason", "unknown_version", "--limit", "2")
+        == [letter for letter in letters if letter["reason"] == "unknown_version"][-2:]
+    )
+
+    newest = {letter["reason"]: letter for letter in letters}
+    versions = dlq(town, "show", newest["unknown_version"]["place"]).decode()
+    assert "expected major version 1" in versions
+    assert versions.count("\n  ") > 10
+    assert dlq(town, "show", newest["unknown_version"]["letter"]).decode() == versions
+    raw = dlq(town, "show", newest["encoding"]["place"], "--raw")
+    assert raw in {record.value for record in malformed if record.reason == "encoding"}
+    assert "00000000  " in dlq(town, "show", newest["encoding"]["place"]).decode()
+
+    still_bad = ["unknown_version", "key", "json"]
+    options = [option for reason in still_bad for option in ("--reason", reason)]
+    count = sum(reasons[reason] for reason in still_bad)
+    assert f"would be sent: {count}" in dlq(town, "replay", *options, "--dry-run").decode()
+    town.assert_laws()
+    for _attempt in range(2):
+        # The second time the same again: the letters of the first are of the same events.
+        assert f"sent: {count}" in dlq(town, "replay", *options, "--yes", "--rate", "2000").decode()
+        replayed(town, (("dead_letter", reason) for reason in still_bad for _ in range(reasons[reason])))
+        town.assert_laws()
+    assert len(listed(town, "--all", *options)) == 3 * count
+
+
+def test_what_became_acceptable_is_stored_once(town: Town) -> None:
+    """A larger limit and a replay store what was too large, one of it from its original; a second replay is a duplicate."""
+    valid = list(simulate(SimulationConfig(seed=4, events=400, disturbance=CLEAN)))
+    places = [index for index, record in enumerate(valid) if len(record.headers) == 1][:40:2]
+    sizes_bytes = [LARGEST_VALUE_BYTES + 50_000, *[20_000] * (len(places) - 1)]
+    records = list(valid)
+    padded = {}
+    for index, size_bytes in zip(places, sizes_bytes, strict=True):
+        value = (valid[index].value or b"")[:-1] + b',"padding":"' + b"x" * size_bytes + b'"}'
+        records[index] = valid[index]._replace(value=value, fate="dead_letter", reason="too_large")
+        padded[identity(records[index])] = size_bytes
+    worker = town.start_worker(CLASSPULSE_MAX_VALUE_BYTES="10000")
+    town.publish(records)
+    town.assert_laws()
+    letters = listed(town, "--all")
+    assert [letter["reason"] for letter in letters] == ["too_large"] * len(places)
+    (cut,) = [letter for letter in letters if letter["truncated"]]
+    assert cut["truncated"] == ["value"]
+    assert worker.stop() == 0
+
+    town.start_worker()
+    assert dlq(town, "replay", cut["place"], "--yes").decode().endswith("sent: 1\n")
+    replayed(town, [("stored", None)])
+    town.expected |= {event for event, size_bytes in padded.items() if size_bytes > LARGEST_VALUE_BYTES}
+    town.assert_laws()
+    town.expected |= set(padded)
+    for fates in (["duplicate", *["stored"] * (len(places) - 1)], ["duplicate"] * len(places)):
+        assert dlq(town, "replay", "--reason", "too_large", "--yes").decode().endswith(f"sent: {len(places)}\n")
+        replayed(town, ((fate, None) for fate in fates))
+        town.assert_laws()
+    assert len(listed(town, "--all")) == len(places)
+
+
+def test_hostile_records_are_refused_shown_and_never_stop_the_worker(town: Town) -> None:
+    """Huge keys and headers, nothing at all, foreign letters and letters whose original is gone."""
+    gone = DeadLetter(
+        "classpulse.classroom", 0, 10**6, 10**6, 1, "data", "", "", b"k", bytes(LARGEST_VALUE_BYTES + 1), [("x", b"")]
+    )  # fmt: skip
+    escapes = b'{"source":"\x1b]0;owned\x07","id":'
+
+    async def publish_hostile() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=town.info.kafka_bootstrap, max_request_size=4_000_000)
+        await producer.start()
+        name = "ce_" + "y" * 250_000
+        await producer.send_and_wait("classpulse.classroom", b"x", b"k" * 300_000, headers=[(name, b""), (name, b"")])
+        await producer.send_and_wait("classpulse.classroom", bytes(1_000_000), b"k", headers=[("", b"")] * 5_000)
+        await producer.send_and_wait("classpulse.classroom", escapes, b"\x1b[2J", headers=[("\x9b31m", b"\x1bc")])
+        await producer.send_and_wait(DEAD_LETTER_TOPIC, b"foreign")
+        await producer.send_and_wait(DEAD_LETTER_TOPIC, gone.kafka_value, gone.kafka_key, headers=gone.kafka_headers())
+        await producer.stop()
+
+    asyncio.run(publish_hostile())
+    replayed(town, [("dead_letter", "envelope"), ("dead_letter", "json"), ("dead_letter", "json")])
+    town.start_worker()
+    town.wait_for_checkpoints(3)
+    assert town.counters() == (3, 0, 0, 3)
+    letters = listed(town, "--all", "--topic", "classroom")
+    assert [set(letter["truncated"]) for letter in letters if letter["reason"] == "envelope"] == [{"key", "headers"}]
+    assert "1 records of the topic are none of classpulse's" in dlq(town, "list").decode()
+    for letter in letters:
+        shown = dlq(town, "show", letter["letter"]).decode()
+        assert all(line.isprintable() for line in shown.split("\n"))
+    (shown,) = [letter for letter in letters if letter["source"]]
+    assert shown["source"] == "\x1b]0;owned\x07"
+    answer = dlq(town, "replay", "--all", "--yes", status=1).decode()
+    assert "sent: 3\n" in answer
+    assert "1 cut, and the original is no longer where it was" in answer
+    town.wait_for_checkpoints(6)
+    assert town.counters() == (6, 0, 0, 6)

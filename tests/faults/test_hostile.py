@@ -1,0 +1,110 @@
+"""Hostile producers: no record kills a worker, and each is accounted for. Damage on the broker's disk is told."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.structs import TopicPartition
+
+from deploy.chaos.hostile_batches import wire_batch
+from deploy.simulator import Produced, SimulationConfig, simulate
+from tests.end_to_end.harness import Town
+
+TOPIC: Final = "classpulse.classroom"
+
+
+@pytest.fixture
+def embedded_town(tmp_path: Path) -> Iterator[Town]:
+    """Run an embedded stack, whose broker takes every batch as it is."""
+    running = Town(tmp_path / "stack")
+    yield running
+    running.close()
+
+
+def fuzz(folder: Path, *arguments: str) -> dict[str, Any]:
+    """Run the command; return what it prints."""
+    command = [sys.executable, "-m", "streams", "fuzz", "--json", "--folder", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_hostile_records_in_bounded_memory(tmp_path: Path) -> None:
+    """Twenty thousand records, two in five hostile: one worker lives, every record is at its place, every figure right."""
+    found = fuzz(tmp_path / "fuzz", "--records", "20000", "--seed", "7", "--memory-mib", "1024")
+    assert found["records"] >= 20_000
+    assert found["records"] == found["stored"] + found["refused"]
+    assert found["refused"] > 5_000
+    assert (found["failures"], found["verify_differences"], found["turned_away_by_broker"]) == ([], 0, 0)
+
+
+def test_hostile_records_through_apache_kafka(apache_installed: None, tmp_path: Path) -> None:
+    """Apache Kafka turns away what is malformed; bombs that are well made pass it, and the worker refuses them."""
+    found = fuzz(tmp_path / "fuzz", "--records", "3000", "--seed", "3", "--broker", "apache", "--memory-mib", "1024")
+    assert found["turned_away_by_broker"] > 0
+    assert (found["failures"], found["verify_differences"]) == ([], 0)
+
+
+def test_every_codec_and_records_larger_than_a_fetch(embedded_town: Town) -> None:
+    """Producers may compress as they like; a record larger than the largest fetch is still read."""
+    town = embedded_town
+    events = list(simulate(SimulationConfig(seed=5, events=400)))
+    town.start_worker(CLASSPULSE_FETCH_MAX_BYTES="2000")
+    for index, codec in enumerate(["gzip", "snappy", "lz4", "zstd"]):
+        asyncio.run(_send(town, codec, events[index * 100 : (index + 1) * 100]))
+    town.wait_for_checkpoints(404)
+    assert town.counters() == (404, 400, 0, 4)
+
+
+def test_a_damaged_batch_ends_the_worker_and_says_where(embedded_town: Town) -> None:
+    """A batch whose checksum is wrong is never skipped: the worker ends, names the place, and what was before is stored."""
+    town = embedded_town
+    asyncio.run(_send(town, "lz4", list(simulate(SimulationConfig(seed=5, events=100)))))
+    worker = town.start_worker()
+    town.wait_for_checkpoints(101)
+    damaged = bytearray(wire_batch(0, b"damaged", 1))
+    damaged[-1] ^= 1
+    offset = asyncio.run(_send_as_it_is(town, bytes(damaged)))
+    for attempt in (worker, town.start_worker()):
+        assert attempt.process.wait(60) == 1
+        assert f"{TOPIC}/0: the batch at offset {offset} is damaged" in attempt.log.read_text()
+    assert town.counters()[0] == 101
+
+
+async def _send(town: Town, codec: str, events: Sequence[Produced]) -> None:
+    """Send events, and a large record that is none, compressed."""
+    producer = AIOKafkaProducer(bootstrap_servers=town.info.kafka_bootstrap, compression_type=codec)
+    await producer.start()
+    try:
+        for event in events:
+            await producer.send(
+                event.topic, event.value, key=event.key, headers=event.headers, timestamp_ms=event.timestamp_ms
+            )
+        await producer.send_and_wait(TOPIC, b"x" * 300_000, key=b"k")
+        await producer.flush()
+    finally:
+        await producer.stop()
+
+
+async def _send_as_it_is(town: Town, wire: bytes) -> int:
+    """Send a batch to the first partition as it stands; return its offset."""
+    producer = AIOKafkaProducer(bootstrap_servers=town.info.kafka_bootstrap)
+    await producer.start()
+    try:
+        await producer.partitions_for(TOPIC)
+        leader = producer.client.cluster.leader_for_partition(TopicPartition(TOPIC, 0))
+        request = ProduceRequest(transactional_id=None, required_acks=-1, timeout=10_000, topics=[(TOPIC, [(0, wire)])])
+        response = await producer.client.send(leader, request)
+        _partition, code, offset, *_rest = response.topics[0][1][0]
+        assert code == 0
+        return int(offset)
+    finally:
+        await producer.stop()
