@@ -5,6 +5,7 @@ The columnar codec decides most records without this module, and asks it about e
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -71,8 +72,8 @@ class _Object(dict[str, Any]):
         super().__init__(pairs)
         self.repeated: list[str] = []
         if len(self) != len(pairs):
-            keys = [key for key, _ in pairs]
-            self.repeated = [key for key in self if keys.count(key) > 1]
+            times = Counter(key for key, _ in pairs)
+            self.repeated = [key for key in self if times[key] > 1]
 
 
 def validate(

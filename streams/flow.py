@@ -71,7 +71,7 @@ class Flow:
             return
         if following.read_again_from is not None:
             await self._read_from(place, following.read_again_from)
-        if not following.records:
+        if not following.records or (following.hole and await self._was_overtaken(place, partition)):
             return
         chunk = await self._decode(self._pipeline.decode_batch, partition, batch, following.records)
         if self._pipeline.partitions.get(place) is not partition:
@@ -159,6 +159,13 @@ class Flow:
             return True
         log.warning("%s/%s is another log than the one applied so far: it was recreated or truncated", *place)
         await self.write_everything()
+        await self._resumer.resume(frozenset(self._pipeline.partitions))
+        return True
+
+    async def _was_overtaken(self, place: Place, partition: Partition) -> bool:
+        """Take over again if another worker's checkpoint is ahead: it has applied what is missing here, not retention."""
+        if await self._store(self._pipeline.stored_position, place) <= partition.checkpoint.position:
+            return False
         await self._resumer.resume(frozenset(self._pipeline.partitions))
         return True
 

@@ -33,8 +33,8 @@ def following(partition: Partition, batch: Batch) -> Following:
     """Compare a batch with the next expected offset.
 
     Records below it were applied already, unless the log is another one: that is for the caller to find out. A first
-    hole above it may be a fetch that raced the seek after a rebalance, so the consumer is sent back once; if the hole is
-    still there, the log has it (compaction, retention).
+    hole above it may be a fetch that raced the seek after a rebalance, so the consumer is sent back; if that brings the
+    same first record, the log has the hole (compaction, retention).
     """
     records = batch.records
     below = 0
@@ -43,10 +43,14 @@ def following(partition: Partition, batch: Batch) -> Following:
         below = len(batch.records) - len(records)
         if not records:
             return Following(below=below)
-    hole = records[0].offset - partition.next_offset
-    if hole > 0 and partition.sought != partition.next_offset:
-        partition.sought = partition.next_offset
-        return Following(read_again_from=partition.next_offset, below=below)
+    first, expected = records[0].offset, partition.next_offset
+    hole = first - expected
+    if hole > 0 and partition.sought != (expected, first):
+        # Batches may come that were on their way before the seek: the lowest of them is what asking again must bring.
+        before = partition.sought
+        lowest = min(first, before[1]) if before is not None and before[0] == expected else first
+        partition.sought = (expected, lowest)
+        return Following(read_again_from=expected, below=below)
     partition.sought = None
     return Following(records, hole=hole, below=below)
 

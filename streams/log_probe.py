@@ -16,10 +16,15 @@ from streams.partition import Place, fingerprint
 
 #: A record that is there comes at once; waiting this long for one that is not delays a rebalance.
 PROBE_SECONDS: Final = 3.0
+#: A broker that is slow must not be taken for one without the record.
+ANSWER_SECONDS: Final = 15.0
 
 
 async def fingerprints(client_options: Mapping[str, Any], offsets: Mapping[Place, int]) -> dict[Place, int]:
-    """Return the fingerprint of the record at each offset; a place whose log does not hold it is left out."""
+    """Return the fingerprint of the record at each offset; a place whose log does not hold it is left out.
+
+    Raises ``KafkaError`` or ``TimeoutError`` if Kafka does not say.
+    """
     wanted = {TopicPartition(*place): offset for place, offset in offsets.items()}
     if not wanted:
         return {}
@@ -42,8 +47,13 @@ async def fingerprints(client_options: Mapping[str, Any], offsets: Mapping[Place
 async def _read(consumer: AIOKafkaConsumer, wanted: dict[TopicPartition, int]) -> dict[Place, int]:
     found: dict[Place, int] = {}
     waiting = set(wanted)
-    deadline = time.monotonic() + PROBE_SECONDS
-    while waiting and time.monotonic() < deadline:
+    started = time.monotonic()
+    while waiting:
+        waited_seconds = time.monotonic() - started
+        if waited_seconds > PROBE_SECONDS and not _unanswered(consumer, wanted, waiting):
+            break
+        if waited_seconds > ANSWER_SECONDS:
+            raise TimeoutError(f"no record from {len(waiting)} partitions within {ANSWER_SECONDS:.0f} s")
         try:
             batches = await consumer.getmany(*waiting, timeout_ms=200, max_records=len(waiting))
         except OffsetOutOfRangeError as error:
@@ -55,3 +65,9 @@ async def _read(consumer: AIOKafkaConsumer, wanted: dict[TopicPartition, int]) -
             waiting.discard(partition)
             consumer.pause(partition)
     return found
+
+
+def _unanswered(consumer: AIOKafkaConsumer, wanted: dict[TopicPartition, int], waiting: set[TopicPartition]) -> bool:
+    """Whether the broker owes an answer: it has not said where a log ends, or that it reaches beyond the offset."""
+    ends = {partition: consumer.highwater(partition) for partition in waiting}
+    return any(end is None or wanted[partition] < end for partition, end in ends.items())

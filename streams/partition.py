@@ -61,8 +61,9 @@ class Partition:
     last_record_ms: int = 0
     last_fingerprint: int = 0
     chunks: list[Chunk] = field(default_factory=list)
-    #: The offset the consumer was sent back to, until a batch shows whether the hole is real.
-    sought: int | None = None
+    #: The offset the consumer was sent back to and the lowest that came instead, until a batch shows whether the hole is
+    #: real.
+    sought: tuple[int, int] | None = None
     #: The last checkpoint of the epoch that ended here; what was stored above it is yet to be counted.
     ended: Checkpoint | None = None
     breaker: Breaker = field(default_factory=lambda: Breaker(share=0))

@@ -97,6 +97,11 @@ class Pipeline:
             facts.clear()
         return self._sinks.checkpoints.load()
 
+    def stored_position(self, place: Place) -> int:
+        """Return the position of the latest checkpoint, whoever wrote it; 0 without one."""
+        saved = self._sinks.checkpoints.load().get(place)
+        return saved.position if saved is not None else 0
+
     def assign(self, logs: Mapping[Place, Log], saved: Checkpoints) -> dict[Place, int]:
         """Take over these partitions, given what Kafka says of their logs; return where to read on.
 

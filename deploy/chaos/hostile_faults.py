@@ -349,6 +349,9 @@ EITHER: Final[dict[str, Maker]] = {
 }
 #: Kinds of 100 kB and more, which are rare.
 LARGE: Final[dict[str, Maker]] = {
+    "many duplicate keys": _value(
+        lambda _value, _rng: b"{" + b",".join(b'"a%d":1' % (n // 2) for n in range(80_000)) + b"}"
+    ),
     "crowd": _event(_crowd),
     "large value": _value(lambda value, rng: value[:-1] + b',"extra":"' + b"x" * rng.choice([200_000, 900_000]) + b'", }'),
     "large key": lambda valid, _rng: valid.record._replace(key=b"k" * 500_000, value=text(valid.event)),

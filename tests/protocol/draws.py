@@ -9,7 +9,7 @@ from tests.protocol.steps import GO, Order
 from tests.protocol.vocabulary import KINDS, PLACES
 
 #: How many fetches from another place can be on their way when a worker seeks: see ``streams.intake.following``.
-STALE_FETCHES = 1
+STALE_FETCHES = 3
 
 WORKERS = range(3)
 #: A worker ends before the last owner takes over, by a crash, or after that owner has read everything.

@@ -88,7 +88,7 @@ class BelievesHoles(Pipeline):
         batch = arguments[-1]
         partition = self.partitions.get((batch.topic, batch.partition))
         if partition is not None:
-            partition.sought = partition.next_offset
+            partition.sought = (partition.next_offset, batch.records[0].offset)
         return super().following(*arguments)
 
 

@@ -74,7 +74,6 @@ def test_one_fetch_that_raced_the_seek(play: Play) -> None:
     play.settle()
 
 
-@pytest.mark.xfail(raises=LawBrokenError, strict=True, reason="the second batch is taken for the proof of a hole")
 def test_two_fetches_that_raced_the_seek(play: Play) -> None:
     """Two batches from elsewhere, both fetched before the seek, are no proof of a hole."""
     play.send(8)
@@ -85,7 +84,6 @@ def test_two_fetches_that_raced_the_seek(play: Play) -> None:
     play.settle()
 
 
-@pytest.mark.xfail(raises=LawBrokenError, strict=True, reason="a stale owner steps over what its successor has read")
 def test_a_zombie_does_not_step_over_what_retention_dropped(play: Play) -> None:
     """Retention drops what the owner has applied and a paused worker has not: the paused worker must not go on."""
     play.send(10)

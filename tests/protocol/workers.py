@@ -105,6 +105,10 @@ class WorkerModel:
         partition, found = taken
         if found.read_again_from is not None:
             self.fetch_at[place] = found.read_again_from
+        if found.hole and self.pipeline.stored_position(place) > partition.checkpoint.position:
+            # It would take over again; until then it has nothing.
+            del self.pipeline.partitions[place]
+            return
         if found.records:
             self.pipeline.hold(partition, self.pipeline.decode_batch(partition, batch, found.records))
 

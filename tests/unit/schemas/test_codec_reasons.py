@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -197,3 +198,24 @@ def test_an_entry_of_the_registry_is_about_its_key() -> None:
     assert refused is not None
     assert refused.field == "subject"
     assert verdict(record({**example(PREP, "prep.plan.opened"), "subject": "x"}), PREP) is None
+
+
+def test_keys_without_number_are_refused_in_time() -> None:
+    """A megabyte of keys, each given twice, costs no more than its length: comparing each with each would take minutes."""
+    keys = b"{" + b",".join(b'"a%d":1' % (number // 2) for number in range(90_000)) + b"}"
+    started = time.process_time()
+    found = verdict(raw(keys))
+    assert found is not None
+    assert found.reason is Reason.ENVELOPE
+    assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"), [("classpulse-oversized-batch", Reason.TOO_LARGE), ("classpulse-unreadable", Reason.ENCODING)]
+)
+def test_a_substitute_says_why_its_record_could_not_be_read(header: str, reason: Reason) -> None:
+    """A record without a value carries the explanation; on a real record the same header means nothing."""
+    substitute = replace(raw(None), headers=((header, b"because \xff"),))
+    assert verdict(substitute) == Reject(0, reason, None, "because \\xff")
+    event = record(answer())
+    assert verdict(replace(event, headers=(*event.headers, (header, b"because")))) is None

@@ -1,0 +1,83 @@
+"""What a worker holds in memory is bounded, whatever comes: ClickHouse away, many devices, one lesson with half of it all."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from deploy.chaos import Cut, Proxy
+from deploy.simulator import Produced
+from tests.end_to_end.harness import WorkerProcess, wait_until
+from tests.faults.broken_town import BrokenTown, event
+
+#: The limit that docs/delivery.md states, with the default settings.
+LARGEST_WORKER_BYTES = 1_280 * 2**20
+#: The default settings, instead of the impatient ones.
+DEFAULTS = {"CLASSPULSE_FLUSH_MAX_ROWS": "100000", "CLASSPULSE_FLUSH_INTERVAL_MS": "1000"}
+
+
+@contextmanager
+def watched(worker: WorkerProcess) -> Iterator[list[int]]:
+    """Sample a worker's memory; the list holds the samples in bytes."""
+    samples = [worker.memory_bytes()]
+    over = threading.Event()
+
+    def sample() -> None:
+        while not over.wait(0.1):
+            samples.append(worker.memory_bytes())
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    yield samples
+    over.set()
+    thread.join()
+
+
+def many(count: int, *, devices: int, hot_share: float = 0.0) -> list[Produced]:
+    """Return so many events from so many devices, ``hot_share`` of them of one lesson, the others of 3,000."""
+    first = event(0)
+    template = (first.value or b"").decode()
+    found = []
+    for number in range(count):
+        key = "hot" if number % 100 < 100 * hot_share else f"lesson-{number % 3_000}"
+        value = (
+            template.replace('"e0"', f'"e{number}"')
+            .replace("devices/t1", f"devices/t{number % devices}")
+            .replace('"lesson-1"', f'"{key}"')
+            .replace("stu-1", f"stu-{number % 36_000}")
+        )
+        found.append(first._replace(key=key.encode(), value=value.encode()))
+    return found
+
+
+def test_memory_with_clickhouse_away_and_kafka_full(town: BrokenTown, clickhouse_proxy: Proxy) -> None:
+    """However much waits in Kafka, a worker that cannot write takes no more than its share."""
+    worker = town.start_worker(**DEFAULTS)
+    town.publish([event(number) for number in range(10)])
+    town.assert_laws()
+    clickhouse_proxy.inject(Cut())
+    with watched(worker) as samples:
+        town.publish(many(400_000, devices=10_000)[10:])
+        wait_until(lambda: len(samples) > 100 and samples[-1] <= max(samples[-50:-1]), "the worker to take no more")
+        clickhouse_proxy.heal()
+        town.assert_laws()
+    assert max(samples) < LARGEST_WORKER_BYTES, f"{max(samples) / 2**20:.0f} MiB"
+
+
+def test_memory_with_a_hundred_thousand_devices(town: BrokenTown) -> None:
+    """A hundred thousand devices, 3,000 lessons and 36,000 students are no more than as many rows."""
+    worker = town.start_worker(**DEFAULTS)
+    wait_until(lambda: "resumed" in worker.log.read_text(), "the worker to be ready")
+    with watched(worker) as samples:
+        town.publish(many(300_000, devices=100_000))
+        town.assert_laws()
+    assert max(samples) < LARGEST_WORKER_BYTES, f"{max(samples) / 2**20:.0f} MiB"
+
+
+def test_memory_with_one_hot_lesson(town: BrokenTown) -> None:
+    """A lesson that has half of all events is stored and counted like any other, within the same memory."""
+    worker = town.start_worker(**DEFAULTS)
+    wait_until(lambda: "resumed" in worker.log.read_text(), "the worker to be ready")
+    with watched(worker) as samples:
+        town.publish(many(200_000, devices=1_000, hot_share=0.5))
+        town.assert_laws()
+    assert max(samples) < LARGEST_WORKER_BYTES, f"{max(samples) / 2**20:.0f} MiB"
