@@ -54,6 +54,12 @@ class DeadLetter:
     headers: Sequence[tuple[str, bytes | None]]
 
     @property
+    def size_bytes(self) -> int:
+        """What the record holds in memory, about."""
+        headers_bytes = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers_bytes
+
+    @property
     def kafka_key(self) -> bytes | None:
         """The key, or its beginning."""
         return self.key and self.key[:LARGEST_KEY_BYTES]

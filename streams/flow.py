@@ -23,6 +23,8 @@ log = logging.getLogger("classpulse.flow")
 
 #: While far behind, a write waits this many times longer for company: larger writes cost less for each event.
 CATCHING_UP: Final = 4
+#: Rows say little of memory: a refused record may have a megabyte, and is held until it is published.
+FLUSH_MAX_BYTES: Final = 128 * 1024 * 1024
 
 
 class Flow:
@@ -84,7 +86,7 @@ class Flow:
         self._pipeline.hold(partition, chunk)
         self.last_progress = time.monotonic()
         self._oldest_pending = self._oldest_pending or self.last_progress
-        if self._pipeline.pending_records >= self._flush_max_rows:
+        if self._pipeline.pending_records >= self._flush_max_rows or self._pipeline.pending_bytes >= FLUSH_MAX_BYTES:
             await self._write_done()
             self._start_write()
 

@@ -72,18 +72,20 @@ class Decoder:
         )
         events = self.pseudonymizer.apply(decoded.events)
         latest_us = events["time_us"].max()
+        letters = [_dead_letter(batch, reject, records[reject.row], epoch) for reject in decoded.rejects]
         return Chunk(
             events=events.with_columns(
                 pl.lit(batch.partition, pl.UInt16).alias("partition"),
                 (pl.col("offset") + position(epoch, 0)).cast(pl.UInt64).alias("position"),
             ).drop("offset", "row"),
-            dead_letters=[_dead_letter(batch, reject, records[reject.row], epoch) for reject in decoded.rejects],
+            dead_letters=letters,
             records=len(records),
             next_offset=records[-1].offset + 1,
             latest_us=latest_us if isinstance(latest_us, int) else 0,
             oldest_ms=records[0].timestamp,
             last_record_ms=records[-1].timestamp,
             last_fingerprint=fingerprint(records[-1]),
+            size_bytes=int(events.estimated_size()) + sum(letter.size_bytes for letter in letters),
         )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -17,9 +17,23 @@ log = logging.getLogger("classpulse.dead_letters")
 
 #: So many letters are on their way at once, which bounds memory when everything is refused.
 LETTERS_AT_ONCE: Final = 1_000
+BYTES_AT_ONCE: Final = 16 * 1024 * 1024
 REQUEST_SECONDS: Final = 10.0
 FIRST_DELAY_SECONDS: Final = 0.2
 LONGEST_DELAY_SECONDS: Final = 10.0
+
+
+def _portions(letters: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
+    portion: list[DeadLetter] = []
+    size_bytes = 0
+    for letter in letters:
+        portion.append(letter)
+        size_bytes += letter.size_bytes
+        if len(portion) >= LETTERS_AT_ONCE or size_bytes >= BYTES_AT_ONCE:
+            yield portion
+            portion, size_bytes = [], 0
+    if portion:
+        yield portion
 
 
 class KafkaDeadLetterTopic:
@@ -58,8 +72,8 @@ class KafkaDeadLetterTopic:
             self._producer = None
 
     async def _publish_all(self, letters: Sequence[DeadLetter]) -> None:
-        for start in range(0, len(letters), LETTERS_AT_ONCE):
-            await self._until_published(letters[start : start + LETTERS_AT_ONCE])
+        for some in _portions(letters):
+            await self._until_published(some)
 
     async def _until_published(self, letters: Sequence[DeadLetter]) -> None:
         delay_seconds = FIRST_DELAY_SECONDS

@@ -47,6 +47,8 @@ class Chunk:
     oldest_ms: int
     last_record_ms: int
     last_fingerprint: int
+    #: What it holds in memory, about.
+    size_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -78,6 +80,11 @@ class Partition:
     def pending_records(self) -> int:
         """Records decoded and not yet handed to a write."""
         return sum(chunk.records for chunk in self.chunks)
+
+    @property
+    def pending_bytes(self) -> int:
+        """What is decoded and not yet handed to a write holds in memory, about."""
+        return sum(chunk.size_bytes for chunk in self.chunks)
 
     def position(self, offset: int) -> int:
         """Position of ``offset`` in the present epoch."""

@@ -87,6 +87,11 @@ class Pipeline:
         """Records decoded and not yet handed to a write."""
         return sum(partition.pending_records for partition in self.partitions.values())
 
+    @property
+    def pending_bytes(self) -> int:
+        """What is decoded and not yet handed to a write holds in memory, about."""
+        return sum(partition.pending_bytes for partition in self.partitions.values())
+
     def release(self) -> None:
         """Let go of every partition, and of what is held but not written: whoever owns it next reads it again."""
         self.partitions = {}

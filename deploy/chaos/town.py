@@ -135,11 +135,12 @@ class WorkerSlot:
 
         A process that another fault kills meanwhile, or that has not even begun to run, has stopped in order: 0.
         """
-        self.wanted = False
-        self.signal(signal.SIGTERM)
-        process = self._process
-        if process is None:
-            return 0
+        with self._guard:
+            self.wanted = False
+            process = self._process
+            if process is None or process.poll() is not None:
+                return 0  # it had ended by itself before
+            process.send_signal(signal.SIGTERM)
         try:
             status = process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
