@@ -57,11 +57,13 @@ class Flow:
         self._writing: asyncio.Task[None] | None = None
         self.last_tick = self.last_progress = time.monotonic()
         self._backlog_records = 0
+        self._last_batch: dict[Place, float] = {}
 
     async def apply(self, batch: RecordBatch) -> None:
         """Decode one batch and hold it; start a write when enough is held."""
         await self._resumer.done.wait()
         place = (batch.topic, batch.partition)
+        self._last_batch[place] = time.monotonic()
         owned = self._pipeline.partitions.get(place)
         if owned is not None and owned.breaker.holds():
             return  # read again after the pause
@@ -72,7 +74,7 @@ class Flow:
         if following.below and await self._is_another_log(place, partition):
             return
         if following.read_again_from is not None:
-            await self._read_from(place, following.read_again_from)
+            await self.read_from(place, following.read_again_from)
         if not following.records or (following.hole and await self._was_overtaken(place, partition)):
             return
         chunk = await self._decode(self._pipeline.decode_batch, partition, batch, following.records)
@@ -102,7 +104,7 @@ class Flow:
                 self.last_progress = self.last_tick  # held on purpose
             if partition.breaker.pause_is_over(self.last_tick):
                 self._consumer().resume_place(place)
-                await self._read_from(place, partition.next_offset)
+                await self.read_from(place, partition.next_offset)
 
     async def write_everything(self) -> None:
         """Write what is held."""
@@ -114,6 +116,18 @@ class Flow:
         """Let the watermarks of silent partitions follow the clock."""
         if self._writing is None and self._resumer.done.is_set() and (moved := self._pipeline.idle_checkpoints()):
             await self._store(self._pipeline.save_checkpoints, moved)
+
+    async def read_from(self, place: Place, offset: int) -> None:
+        """Send the consumer to an offset of one partition."""
+        try:
+            await self._consumer().read_from({place: offset})
+        except (KafkaError, TimeoutError) as error:
+            # The next batch, or the next assignment, shows that the offset is wrong, and this is tried again.
+            log.warning("could not seek %s/%s to %s: %s", *place, offset, error or type(error).__name__)
+
+    def last_batch_of(self, place: Place) -> float:
+        """Return when the last batch of a partition came, by the monotonic clock; the first time this is asked counts."""
+        return self._last_batch.setdefault(place, time.monotonic())
 
     def note_backlog(self, records: int) -> None:
         """Take note of how many records wait in Kafka; with none, standing still is no standstill."""
@@ -144,20 +158,13 @@ class Flow:
             self._telemetry.commit_failures.inc()
             log.warning("Kafka did not take the offsets for lag tools: %s", error)
 
-    async def _read_from(self, place: Place, offset: int) -> None:
-        try:
-            await self._consumer().read_from({place: offset})
-        except (KafkaError, TimeoutError) as error:
-            # The next batch, or the next assignment, shows that the offset is wrong, and this is tried again.
-            log.warning("could not seek %s/%s to %s: %s", *place, offset, error or type(error).__name__)
-
     async def _is_another_log(self, place: Place, partition: Partition) -> bool:
         """Begin a new epoch and return True if the records are those of another log under the same name."""
         try:
             if not await self._resumer.is_another_log(place):
                 return False
         except (KafkaError, TimeoutError):
-            await self._read_from(place, partition.next_offset)  # it will be seen again
+            await self.read_from(place, partition.next_offset)  # it will be seen again
             return True
         log.warning("%s/%s is another log than the one applied so far: it was recreated or truncated", *place)
         await self.write_everything()

@@ -62,8 +62,10 @@ class KafkaAccess:
                 "Let CLASSPULSE_KAFKA_CA_FILE name a readable PEM file",
             ) from error
 
-    async def check(self) -> None:
-        """Connect once; raises :class:`MustStop` when a broker answers and refuses these credentials.
+    async def check(self) -> bool:
+        """Connect once, and return whether a broker answers.
+
+        Raises :class:`MustStop` when one answers and refuses these credentials.
 
         A broker that does not answer is no error here: whoever needs it waits for it, or says so. aiokafka's clients tell
         a refused password from an absent broker only in their log.
@@ -87,7 +89,8 @@ class KafkaAccess:
                 continue
             with suppress(TimeoutError):
                 await asyncio.wait_for(connection.close(), CHECK_SECONDS)
-            return
+            return True
+        return False
 
     def _refused(self, server: str, error: Exception) -> MustStop:
         match error:

@@ -7,7 +7,13 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+)
 
 from schemas.errors import MustStop, Stopping
 from sinks.dead_letters import DeadLetter
@@ -21,6 +27,10 @@ BYTES_AT_ONCE: Final = 16 * 1024 * 1024
 REQUEST_SECONDS: Final = 10.0
 FIRST_DELAY_SECONDS: Final = 0.2
 LONGEST_DELAY_SECONDS: Final = 10.0
+#: What waiting does not mend. (Whether an error is "retriable" by aiokafka says little: its own timeout is not.)
+_REFUSALS: Final = (
+    ClusterAuthorizationFailedError, InvalidTopicError, MessageSizeTooLargeError, TopicAuthorizationFailedError,
+)  # fmt: skip
 
 
 def _portions(letters: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
@@ -83,7 +93,7 @@ class KafkaDeadLetterTopic:
             except KafkaError as error:
                 if self._stopping.is_set():
                     raise Stopping("Stopped before all dead letters were published") from error
-                if not error.retriable:
+                if isinstance(error, _REFUSALS):
                     raise MustStop(
                         f"Kafka refuses dead letters: {error}",
                         f"Let this user write to {DEAD_LETTER_TOPIC}, in the size that deploy/kafka/topics.yaml gives",

@@ -76,6 +76,11 @@ class Resumer:
             return {}
         return {place: partition.next_offset for place, partition in self._pipeline.partitions.items()}
 
+    def stop(self) -> None:
+        """Give up what is under way."""
+        if self._task is not None:
+            self._task.cancel()
+
     async def is_another_log(self, place: Place) -> bool:
         """Whether the log of a partition is not the one that was applied: its topic was recreated or truncated.
 

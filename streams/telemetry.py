@@ -36,6 +36,7 @@ class Telemetry:
         self.retries = counter("clickhouse_retries", "Calls to ClickHouse that failed and were repeated")
         self.offset_holes = counter("offset_hole_records", "Offsets missing from the log", *_PLACE)
         self.reseeks = counter("reseeks", "Times the consumer was sent back to the expected offset", *_PLACE)
+        self.nudges = counter("nudges", "Times a partition that stood still was read on from its offset", *_PLACE)
         self.new_epochs = counter("new_epochs", "Times a topic was found recreated or truncated", *_PLACE)
         self.commit_failures = counter("commit_failures", "Kafka commits refused; harmless, lag tools show old values")
         self.letter_retries = counter("dead_letter_retries", "Attempts to publish dead letters that were repeated")

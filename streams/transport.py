@@ -133,9 +133,23 @@ class CheckpointConsumer(driver.Consumer):
         self.pause_partitions({TP(*place)})
 
     def resume_place(self, place: Place) -> None:
-        """Fetch a partition again, if it is still assigned."""
+        """Fetch a partition again, if it is still assigned, whatever kept it from that."""
         if TP(*place) in self.assignment():
+            self._buffered_partitions.discard(TP(*place))
             self.resume_partitions({TP(*place)})
+
+    def touch(self) -> None:
+        """Let aiokafka believe that records were asked for just now, so that it joins the group again."""
+        consumer = self._thread._consumer  # noqa: SLF001 - there is no other way
+        if consumer is None:
+            return
+        subscription = consumer._subscription  # noqa: SLF001 - as above
+
+        def ask() -> None:
+            with subscription.fetch_context():  # what aiokafka's own fetches do
+                pass
+
+        self._thread.thread_loop.call_soon_threadsafe(ask)
 
     def log_end(self, place: Place) -> int | None:
         """Return the next offset of a log as of the last fetch; None if that is not known."""

@@ -47,6 +47,7 @@ from streams.transport import (
     CheckpointConsumer,
     CheckpointTransport,
 )
+from streams.watch import Watch
 from streams.web import Health, WebServer
 
 T = TypeVar("T")
@@ -54,8 +55,6 @@ log = logging.getLogger("classpulse.worker")
 
 TICK_SECONDS: Final = 0.1
 WATCH_SECONDS: Final = 1.0
-#: The loop ticks ten times a second, and a batch or a write takes seconds: after a minute without any, something hangs.
-STUCK_SECONDS: Final = 60.0
 #: A broker that does not answer for so long is asked again, on a new connection.
 REQUEST_SECONDS: Final = 30.0
 EXIT_FAILED: Final = 1
@@ -94,7 +93,6 @@ class Worker:
         self._stop = threading.Event()
         self._failure: BaseException | None = None
         self._database_problem: str | None = None
-        self._resumed = False
         self.telemetry = Telemetry()
         self._warehouse = Warehouse(settings.clickhouse, stop=self._stop, on_retry=self._note_retry)
         self._dead_letter_topic = KafkaDeadLetterTopic(
@@ -117,8 +115,11 @@ class Worker:
             flush_max_rows=settings.flush_max_rows,
             flush_interval_ms=settings.flush_interval_ms,
         )
+        self.watch = Watch(
+            self.pipeline, self.flow, self.resumer, self.telemetry, self._consumer, self._waits
+        )
         self.web = WebServer(
-            settings.web_host, settings.web_port, self.telemetry.registry, self._alive, self._ready
+            settings.web_host, settings.web_port, self.telemetry.registry, self._alive, self.watch.ready
         )
         self.app = self._new_app(loop)
 
@@ -191,7 +192,7 @@ class Worker:
         topic = app.topic(*sorted(EVENT_TOPICS), schema=BatchSchema(), acks=False)
         app.agent(topic, name="pipeline")(self._consume)
         app.task(self._repeat(TICK_SECONDS, self.flow.tick))
-        app.task(self._repeat(WATCH_SECONDS, self._watch))
+        app.task(self._repeat(WATCH_SECONDS, self.watch.step))
         app.on_before_shutdown.connect(self._finish, weak=False)
         return app
 
@@ -207,37 +208,13 @@ class Worker:
         async for batch in stream:
             await self.flow.apply(batch)
 
-    async def _watch(self) -> None:
-        """Keep the gauges current, and the watermarks of silent partitions moving."""
-        if not self._resumed:
-            return
-        await self.flow.save_idle_watermarks()
-        clock_seconds, backlog_records = time.time(), 0
-        for place, partition in list(self.pipeline.partitions.items()):
-            labels = (place[0], str(place[1]))
-            end = self._consumer().log_end(place) or 0
-            lag = max(0, end - partition.checkpoint.next_offset)
-            behind_seconds = clock_seconds - partition.last_record_ms / 1000 if lag and partition.last_record_ms else 0.0
-            backlog_records += max(0, end - partition.next_offset)
-            self.telemetry.lag_records.labels(*labels).set(lag)
-            self.telemetry.lag_seconds.labels(*labels).set(behind_seconds)
-            self.telemetry.circuit_open.labels(*labels).set(partition.breaker.is_open)
-            if partition.watermark.value_us:
-                delay_seconds = clock_seconds - partition.watermark.value_us / 1e6
-                self.telemetry.watermark_delay_seconds.labels(*labels).set(delay_seconds)
-        self.flow.note_backlog(backlog_records)
-
     async def _resume(self, places: frozenset[Place]) -> Mapping[Place, int]:
         """Take over the assigned partitions."""
-        telemetry = self.telemetry
-        for gauge in (
-            telemetry.lag_records, telemetry.lag_seconds, telemetry.watermark_delay_seconds, telemetry.circuit_open,
-        ):  # fmt: skip
-            gauge.clear()  # what another worker owns now is its to report
+        self.watch.forget_gauges()
         offsets = await self.resumer.resume(places)
-        if not self._resumed:
-            telemetry.started_timestamp.set_to_current_time()
-        self._resumed = True
+        if not self.watch.joined:
+            self.telemetry.started_timestamp.set_to_current_time()
+        self.watch.joined = True
         return offsets
 
     async def _run(self, executor: Executor, function: Callable[..., T], *arguments: Any) -> T:
@@ -272,12 +249,13 @@ class Worker:
         """Write what is held within the budget for an orderly stop; what is not written will be read again."""
         budget_seconds = self._settings.shutdown_seconds
         self._exit_after(budget_seconds)
-        if self._failure is None and self._resumed:
+        if self._failure is None and self.watch.joined:
             try:
                 await asyncio.wait_for(self.flow.write_everything(), budget_seconds / 2)
             except TimeoutError:
                 log.warning("the last write took too long and was given up; it will be repeated after the next start")
         self._stop.set()
+        self.resumer.stop()
         await self._dead_letter_topic.close()
 
     def _exit_now(self) -> None:
@@ -296,27 +274,12 @@ class Worker:
             log.warning("ClickHouse: %s; trying again until it answers", error)
         self._database_problem = f"waiting for ClickHouse to {what}"
 
-    def _alive(self) -> Health:
-        if self._failure is not None:
-            return Health((f"the pipeline failed: {self._failure}",))
-        silent_seconds = time.monotonic() - min(self.flow.last_tick, self.flow.last_progress)
-        if self._resumed and silent_seconds > STUCK_SECONDS and not self._waits():
-            return Health((f"no progress for {silent_seconds:.0f} s",))
-        return Health()
-
     def _waits(self) -> list[str]:
         """Return what the worker waits for, knowingly."""
         waits = (self._database_problem, self._dead_letter_topic.problem, self.resumer.problem)
         return [problem for problem in waits if problem is not None]
 
-    def _ready(self) -> Health:
-        problems = self._waits()
-        if not self._resumed:
-            problems.append("not yet in the consumer group")
-        problems += [
-            f"{topic}/{number}: {100 * partition.breaker.refused_share:.0f} % of the recent records are refused; "
-            "offsets are held"
-            for (topic, number), partition in list(self.pipeline.partitions.items())
-            if partition.breaker.is_open
-        ]
-        return Health((*self._alive().problems, *problems))
+    def _alive(self) -> Health:
+        if self._failure is not None:
+            return Health((f"the pipeline failed: {self._failure}",))
+        return self.watch.alive()

@@ -1,0 +1,129 @@
+"""What the worker says of itself: gauges for Prometheus, health for supervisors; and a nudge where its reader stands still.
+
+Two ways are known in which Faust and aiokafka come to a standstill that neither notices. Both are mended from here:
+
+- A worker that took no records for ``max_poll_interval`` leaves its group, and aiokafka joins again only once records are
+  asked for; Faust asks for none until it has joined. :meth:`CheckpointConsumer.touch` counts as asking.
+- Faust takes a partition out of its fetches while its buffer is full, and can miss the moment to put it back.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from streams.flow import Flow
+from streams.partition import Partition, Place
+from streams.pipeline import Pipeline
+from streams.resume import Resumer
+from streams.telemetry import Telemetry
+from streams.transport import CheckpointConsumer
+from streams.web import Health
+
+log = logging.getLogger("classpulse.watch")
+
+#: The loop ticks ten times a second, and a batch or a write takes seconds: after a minute without any, something hangs.
+STUCK_SECONDS: Final = 60.0
+#: A partition with records waits seconds for its turn.
+SILENT_SECONDS: Final = 30.0
+#: Records that are still not read after a nudge may be none (a transaction's marker at the log's end): ask rarely.
+NUDGE_AGAIN_SECONDS: Final = 600.0
+
+
+class Watch:
+    """Looks every second; ``waits`` returns what the worker waits for, knowingly."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        flow: Flow,
+        resumer: Resumer,
+        telemetry: Telemetry,
+        consumer: Callable[[], CheckpointConsumer],
+        waits: Callable[[], Sequence[str]],
+    ) -> None:
+        self._pipeline = pipeline
+        self._flow = flow
+        self._resumer = resumer
+        self._telemetry = telemetry
+        self._consumer = consumer
+        self._waits = waits
+        self._nudged: dict[Place, tuple[int, float]] = {}
+        self._flowing_at = time.monotonic()
+        self.joined = False
+
+    async def step(self) -> None:
+        """Keep the gauges current, silent watermarks moving, and the reader awake."""
+        if not self.joined:
+            return
+        now_seconds = time.monotonic()
+        if self._consumer().flow_active:
+            self._flowing_at = now_seconds
+        elif not self._waits():
+            self._consumer().touch()
+        await self._flow.save_idle_watermarks()
+        backlog_records = 0
+        for place, partition in list(self._pipeline.partitions.items()):
+            end = self._consumer().log_end(place) or 0
+            self._show(place, partition, end)
+            waiting_records = max(0, end - partition.next_offset)
+            backlog_records += waiting_records
+            if waiting_records and self._stands_still(place, partition, now_seconds):
+                await self._nudge(place, partition, now_seconds)
+        self._flow.note_backlog(backlog_records)
+
+    def forget_gauges(self) -> None:
+        """Show no values of partitions that another worker may own from now on."""
+        shown = self._telemetry
+        for gauge in (shown.lag_records, shown.lag_seconds, shown.watermark_delay_seconds, shown.circuit_open):
+            gauge.clear()
+
+    def alive(self) -> Health:
+        """Say whether a supervisor should restart the process."""
+        if not self.joined or self._waits():
+            return Health()
+        silent_seconds = time.monotonic() - min(self._flow.last_tick, self._flow.last_progress)
+        if silent_seconds > STUCK_SECONDS:
+            return Health((f"no progress for {silent_seconds:.0f} s",))
+        outside_seconds = time.monotonic() - self._flowing_at
+        if outside_seconds > STUCK_SECONDS:
+            return Health((f"not in the consumer group for {outside_seconds:.0f} s",))
+        return Health()
+
+    def ready(self) -> Health:
+        """Say what keeps the worker from working, if anything does."""
+        problems = [*self._waits()]
+        if not self.joined or not self._consumer().flow_active:
+            problems.append("not in the consumer group yet")
+        problems += [
+            f"{topic}/{number}: {100 * partition.breaker.refused_share:.0f} % of the recent records are refused; "
+            "offsets are held"
+            for (topic, number), partition in list(self._pipeline.partitions.items())
+            if partition.breaker.is_open
+        ]
+        return Health((*self.alive().problems, *problems))
+
+    def _show(self, place: Place, partition: Partition, end: int) -> None:
+        labels, clock_seconds = (place[0], str(place[1])), time.time()
+        lag = max(0, end - partition.checkpoint.next_offset)
+        behind_seconds = clock_seconds - partition.last_record_ms / 1000 if lag and partition.last_record_ms else 0.0
+        self._telemetry.lag_records.labels(*labels).set(lag)
+        self._telemetry.lag_seconds.labels(*labels).set(behind_seconds)
+        self._telemetry.circuit_open.labels(*labels).set(partition.breaker.is_open)
+        if partition.watermark.value_us:
+            delay_seconds = clock_seconds - partition.watermark.value_us / 1e6
+            self._telemetry.watermark_delay_seconds.labels(*labels).set(delay_seconds)
+
+    def _stands_still(self, place: Place, partition: Partition, now_seconds: float) -> bool:
+        if partition.breaker.is_open or self._waits() or not self._resumer.done.is_set():
+            return False
+        offset, nudged_at = self._nudged.get(place, (-1, 0.0))
+        again = offset != partition.next_offset or now_seconds - nudged_at > NUDGE_AGAIN_SECONDS
+        return again and now_seconds - self._flow.last_batch_of(place) > SILENT_SECONDS
+
+    async def _nudge(self, place: Place, partition: Partition, now_seconds: float) -> None:
+        self._nudged[place] = (partition.next_offset, now_seconds)
+        self._telemetry.nudges.labels(place[0], str(place[1])).inc()
+        log.warning("%s/%s stood still at %s; reading on from there", *place, partition.next_offset)
+        self._consumer().resume_place(place)
+        await self._flow.read_from(place, partition.next_offset)
