@@ -8,18 +8,22 @@ the connection is restricted before it sees the request's statement.
 
 from __future__ import annotations
 
+import errno
 import re
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 from xml.sax.saxutils import escape
 
 from deploy.embedded.auth import Profile
 from deploy.embedded.errors import EngineError, StackError, from_engine_text
+from deploy.embedded.statement import scan
 
 __all__ = [
     "HARMLESS_TABLE_FUNCTIONS",
@@ -46,14 +50,7 @@ HARMLESS_TABLE_FUNCTIONS = frozenset(
 )  # fmt: skip
 _EXPLAIN = b"EXPLAIN AST "
 _POSITION = re.compile(r"position (\d+)")
-
-
-class _Inserter(Protocol):
-    def append(self, data: bytes) -> None: ...
-
-    def finish(self) -> Any: ...
-
-    def cancel(self) -> None: ...
+_SPOOL_FILE = re.compile(r"\s*\(in file/uri [^)]*\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +90,10 @@ def quoted_identifier(name: str) -> str:
 class Connection:
     """One chDB connection. Used by one thread at a time. Every method raises EngineError with ClickHouse's code."""
 
-    def __init__(self, inner: Any, user_name: str) -> None:
+    def __init__(self, inner: Any, user_name: str, spool: Path) -> None:
         self._inner = inner
         self._user_name = user_name
+        self._spool = spool
 
     def run(self, sql: bytes | str, format_name: str, parameters: Mapping[str, str] | None = None) -> QueryOutcome:
         """Run a statement to its end; blocks, without the interpreter lock."""
@@ -141,23 +139,28 @@ class Connection:
         return outcome
 
     def insert(self, head: bytes, format_name: str, pieces: Iterator[bytes]) -> QueryOutcome:
-        """Feed encoded rows to an INSERT, piece by piece; nothing is committed when `pieces` raises."""
+        """Insert encoded rows; nothing is inserted when `pieces` raises.
+
+        They go through a file: what the engine's own streaming insert says of a full disk, too many parts or a violated
+        constraint is nothing at all.
+        """
+        settings = next((token.start for token in scan(head) if token.depth == 0 and token.word == "SETTINGS"), len(head))
         try:
-            inserter = cast(_Inserter, _Streaming(self._inner, head.decode("utf-8", "surrogateescape"), format_name))
-        except RuntimeError as error:
-            raise from_engine_text(str(error), user_name=self._user_name) from None
-        try:
-            for piece in pieces:
-                inserter.append(piece)
-            result = inserter.finish()
-        except RuntimeError as error:
-            inserter.cancel()
-            raise from_engine_text(str(error), user_name=self._user_name) from None
-        except BaseException:
-            inserter.cancel()
-            raise
-        rows, size = result.rows_written(), result.bytes_written()
-        return QueryOutcome(b"", rows, size, rows, size, rows, size, result.elapsed())
+            with tempfile.NamedTemporaryFile(dir=self._spool) as file:
+                for piece in pieces:
+                    file.write(piece)
+                file.flush()
+                source = f" FROM INFILE {quoted_string(file.name)} COMPRESSION 'none' ".encode()
+                sql = head[:settings] + source + head[settings:] + f" FORMAT {format_name}".encode()
+                outcome = self.run(sql, "Null")
+        except EngineError as error:
+            raise EngineError(error.code, _SPOOL_FILE.sub("", error.text), error.name) from None
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise EngineError(243, "No space left for the rows of the request", "NOT_ENOUGH_SPACE") from error
+        rows, size = outcome.written_rows, outcome.written_bytes
+        return replace(outcome, read_rows=rows, read_bytes=size, result_rows=rows, result_bytes=size)
 
     def syntax_tree(self, sql: bytes, parameters: Mapping[str, str]) -> bytes:
         """The engine's syntax tree of a statement, one node a line; a syntax error names the place in `sql`."""
@@ -180,27 +183,6 @@ class Connection:
         self._inner.close()
 
 
-class _Streaming:
-    """The write side of chDB's streaming INSERT, without the str/bytes conveniences of its wrapper."""
-
-    def __init__(self, inner: Any, head: str, format_name: str) -> None:
-        self._inner = inner
-        self._handle: Any = inner.send_insert(head, format_name)
-        self._open = True
-
-    def append(self, data: bytes) -> None:
-        self._inner.insert_append(self._handle, data)
-
-    def finish(self) -> Any:
-        self._open = False
-        return self._inner.insert_done(self._handle)
-
-    def cancel(self) -> None:
-        if self._open:
-            self._open = False
-            self._inner.insert_cancel(self._handle)
-
-
 class Engine:
     """The one engine of this process.
 
@@ -210,6 +192,7 @@ class Engine:
 
     def __init__(self, folder: Path, *, display_name: str, max_memory_bytes: int) -> None:
         self._folder = folder
+        self._spool = folder / "spool"
         self._max_memory_bytes = max_memory_bytes
         self._library: Any = None
         self._root: Any = None
@@ -224,6 +207,8 @@ class Engine:
         if set(str(self._folder)) & set("?&#%"):
             raise StackError(f"the data folder {self._folder} must not contain any of ? & # %; choose another")
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shutil.rmtree(self._spool, ignore_errors=True)  # of a process that was killed
+        self._spool.mkdir(mode=0o700)
         config = self._write_configuration()
         # Loading the library takes half a second and 700 MB: only a server that opens an engine pays for it.
         self._library = import_module("chdb._chdb")
@@ -253,7 +238,7 @@ class Engine:
             if self._root is None:
                 raise EngineError(236, "The server is shutting down")
         try:
-            return Connection(self._library.connect(str(self._folder / "data")), user_name)
+            return Connection(self._library.connect(str(self._folder / "data")), user_name, self._spool)
         except RuntimeError as error:
             raise from_engine_text(str(error), user_name=user_name) from None
 

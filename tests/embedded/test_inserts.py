@@ -152,3 +152,22 @@ def test_insert_into_unknown_table_or_column(ch: Http, table: str) -> None:
 def test_infile_is_refused(ch: Http, table: str) -> None:
     """Nobody loads a file of the server's machine through INSERT ... FROM INFILE."""
     assert ch(f"INSERT INTO {table} (name) FROM INFILE '/etc/hostname' FORMAT LineAsString").code == 78
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1", "252"),
+        ("ADD CONSTRAINT small CHECK id < 10", "469"),
+    ],
+)
+@pytest.mark.parametrize("name", ["Arrow", "JSONEachRow"])
+def test_an_insert_the_table_refuses_is_an_error(ch: Http, table: str, change: str, code: str, name: str) -> None:
+    """What fails when the rows are already read (too many parts, a constraint) is answered, never swallowed."""
+    assert ch(f"INSERT INTO {table} (id, name, score) VALUES (1, 'a', 1)").status == 200
+    assert ch(f"SYSTEM STOP MERGES {table}").status == 200
+    assert ch(f"ALTER TABLE {table} {change}").status == 200
+    answer = ch(_encoded(name), query=f"INSERT INTO {table} (id, name, score) FORMAT {name}")
+    assert (answer.status, answer.headers["x-clickhouse-exception-code"]) == (500, code), answer.text
+    assert "spool" not in answer.text
+    assert ch(f"SELECT count() FROM {table}").text == "1\n"
