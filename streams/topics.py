@@ -26,11 +26,15 @@ class Topic:
     config: dict[str, str]
 
 
-def declared() -> list[Topic]:
-    """Return every topic of the declaration."""
+def declared(event_partitions: int | None = None) -> list[Topic]:
+    """Return every topic of the declaration; ``event_partitions`` replaces the partitions of all but the dead letters."""
     text = files("deploy").joinpath("kafka", "topics.yaml").read_text(encoding="utf-8")
     return [
-        Topic(entry["name"], entry["partitions"], {key: str(value) for key, value in entry["config"].items()})
+        Topic(
+            entry["name"],
+            event_partitions if event_partitions and entry["name"] != DEAD_LETTER_TOPIC else entry["partitions"],
+            {key: str(value) for key, value in entry["config"].items()},
+        )
         for entry in yaml.safe_load(text)["topics"]
     ]
 

@@ -25,7 +25,7 @@ TABLES: Final = (
 class Kind:
     """A kind of fault. ``weight``: how often, beside the others; ``seconds``: shortest and longest duration.
 
-    ``durable``: only for a broker that keeps its records over a restart. ``network``: needs the proxies.
+    ``durable``: only for a broker that keeps its records over a restart.
     """
 
     name: str
@@ -34,7 +34,6 @@ class Kind:
     seconds: tuple[float, float]
     what: str
     durable: bool = False
-    network: bool = False
     tables: tuple[str, ...] = ()
 
 
@@ -43,28 +42,28 @@ KINDS: Final = (
     Kind("worker_stop", "worker", 2, (0, 0), "SIGTERM, started again"),
     Kind("worker_freeze", "worker", 2, (0.5, 3), "SIGSTOP, SIGCONT before anybody notices"),
     Kind("worker_zombie", "worker", 2, (8, 11), "SIGSTOP until its partitions have moved, SIGCONT"),
-    Kind("kill_before_insert", "worker", 4, (4, 8), "SIGKILL before the insert is sent", network=True, tables=TABLES),
-    Kind("kill_after_insert", "worker", 4, (4, 8), "SIGKILL after the insert is done", network=True, tables=TABLES),
-    Kind("zombie_insert", "worker", 2, (8, 11), "SIGSTOP before an insert, which comes late", network=True, tables=TABLES),
+    Kind("kill_before_insert", "worker", 4, (4, 8), "SIGKILL before the insert is sent", tables=TABLES),
+    Kind("kill_after_insert", "worker", 4, (4, 8), "SIGKILL after the insert is done", tables=TABLES),
+    Kind("zombie_insert", "worker", 2, (8, 11), "SIGSTOP before an insert, which comes late", tables=TABLES),
     Kind("worker_joins", "extra", 2, (6, 15), "one more worker joins, and leaves in order"),
     Kind("worker_visits", "extra", 1, (6, 15), "one more worker joins, and is killed"),
     Kind("broker_kill", "broker", 1, (0, 2), "SIGKILL of the broker, started again on its data", durable=True),
     Kind("broker_freeze", "broker", 2, (1, 4), "the broker stands still"),
     Kind("clickhouse_kill", "clickhouse", 2, (0, 2), "SIGKILL of ClickHouse, started again on its data"),
     Kind("clickhouse_freeze", "clickhouse", 2, (1, 5), "ClickHouse stands still"),
-    Kind("clickhouse_delay", "worker", 2, (2, 8), "every request waits", network=True),
-    Kind("clickhouse_drip", "worker", 2, (2, 6), "a few bytes a second", network=True),
-    Kind("clickhouse_half_open", "worker", 2, (2, 6), "ClickHouse accepts and never answers", network=True),
-    Kind("clickhouse_cut", "worker", 2, (1, 6), "ClickHouse refuses connections", network=True),
-    Kind("clickhouse_reset", "worker", 1, (0, 0), "every connection to ClickHouse is reset", network=True),
-    Kind("reset_after_insert", "worker", 4, (3, 6), "executed, then reset, no answer", network=True, tables=TABLES),
-    Kind("drop_upload", "worker", 3, (3, 6), "reset in the middle of an insert", network=True, tables=TABLES),
-    Kind("truncate_answer", "worker", 2, (3, 6), "a query's answer ends too early", network=True),
-    Kind("kafka_delay", "worker", 2, (2, 8), "every message waits", network=True),
-    Kind("kafka_drip", "worker", 2, (2, 6), "a few bytes a second", network=True),
-    Kind("kafka_half_open", "worker", 2, (2, 10), "the broker's answers do not arrive", network=True),
-    Kind("kafka_cut", "worker", 2, (1, 9), "the broker refuses connections", network=True),
-    Kind("kafka_reset", "worker", 1, (0, 0), "every connection to the broker is reset", network=True),
+    Kind("clickhouse_delay", "worker", 2, (2, 8), "every request waits"),
+    Kind("clickhouse_drip", "worker", 2, (2, 6), "a few bytes a second"),
+    Kind("clickhouse_half_open", "worker", 2, (2, 6), "ClickHouse accepts and never answers"),
+    Kind("clickhouse_cut", "worker", 2, (1, 6), "ClickHouse refuses connections"),
+    Kind("clickhouse_reset", "worker", 1, (0, 0), "every connection to ClickHouse is reset"),
+    Kind("reset_after_insert", "worker", 4, (3, 6), "executed, then reset, no answer", tables=TABLES),
+    Kind("drop_upload", "worker", 3, (3, 6), "reset in the middle of an insert", tables=TABLES),
+    Kind("truncate_answer", "worker", 2, (3, 6), "a query's answer ends too early"),
+    Kind("kafka_delay", "worker", 2, (2, 8), "every message waits"),
+    Kind("kafka_drip", "worker", 2, (2, 6), "a few bytes a second"),
+    Kind("kafka_half_open", "worker", 2, (2, 10), "the broker's answers do not arrive"),
+    Kind("kafka_cut", "worker", 2, (1, 9), "the broker refuses connections"),
+    Kind("kafka_reset", "worker", 1, (0, 0), "every connection to the broker is reset"),
 )  # fmt: skip
 KIND: Final = {kind.name: kind for kind in KINDS}
 
@@ -93,11 +92,12 @@ class Step:
 
 
 def schedule(
-    seed: int, seconds: float, faults: int, workers: Sequence[str], *, durable_broker: bool, network: bool = True
+    seed: int, seconds: float, faults: int, workers: Sequence[str], *, durable_broker: bool, only: Sequence[str] = ()
 ) -> list[Step]:
     """Return ``faults`` steps in the order of time; the same arguments always give the same.
 
-    The first steps go once through all kinds that apply, so that a run with at least that many has them all.
+    The first steps go once through all kinds that apply (those of ``only``, if any are named), so that a run with at least
+    that many has them all.
     Raises ``ValueError`` when there is no worker, or no time.
     """
     if not workers:
@@ -106,7 +106,9 @@ def schedule(
         raise ValueError(f"{seconds} s are too short; give more than {WARM_UP_SECONDS + COOL_DOWN_SECONDS:.0f} s")
     # Randomness for variety, not for secrecy.
     chance = random.Random(seed)  # noqa: S311
-    kinds = [kind for kind in KINDS if (durable_broker or not kind.durable) and (network or not kind.network)]
+    kinds = [kind for kind in KINDS if (durable_broker or not kind.durable) and (not only or kind.name in only)]
+    if not kinds:
+        raise ValueError("none of these faults can strike this broker")
     spacing = (seconds - WARM_UP_SECONDS - COOL_DOWN_SECONDS) / max(1, faults)
     deck: list[Kind] = []
     steps: list[Step] = []

@@ -24,12 +24,12 @@ _folder_option = click.option(
 )
 
 
-def prepare(info: stack.StackInfo) -> None:
-    """Create the database and the topics."""
+def prepare(info: stack.StackInfo, event_partitions: int | None = None) -> None:
+    """Create the database and the topics, with ``event_partitions`` instead of the declared number."""
     admin = Target(info.clickhouse_url, "classpulse_admin", info.users["classpulse_admin"], DATABASE)
     for _migration in migrations.migrate(admin):
         pass
-    asyncio.run(topics_module.create(info.kafka_bootstrap, topics_module.declared(), info.replication))
+    asyncio.run(topics_module.create(info.kafka_bootstrap, topics_module.declared(event_partitions), info.replication))
 
 
 def environment(info: stack.StackInfo) -> dict[str, str]:

@@ -19,7 +19,7 @@ from rich.console import Console
 from deploy.chaos.conductor import Conductor
 from deploy.chaos.feed import Feed
 from deploy.chaos.laws import NotSettledError, Verdict, judge, judge_published_letters, published_letters, settle
-from deploy.chaos.schedule import COOL_DOWN_SECONDS, WARM_UP_SECONDS, Step, schedule
+from deploy.chaos.schedule import COOL_DOWN_SECONDS, KIND, WARM_UP_SECONDS, Step, schedule
 from deploy.chaos.town import Ending, Town
 from deploy.embedded import stack
 from deploy.simulator import Disturbance, SimulationConfig, simulate
@@ -65,7 +65,8 @@ class Plan:
     workers: int
     events_per_second: float
     faults: int
-    network: bool
+    only: tuple[str, ...] = ()
+    topic_partitions: int | None = None
 
     def steps(self) -> list[Step]:
         """Return the schedule."""
@@ -73,7 +74,7 @@ class Plan:
         durable = self.broker == stack.APACHE
         try:
             return schedule(
-                self.seed, self.minutes * 60, self.faults, names, durable_broker=durable, network=self.network
+                self.seed, self.minutes * 60, self.faults, names, durable_broker=durable, only=self.only
             )
         except ValueError as error:
             raise MustStop(f"There is no such schedule: {error}", "Change --minutes or --faults") from error
@@ -82,8 +83,9 @@ class Plan:
         """Return the command that repeats the run."""
         return (
             f"classpulse torture --seed {self.seed} --minutes {self.minutes:g} --broker {self.broker} "
-            f"--workers {self.workers} --events-per-second {self.events_per_second:g} --faults {self.faults} "
-            f"--{'' if self.network else 'no-'}partitions"
+            f"--workers {self.workers} --events-per-second {self.events_per_second:g} --faults {self.faults}"
+            + "".join(f" --only {name}" for name in self.only)
+            + (f" --topic-partitions {self.topic_partitions}" if self.topic_partitions else "")
         )
 
 
@@ -129,7 +131,10 @@ class Outcome:
 @click.option("--events-per-second", default=500.0, show_default=True, type=click.FloatRange(1, 20_000))
 @click.option("--faults", type=click.IntRange(0, 100_000), help="How many. Without: one every 4.5 seconds.")
 @click.option(
-    "--partitions/--no-partitions", "network", default=True, show_default=True, help="Faults of the network, too."
+    "--only", multiple=True, type=click.Choice(sorted(KIND)), metavar="KIND", help="Faults of this kind alone; repeatable."
+)
+@click.option(
+    "--topic-partitions", type=click.IntRange(1, 64), help="Partitions of each event topic.  [default: as declared]"
 )
 @click.option(
     "--folder", type=click.Path(path_type=Path), default=DEFAULT_FOLDER, show_default=True, help="Emptied at the start."
@@ -144,7 +149,8 @@ def torture(
     workers: int,
     events_per_second: float,
     faults: int | None,
-    network: bool,
+    only: tuple[str, ...],
+    topic_partitions: int | None,
     folder: Path,
     as_json: bool,
     keep: bool,
@@ -162,7 +168,7 @@ def torture(
     kind = broker or _best_broker()
     if faults is None:
         faults = int(max(0.0, minutes * 60 - WARM_UP_SECONDS - COOL_DOWN_SECONDS) / DEFAULT_SECONDS_A_FAULT)
-    plan = Plan(seed, minutes, kind, workers, events_per_second, faults, network)
+    plan = Plan(seed, minutes, kind, workers, events_per_second, faults, only, topic_partitions)
     steps = plan.steps()
     # What the clients say of each broken connection is expected here.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -236,7 +242,7 @@ def _run(plan: Plan, steps: list[Step], folder: Path, console: Console) -> Outco
             info = stack.up(folder, broker=plan.broker)
         except stack.StackError as error:
             raise MustStop("The stack does not start", str(error)) from error
-        dev.prepare(info)
+        dev.prepare(info, plan.topic_partitions)
         events = int(plan.minutes * 60 * plan.events_per_second)
         records = simulate(SimulationConfig(seed=plan.seed, events=events, date=SCHOOL_DAY, disturbance=TROUBLED))
         feed = Feed(info.kafka_bootstrap, records, plan.events_per_second, idempotent=plan.broker == stack.APACHE)

@@ -127,8 +127,7 @@ class Town:
         self.folder = folder
         self._partitions = partitions
         self.info = stack.up(folder, broker=broker, brokers=brokers)
-        self.create_topics()
-        dev.prepare(self.info)
+        dev.prepare(self.info, partitions)
         self.client: Client = connect(dev.reader(self.info))
         admin = replace(dev.reader(self.info), user="classpulse_admin", password=self.info.users["classpulse_admin"])
         self.admin: Client = connect(admin)
@@ -155,12 +154,7 @@ class Town:
 
     def create_topics(self) -> None:
         """Create the topics that are missing."""
-        declared = [
-            replace(topic, partitions=self._partitions)
-            if self._partitions and topic.name != topics.DEAD_LETTER_TOPIC
-            else topic
-            for topic in topics.declared()
-        ]
+        declared = topics.declared(self._partitions)
         asyncio.run(topics.create(self.info.kafka_bootstrap, declared, self.info.replication))
 
     def start_worker(self, **settings: str) -> WorkerProcess:

@@ -1,4 +1,4 @@
-"""What a worker holds in memory is bounded, whatever comes: ClickHouse away, many devices, one lesson with half of it all."""
+"""What a worker holds in memory is bounded: ClickHouse away, many devices, one lesson with half of it all."""
 
 import threading
 from collections.abc import Iterator

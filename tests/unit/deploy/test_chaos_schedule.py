@@ -35,12 +35,18 @@ def test_the_first_faults_have_every_kind_once(seed: int) -> None:
     assert {step.target for step in longer} == {*WORKERS, "extra", "broker", "clickhouse"}
 
 
-def test_a_broker_in_memory_is_never_killed_and_without_network_no_link_is_touched() -> None:
-    """What a broker that forgets cannot survive is left out; so are the proxies' faults when they are not wanted."""
-    steps = schedule(1, 900, 400, WORKERS, durable_broker=False, network=False)
-    wanted = {kind.name for kind in KINDS if not kind.durable and not kind.network}
-    assert {step.kind for step in steps} == wanted
-    assert "broker_kill" not in wanted
+def test_a_broker_in_memory_is_never_killed() -> None:
+    """What a broker that forgets cannot survive is left out."""
+    steps = schedule(1, 900, 400, WORKERS, durable_broker=False)
+    assert {step.kind for step in steps} == {kind.name for kind in KINDS if not kind.durable}
+
+
+def test_only_the_named_kinds_strike() -> None:
+    """A run may be about one kind of fault; one that cannot strike is a mistake of the caller."""
+    steps = schedule(1, 900, 100, WORKERS, durable_broker=False, only=["worker_kill"])
+    assert {step.kind for step in steps} == {"worker_kill"}
+    with pytest.raises(ValueError, match="can strike"):
+        schedule(1, 900, 100, WORKERS, durable_broker=False, only=["broker_kill"])
 
 
 def test_every_fault_at_an_insert_names_its_table_and_no_other_does() -> None:
