@@ -57,6 +57,8 @@ TICK_SECONDS: Final = 0.1
 WATCH_SECONDS: Final = 1.0
 #: A broker that does not answer for so long is asked again, on a new connection.
 REQUEST_SECONDS: Final = 30.0
+#: A topic that was deleted and made again is noticed so soon.
+METADATA_MS: Final = 10_000
 EXIT_FAILED: Final = 1
 #: Nothing is left to write after a failure; Faust gets this long to leave the consumer group.
 FAILED_EXIT_SECONDS: Final = 5.0
@@ -182,6 +184,7 @@ class Worker:
             datadir=Path(tempfile.gettempdir(), "classpulse-faust"),
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=settings.fetch_max_bytes,
+            consumer_metadata_max_age_ms=METADATA_MS,
             broker_request_timeout=max(REQUEST_SECONDS, settings.session_timeout_seconds),
             broker_max_poll_interval=settings.max_poll_interval_seconds,
             broker_session_timeout=settings.session_timeout_seconds,
