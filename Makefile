@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test check lint types imports docs clean
+.PHONY: help demo test faults check lint types imports docs clean
 
 help:  ## Show what there is.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -18,8 +18,14 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)  ## Play a simulated school morning through everything, and check the result.
 	$(BIN)/classpulse demo
 
+# End-to-end tests mostly wait, so several run at once. AT_ONCE=0 runs them one after the other.
+AT_ONCE ?= 4
+
 test: $(STAMP)  ## Pass the whole suite.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist worksteal
+
+faults: $(STAMP)  ## Break every part at every step, and check that nothing is lost or counted twice.
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist worksteal tests/faults tests/protocol
 
 check: lint types imports  ## Lint, types, import rules.
 

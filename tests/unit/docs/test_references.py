@@ -13,7 +13,7 @@ from streams.settings import PREFIX, Settings
 DOCS = folder()
 ROOT = DOCS.parent
 PAGES = sorted(DOCS.rglob("*.md"))
-OTHER_VARIABLES = {f"{PREFIX}SECRETS_DIR", f"{PREFIX}REQUIRE_APACHE"}
+OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("SECRETS_DIR", "REQUIRE_APACHE", "TEST_PARTITIONS", "TEST_AWAY_SECONDS")}
 #: How a histogram's parts end.
 PARTS = ("_bucket", "_sum", "_count")
 
