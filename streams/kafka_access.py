@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import create_conn
 from aiokafka.errors import IllegalSaslStateError, KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 
@@ -89,8 +90,21 @@ class KafkaAccess:
                 continue
             with suppress(TimeoutError):
                 await asyncio.wait_for(connection.close(), CHECK_SECONDS)
-            return True
+            return await self._describes_itself()
         return False
+
+    async def _describes_itself(self) -> bool:
+        # A broker that stands still accepts connections all the same.
+        client = AIOKafkaClient(
+            **self.client_options(), client_id="classpulse-check", request_timeout_ms=int(CHECK_SECONDS * 1000)
+        )
+        try:
+            await client.bootstrap()
+        except KafkaError:
+            return False
+        finally:
+            await client.close()
+        return True
 
     def _refused(self, server: str, error: Exception) -> MustStop:
         match error:
