@@ -9,7 +9,7 @@ from tests.end_to_end.harness import Town, wait_until
 
 def test_a_worker_killed_again_and_again_loses_and_doubles_nothing(town: Town) -> None:
     """Three SIGKILLs in mid-stream leave every record counted once and every figure right."""
-    produced = town.produce(60_000).produced
+    produced = town.produce(24_000).produced
     for share in (0.1, 0.4, 0.7):
         worker = town.start_worker(CLASSPULSE_FLUSH_MAX_ROWS="4000", CLASSPULSE_FLUSH_INTERVAL_MS="100")
         town.wait_for_checkpoints(int(produced * share))
@@ -21,7 +21,7 @@ def test_a_worker_killed_again_and_again_loses_and_doubles_nothing(town: Town) -
 def test_a_second_worker_joins_and_the_first_is_killed(town: Town) -> None:
     """Partitions move to a joining worker and away from a dead one while records keep coming."""
     town.start_worker(CLASSPULSE_FLUSH_MAX_ROWS="4000", CLASSPULSE_FLUSH_INTERVAL_MS="100")
-    first = town.produce(30_000, seed=1).produced
+    first = town.produce(12_000, seed=1).produced
     town.wait_for_checkpoints(first // 10)
     town.start_worker(CLASSPULSE_WORKER_NAME="second")
     seeds = itertools.count(2)
@@ -39,7 +39,7 @@ def test_a_second_worker_joins_and_the_first_is_killed(town: Town) -> None:
 
 def test_sigterm_ends_a_worker_in_order(town: Town) -> None:
     """SIGTERM during work writes what is held and ends with status 0; the next worker goes on from there."""
-    produced = town.produce(30_000).produced
+    produced = town.produce(12_000).produced
     worker = town.start_worker(CLASSPULSE_FLUSH_MAX_ROWS="3000")
     town.wait_for_checkpoints(produced // 10)
     assert worker.stop() == 0

@@ -56,7 +56,7 @@ def test_memory_with_clickhouse_away_and_kafka_full(town: BrokenTown, clickhouse
     town.assert_laws()
     clickhouse_proxy.inject(Cut())
     with watched(worker) as samples:
-        town.publish(many(400_000, devices=10_000)[10:])
+        town.publish(many(200_000, devices=10_000)[10:])
         wait_until(lambda: len(samples) > 100 and samples[-1] <= max(samples[-50:-1]), "the worker to take no more")
         clickhouse_proxy.heal()
         town.assert_laws()
@@ -68,7 +68,7 @@ def test_memory_with_a_hundred_thousand_devices(town: BrokenTown) -> None:
     worker = town.start_worker(**DEFAULTS)
     wait_until(lambda: "resumed" in worker.log.read_text(), "the worker to be ready")
     with watched(worker) as samples:
-        town.publish(many(300_000, devices=100_000))
+        town.publish(many(150_000, devices=100_000))
         town.assert_laws()
     assert max(samples) < LARGEST_WORKER_BYTES, f"{max(samples) / 2**20:.0f} MiB"
 
@@ -78,6 +78,6 @@ def test_memory_with_one_hot_lesson(town: BrokenTown) -> None:
     worker = town.start_worker(**DEFAULTS)
     wait_until(lambda: "resumed" in worker.log.read_text(), "the worker to be ready")
     with watched(worker) as samples:
-        town.publish(many(200_000, devices=1_000, hot_share=0.5))
+        town.publish(many(100_000, devices=1_000, hot_share=0.5))
         town.assert_laws()
     assert max(samples) < LARGEST_WORKER_BYTES, f"{max(samples) / 2**20:.0f} MiB"

@@ -36,7 +36,7 @@ def test_fault_07_clickhouse_away(town: BrokenTown, clickhouse_proxy: Proxy) -> 
     first = town.produce(2_000).produced
     town.wait_for_checkpoints(first)
     clickhouse_proxy.inject(Cut())
-    town.produce(60_000, seed=2)
+    town.produce(30_000, seed=2)
     wait_until(lambda: worker.status("readyz") == 503, "the worker to say that it is not ready")
     time.sleep(AWAY_SECONDS / 2)  # being away is what is tested
     halfway_bytes = worker.memory_bytes()

@@ -38,11 +38,11 @@ def fuzz(folder: Path, *arguments: str) -> dict[str, Any]:
 
 
 def test_hostile_records_in_bounded_memory(tmp_path: Path) -> None:
-    """Twenty thousand records, two in five hostile: one worker lives, every record is at its place, every figure right."""
-    found = fuzz(tmp_path / "fuzz", "--records", "20000", "--seed", "7", "--memory-mib", "1024")
-    assert found["records"] >= 20_000
+    """Eight thousand records, two in five hostile: one worker lives, every record is at its place, every figure right."""
+    found = fuzz(tmp_path / "fuzz", "--records", "8000", "--seed", "7", "--memory-mib", "1024")
+    assert found["records"] >= 8_000
     assert found["records"] == found["stored"] + found["refused"]
-    assert found["refused"] > 5_000
+    assert found["refused"] > 2_000
     assert (found["failures"], found["verify_differences"], found["turned_away_by_broker"]) == ([], 0, 0)
 
 
