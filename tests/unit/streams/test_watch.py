@@ -1,0 +1,136 @@
+"""Standing still is noticed: a silent partition is read on from, a worker outside its group asks to join."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from sinks.warehouse import Warehouse
+from streams import watch as watch_module
+from streams.flow import Flow
+from streams.partition import Log, Place
+from streams.pipeline import Pipeline
+from streams.resume import Resumer
+from streams.telemetry import Telemetry
+from streams.transport import CheckpointConsumer
+from streams.watch import Watch
+from tests.unit.streams.test_pipeline import TOPIC, new_pipeline
+
+PLACE = (TOPIC, 0)
+
+
+@dataclass
+class Reader:
+    """A consumer that says where the log ends, and remembers what it was told."""
+
+    end: int = 10
+    flow_active: bool = True
+    resumed: list[Place] = field(default_factory=list)
+    seeks: list[int] = field(default_factory=list)
+    touched: int = 0
+
+    def log_end(self, _place: Place) -> int:
+        """Where the log ends."""
+        return self.end
+
+    def resume_place(self, place: Place) -> None:
+        """Fetch again."""
+        self.resumed.append(place)
+
+    async def read_from(self, offsets: dict[Place, int]) -> None:
+        """Seek."""
+        self.seeks += offsets.values()
+
+    def touch(self) -> None:
+        """Ask to join."""
+        self.touched += 1
+
+
+class Scene:
+    """A watch over a pipeline with one partition, of whose log nothing has been read."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.waits: list[str] = []
+        self.reader = Reader()
+        consumer = cast("Callable[[], CheckpointConsumer]", lambda: self.reader)
+        pipeline.assign({PLACE: Log(0, 10)}, {})
+        self.resumer = Resumer(pipeline, consumer, _never, cast("Any", _never), _raise)
+        self.resumer.done.set()
+        telemetry = Telemetry()
+        self.flow = Flow(
+            pipeline, self.resumer, telemetry, consumer, _never, _never, flush_max_rows=10, flush_interval_ms=10
+        )
+        self.watch = Watch(pipeline, self.flow, self.resumer, telemetry, consumer, lambda: self.waits)
+        self.watch.joined = True
+
+
+async def _never(*_arguments: Any) -> Any:
+    raise AssertionError("nothing is to be run here")
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def play(warehouse: Warehouse, story: Callable[[Scene], Awaitable[None]]) -> None:
+    """Run a story in a loop of its own."""
+
+    async def run() -> None:
+        await story(Scene(new_pipeline(warehouse)))
+
+    asyncio.run(run())
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Call a partition silent at once."""
+    monkeypatch.setattr(watch_module, "SILENT_SECONDS", -1.0)
+    monkeypatch.setattr(watch_module, "STUCK_SECONDS", -1.0)
+
+
+def test_a_silent_partition_is_read_on_from_once(warehouse: Warehouse) -> None:
+    """With records waiting and no batch coming the consumer is sent to the offset; not again while nothing changes."""
+
+    async def story(scene: Scene) -> None:
+        for _ in range(3):
+            await scene.watch.step()
+        assert (scene.reader.resumed, scene.reader.seeks) == ([PLACE], [0])
+
+    play(warehouse, story)
+
+
+@pytest.mark.parametrize("why", ["all read", "waiting", "taking over"])
+def test_a_partition_that_is_silent_for_a_reason_is_left_alone(warehouse: Warehouse, why: str) -> None:
+    """Nothing to read, ClickHouse away, or partitions still being taken over: no nudge."""
+
+    async def story(scene: Scene) -> None:
+        scene.reader.end = 0 if why == "all read" else 10
+        scene.waits = ["waiting for ClickHouse"] if why == "waiting" else []
+        if why == "taking over":
+            scene.resumer.done.clear()
+        await scene.watch.step()
+        assert scene.reader.seeks == []
+
+    play(warehouse, story)
+
+
+def test_a_worker_outside_its_group_asks_to_join(warehouse: Warehouse) -> None:
+    """Out of the group, aiokafka is told that records are wanted, unless ClickHouse is away; health says so."""
+
+    async def story(scene: Scene) -> None:
+        scene.reader.flow_active = False
+        scene.waits = ["waiting for ClickHouse"]
+        await scene.watch.step()
+        assert scene.reader.touched == 0
+        assert not scene.watch.alive().problems
+        scene.waits = []
+        await scene.watch.step()
+        assert scene.reader.touched == 1
+        scene.flow.last_tick = scene.flow.last_progress = time.monotonic() + 60
+        assert "not in the consumer group" in scene.watch.alive().problems[0]
+        assert "not in the consumer group yet" in scene.watch.ready().problems
+
+    play(warehouse, story)
