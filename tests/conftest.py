@@ -7,12 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from deploy.embedded.apache import ApacheCluster, jars
 from deploy.embedded.errors import StackError
 from sinks.migrations import migrate
 from sinks.warehouse import Target, Warehouse
 from tests.oracle.database import running_clickhouse
+
+# Several tests run at once on few cores: how long an example takes says nothing.
+settings.register_profile("classpulse")
+settings.load_profile("classpulse")
 
 _numbers = itertools.count()
 

@@ -165,7 +165,7 @@ def test_garbage_leaves_the_server_alive(ch: Http, sent: bytes) -> None:
 
 
 def test_parquet_output_is_made_in_bounds(ch: Http, running: StackInfo) -> None:
-    """A Parquet file of 150 MB passes through; the engine holds no more than its row groups."""
+    """A Parquet file of 150 MB passes through in less than 900 MiB; other formats need a few (see test_robustness)."""
     sql = "SELECT number, randomPrintableASCII(100) FROM numbers(1500000) FORMAT Parquet"
     connection = http.client.HTTPConnection(ch.host, ch.port, timeout=60)
     before = peak = resident_bytes(running.clickhouse_pid)
@@ -178,7 +178,7 @@ def test_parquet_output_is_made_in_bounds(ch: Http, running: StackInfo) -> None:
         peak = max(peak, resident_bytes(running.clickhouse_pid))
     connection.close()
     assert total > 100 * MIB
-    assert peak - before < 600 * MIB
+    assert peak - before < 900 * MIB
 
 
 @pytest.mark.parametrize(("pause_seconds", "pieces", "status"), [(0.0, 50, 200), (0.05, 200, 408), (2.0, 2, 408)])

@@ -348,14 +348,14 @@ def test_columns_and_validator_give_the_same_verdict_reason_and_values(
     agree(family, [build(family, 3 * index, recipe) for index, recipe in enumerate(batch)])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(FAMILIES), st.lists(recipes, min_size=1, max_size=4))
 def test_they_agree_on_small_batches_too(family: Family, batch: list[tuple[int, str, int]]) -> None:
     """A record is judged alike with few neighbours, which shows faults that a long batch would hide."""
     agree(family, [build(family, index, recipe) for index, recipe in enumerate(batch)])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from(FAMILIES), st.integers(0, 2**32))
 def test_valid_events_of_every_type_are_accepted(family: Family, seed: int) -> None:
     """What the models allow is accepted, so that agreement is not agreement in refusing everything."""

@@ -89,21 +89,21 @@ def check(family: Family, drawn: list[Callable[[str], list[Event]]], seed: int) 
     assert_same(fold_in_writes(family, writes, forget_after), expected_rows(events, ZONE))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(lessons(), min_size=1, max_size=2), st.integers(0, 2**32))
 def test_classroom_figures_converge(drawn: list[Callable[[str], list[Event]]], seed: int) -> None:
     """Classroom figures do not depend on how the events arrived."""
     check(CLASSROOM, drawn, seed)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(weeks_of_preparation(BASE_US - 8 * 3_600_000_000), min_size=1, max_size=2), st.integers(0, 2**32))
 def test_prep_figures_converge(drawn: list[Callable[[str], list[Event]]], seed: int) -> None:
     """Preparation figures do not depend on how the events arrived."""
     check(PREP, drawn, seed)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(activities(), min_size=1, max_size=2), st.integers(0, 2**32))
 def test_research_figures_converge(drawn: list[Callable[[str], list[Event]]], seed: int) -> None:
     """Research figures do not depend on how the events arrived."""

@@ -125,7 +125,7 @@ def test_a_planted_mistake_is_found(pipeline_class: type[Pipeline], built: Calla
     """The machine finds a run that breaks a law."""
     planted = type("Planted", (ProtocolMachine,), {"pipeline_class": pipeline_class, "built": staticmethod(built)})
     few = settings(
-        max_examples=MOST_RUNS, stateful_step_count=40, deadline=None, database=None, phases=[Phase.generate],
+        max_examples=MOST_RUNS, stateful_step_count=40, database=None, phases=[Phase.generate],
         report_multiple_bugs=False, suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     with pytest.raises(LawBrokenError):

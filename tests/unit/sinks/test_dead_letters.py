@@ -58,7 +58,7 @@ def own(found: DeadLetter) -> dict[str, bytes | None]:
     }
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(key=contents, value=contents, given_headers=headers, text=texts)
 def test_every_letter_can_be_published(
     key: bytes | None, value: bytes | None, given_headers: list[tuple[str, bytes | None]], text: str
@@ -76,7 +76,7 @@ def test_every_letter_can_be_published(
     assert len(builder.build()) <= int(topic.config["max.message.bytes"])
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(key=contents, value=contents, given_headers=headers)
 def test_a_letter_says_what_was_cut(
     key: bytes | None, value: bytes | None, given_headers: list[tuple[str, bytes | None]]
