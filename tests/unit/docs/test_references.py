@@ -13,7 +13,12 @@ from streams.settings import PREFIX, Settings
 DOCS = folder()
 ROOT = DOCS.parent
 PAGES = sorted(DOCS.rglob("*.md"))
-OTHER_VARIABLES = {f"{PREFIX}{name}" for name in ("SECRETS_DIR", "REQUIRE_APACHE", "TEST_PARTITIONS", "TEST_AWAY_SECONDS")}
+OTHER_VARIABLES = {
+    f"{PREFIX}{name}"
+    for name in (
+        "SECRETS_DIR", "REQUIRE_APACHE", "TEST_PARTITIONS", "TEST_AWAY_SECONDS", "PROTOCOL_EXAMPLES", "PROTOCOL_STEPS",
+    )
+}  # fmt: skip
 #: How a histogram's parts end.
 PARTS = ("_bucket", "_sum", "_count")
 
