@@ -16,7 +16,7 @@ from sinks.warehouse import Target, Warehouse
 from tests.oracle.database import running_clickhouse
 
 # Several tests run at once on few cores: how long an example takes says nothing.
-settings.register_profile("classpulse")
+settings.register_profile("classpulse", deadline=None)
 settings.load_profile("classpulse")
 
 _numbers = itertools.count()
