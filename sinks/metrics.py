@@ -22,7 +22,7 @@ class MetricStore:
         A row that would be computed from a part of its events, because the others are past their retention, is left
         out: the one that was computed from all of them stays.
         """
-        for topic in rows["topic"].unique():
+        for topic in filter(self._aged_keys.may_be_of, rows["topic"].unique()):
             keys = rows.filter(pl.col("topic") == topic)["key"].unique().to_list()
             rows = complete(rows, self._aged_keys.of(topic, keys))
         self._warehouse.insert(TABLE, rows.with_columns(pl.lit(CATALOGUE_VERSION, pl.UInt16).alias("catalogue_version")))

@@ -128,16 +128,20 @@ class AgedKeys:
         self._look_again_at = float("-inf")
         self._last_aged_day: dict[str, date] = {}
 
+    def may_be_of(self, topic: str) -> bool:
+        """Whether any key of ``topic`` may have lost events."""
+        if self._clock_seconds() >= self._look_again_at:
+            self._look()
+            self._look_again_at = self._clock_seconds() + SECONDS_BETWEEN_LOOKS
+        return topic in self._last_aged_day
+
     def of(self, topic: str, keys: list[str]) -> pl.DataFrame:
         """Return ``key, until_us`` of those of ``keys`` that may have lost events; ``complete`` takes it.
 
         A database younger than its retention is asked once an hour, not for every write.
         """
-        if self._clock_seconds() >= self._look_again_at:
-            self._look()
-            self._look_again_at = self._clock_seconds() + SECONDS_BETWEEN_LOOKS
         found = [pl.DataFrame(schema={"key": pl.String, "until_us": pl.Int64})]
-        if topic in self._last_aged_day:
+        if self.may_be_of(topic):
             reach_us = {family.topic: REACH_US.get(family.name) for family in FAMILIES}[topic]
             until = pl.lit(FOREVER_US) if reach_us is None else pl.col("last_us") + reach_us
             for start in range(0, len(keys), KEYS_PER_QUERY):

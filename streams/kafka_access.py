@@ -65,10 +65,8 @@ class KafkaAccess:
                 "Let CLASSPULSE_KAFKA_CA_FILE name a readable PEM file",
             ) from error
 
-    async def check(self) -> bool:
-        """Connect once, and return whether a broker answers.
-
-        Raises :class:`MustStop` when one answers and refuses these credentials.
+    async def check(self) -> None:
+        """Connect once; raises :class:`MustStop` when a broker answers and refuses these credentials.
 
         A broker that does not answer is no error here: whoever needs it waits for it, or says so. aiokafka's clients tell
         a refused password from an absent broker only in their log.
@@ -92,11 +90,10 @@ class KafkaAccess:
                 continue
             with suppress(TimeoutError):
                 await asyncio.wait_for(connection.close(), CHECK_SECONDS)
-            return await self._describes_itself()
-        return False
+            return
 
-    async def _describes_itself(self) -> bool:
-        # A broker that stands still accepts connections all the same.
+    async def answers(self) -> bool:
+        """Return whether a broker describes itself: one that stands still accepts connections all the same."""
         client = AIOKafkaClient(
             **self.client_options(), client_id="classpulse-check", request_timeout_ms=int(CHECK_SECONDS * 1000)
         )

@@ -97,15 +97,16 @@ class Worker:
         self._database_problem: str | None = None
         self.telemetry = Telemetry()
         self._warehouse = Warehouse(settings.clickhouse, stop=self._stop, on_retry=self._note_retry)
+        kafka_options = settings.kafka_access.client_options()
         self._dead_letter_topic = KafkaDeadLetterTopic(
-            settings.kafka_access.client_options(), loop, lambda _error: self.telemetry.letter_retries.inc()
+            kafka_options, loop, lambda _error: self.telemetry.letter_retries.inc()
         )
         self.pipeline = self._new_pipeline()
         # One batch is decoded while another is written; each of the two has one thread, so neither needs a lock.
         self._decoding = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
         self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
         decode, store = partial(self._run, self._decoding), partial(self._run, self._database)
-        probe = partial(log_probe.fingerprints, settings.kafka_access.client_options())
+        probe = partial(log_probe.fingerprints, kafka_options)
         self.resumer = Resumer(self.pipeline, self._consumer, store, probe, self._fail)
         self.flow = Flow(
             self.pipeline,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections import Counter
@@ -15,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
-from deploy.simulator import Ledger, Produced
+from deploy.simulator import Ledger, Produced, source_and_id
 from schemas.errors import MustStop
 
 Place = tuple[str, int]
@@ -37,13 +36,7 @@ def identity(key: bytes, source: str, event_id: str) -> int:
 
 def identity_of(record: Produced) -> int:
     """Read the identity from a valid record, structured or binary."""
-    headers = dict(record.headers)
-    if "ce_id" in headers:
-        source, event_id = headers["ce_source"].decode(), headers["ce_id"].decode()
-    else:
-        event = json.loads(record.value or b"")
-        source, event_id = event["source"], event["id"]
-    return identity(record.key or b"", source, event_id)
+    return identity(record.key or b"", *source_and_id(record))
 
 
 class Account:

@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 
 from deploy.chaos.feed import Account, Place, identity
 from schemas.event_types import FAMILIES
+from sinks.dead_letters import OWN_PREFIX
 from sinks.verify import verify
 
 #: At most so many broken laws are spelled out; all are counted.
@@ -184,7 +185,7 @@ async def published_letters(bootstrap: str, topic: str, partitions: int) -> set[
 
 
 def _origin(headers: dict[str, Any]) -> tuple[str, int, int]:
-    own = (headers[f"classpulse-{name}"].decode() for name in ("topic", "partition", "offset"))
+    own = (headers[OWN_PREFIX + name].decode() for name in ("topic", "partition", "offset"))
     topic, partition, offset = own
     return topic, int(partition), int(offset)
 

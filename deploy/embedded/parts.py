@@ -6,12 +6,11 @@ A part called NAME has its record in ``NAME.json`` and its log in ``logs/NAME.lo
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from typing import Final
 from deploy.embedded.errors import StackError
 from deploy.embedded.processes import (
     ProcessRecord,
+    exclusive,
     free_port,
     is_running,
     log_tail,
@@ -158,23 +158,11 @@ def part_status(folder: Path, name: str, answers: Callable[[int], bool]) -> Part
     )
 
 
-@contextmanager
-def lock(folder: Path, timeout_seconds: float) -> Iterator[None]:
+def lock(folder: Path, timeout_seconds: float) -> AbstractContextManager[None]:
     """One starter or stopper at a time for a folder, across processes. Raises StackError after the timeout."""
-    descriptor = os.open(folder / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        deadline = time.monotonic() + timeout_seconds
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise StackError(
-                        f"another command has been starting or stopping the stack in {folder} "
-                        f"for {timeout_seconds:.0f} s; wait for it to end"
-                    ) from None
-                time.sleep(0.05)
-        yield
-    finally:
-        os.close(descriptor)
+    return exclusive(
+        folder / "stack.lock",
+        timeout_seconds,
+        f"another command has been starting or stopping the stack in {folder} "
+        f"for {timeout_seconds:.0f} s; wait for it to end",
+    )

@@ -6,20 +6,22 @@ never taken for ours, and never signalled.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deploy.embedded.errors import StackError
 
-__all__ = ["ProcessRecord", "free_port", "is_running", "log_tail", "port_is_free", "read_record", "spawn", "stop",
-           "wait_until_ready"]  # fmt: skip
+__all__ = ["ProcessRecord", "exclusive", "free_port", "is_running", "log_tail", "port_is_free", "read_record", "spawn",
+           "stop", "wait_until_ready"]  # fmt: skip
 
 _POLL_SECONDS = 0.02
 _KILL_SECONDS = 10.0
@@ -186,3 +188,22 @@ def port_is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+@contextmanager
+def exclusive(path: Path, timeout_seconds: float, too_long: str) -> Iterator[None]:
+    """Hold the lock file at ``path``, across processes. Raises StackError with ``too_long`` after the timeout, OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise StackError(too_long) from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,7 +1,7 @@
 """A simulated school district: the events of its devices, as Kafka records, with an exact account of their fates."""
 
 from deploy.simulator.config import Disturbance, FittedConfig, SimulationConfig
-from deploy.simulator.ledger import REASONS, Fate, Ledger, Produced
+from deploy.simulator.ledger import REASONS, Fate, Ledger, Produced, source_and_id
 from deploy.simulator.publish import publish
 from deploy.simulator.simulation import Simulation, simulate
 
@@ -16,4 +16,5 @@ __all__ = [
     "SimulationConfig",
     "publish",
     "simulate",
+    "source_and_id",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any, Literal, NamedTuple
 
@@ -27,6 +28,15 @@ class Produced(NamedTuple):
     timestamp_ms: int
     fate: Fate
     reason: str | None = None
+
+
+def source_and_id(record: Produced) -> tuple[str, str]:
+    """Return the identity of a valid record, structured or binary, read without the product's codec."""
+    headers = dict(record.headers)
+    if "ce_id" in headers:
+        return headers["ce_source"].decode(), headers["ce_id"].decode()
+    event = json.loads(record.value or b"")
+    return event["source"], event["id"]
 
 
 class Ledger:

@@ -163,7 +163,7 @@ def _peak_mib(pid: int) -> int:
 
 def _misplaced(client: Client, account: Account) -> list[str]:
     """Return what is stored and should not be, or refused and should not be, or lost."""
-    tables = {family.topic: f"events_{family.name}" for family in FAMILIES}
+    tables = {family.topic: family.table for family in FAMILIES}
     failures = []
     for place, verdicts in sorted(account.verdicts.items()):
         topic, partition = place

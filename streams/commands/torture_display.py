@@ -1,63 +1,38 @@
 """What the torture command shows: the fault of the moment while it runs, a table at the end."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from deploy.chaos.conductor import Conductor
 from deploy.chaos.feed import Feed
 from deploy.chaos.schedule import KIND, Step
+from streams.commands.demo_display import Display
 
 _MOST_SHOWN: Final = 20
 _LONGEST_TAIL_CHARACTERS: Final = 600
 
 
-class TortureDisplay:
-    """Steps and bars on a terminal; a line a step and a fault where there is none."""
+class TortureDisplay(Display):
+    """The steps, and a bar for the faults; a line a fault where there is no terminal."""
 
     def __init__(self, console: Console, seconds: int, faults: int) -> None:
-        self._console = console
-        self._started = time.monotonic()
+        super().__init__(console)
         self._faults = faults
         self._feed: Feed | None = None
         self._conductor: Conductor | None = None
-        self._bars = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
         self._seconds = seconds
-        self._strikes = self._bars.add_task("Faults", total=faults)
-        self._stored = self._bars.add_task("Checkpointed", total=None, visible=False)
+        self._strikes = self._progress.add_task("Faults", total=faults)
+        self._stored = self._progress.add_task("Checkpointed", total=None, visible=False)
         self._struck = 0
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
 
     def follow(self, conductor: Conductor, feed: Feed) -> None:
         """Say whose progress is shown."""
         self._conductor, self._feed = conductor, feed
-
-    def step(self, what: str) -> None:
-        """Say what happens now."""
-        self._console.print(f"[dim]{time.monotonic() - self._started:6.1f} s[/dim]  {what}", highlight=False)
 
     def strike(self, step: Step) -> None:
         """Show the fault that begins."""
@@ -65,7 +40,7 @@ class TortureDisplay:
         records = self._feed.acknowledged if self._feed is not None else 0
         others = len(self._conductor.current) if self._conductor is not None else 0
         beside = f", beside {others} more" if others else ""
-        self._bars.update(
+        self._progress.update(
             self._strikes,
             completed=self._struck,
             description=f"{step.kind} {step.table} at {step.target}{beside}; {records:,} records".replace("  ", " "),
@@ -76,7 +51,7 @@ class TortureDisplay:
     def checkpointed(self, consumed: int) -> None:
         """Show how far the workers have settled."""
         total = self._feed.acknowledged if self._feed is not None else None
-        self._bars.update(self._stored, completed=consumed, total=total, visible=True)
+        self._progress.update(self._stored, completed=consumed, total=total, visible=True)
 
 
 def print_result(console: Console, result: Mapping[str, Any], folder: Path) -> None:

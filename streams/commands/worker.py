@@ -71,7 +71,9 @@ def worker(log_level: str) -> None:
 
 async def _check_kafka(settings: settings_module.Settings) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, sys.exit, 0)
-    while not await settings.kafka_access.check():
+    await settings.kafka_access.check()
+    while not await settings.kafka_access.answers():
         log.warning("no broker answers at %s (CLASSPULSE_KAFKA); trying again until one does", settings.kafka)
         await asyncio.sleep(ABSENT_SECONDS)
+        await settings.kafka_access.check()
     await kafka_rights.check(settings.kafka_access, settings.group, [topic.name for topic in topics_module.declared()])

@@ -1,7 +1,6 @@
 """Real processes for a test: the embedded stack, workers, and an independent account of what was produced."""
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -17,7 +16,7 @@ from typing import Literal
 from clickhouse_connect.driver.client import Client
 
 from deploy.embedded import stack
-from deploy.simulator import Disturbance, Ledger, Produced, SimulationConfig, publish, simulate
+from deploy.simulator import Disturbance, Ledger, Produced, SimulationConfig, publish, simulate, source_and_id
 from schemas.event_types import FAMILIES
 from sinks.verify import verify
 from sinks.warehouse import connect
@@ -43,15 +42,6 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS} s for: {what}"
         time.sleep(0.05)
-
-
-def identity(record: Produced) -> tuple[str, str]:
-    """Return source and id of a valid record, read without the product's codec."""
-    headers = {name: value.decode() for name, value in record.headers}
-    if "ce_id" in headers:
-        return headers["ce_source"], headers["ce_id"]
-    event = json.loads(record.value or b"")
-    return event["source"], event["id"]
 
 
 @dataclass
@@ -144,7 +134,7 @@ class Town:
         """Publish records and remember their account."""
         ledger = asyncio.run(publish(self.info.kafka_bootstrap, produced))
         self.ledgers.append(ledger)
-        self.expected |= {identity(record) for record in produced if record.fate == "stored"}
+        self.expected |= {source_and_id(record) for record in produced if record.fate == "stored"}
         return ledger
 
     def forget(self, records: int, kept_ids: set[str]) -> None:

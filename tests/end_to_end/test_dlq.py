@@ -9,12 +9,12 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from click.testing import CliRunner
 
-from deploy.simulator import Disturbance, Ledger, Produced, SimulationConfig, simulate
+from deploy.simulator import Disturbance, Ledger, Produced, SimulationConfig, simulate, source_and_id
 from sinks.dead_letters import LARGEST_VALUE_BYTES, DeadLetter
 from streams.cli import cli
 from streams.commands import dev
 from streams.topics import DEAD_LETTER_TOPIC
-from tests.end_to_end.harness import Town, identity
+from tests.end_to_end.harness import Town
 
 MALFORMED = Disturbance(
     disorder_share=0.0, duplicate_share=0.0, late_share=0.0, offline_share=0.0, skew_share=0.0, wild_clock_share=0.0,
@@ -96,7 +96,7 @@ def test_what_became_acceptable_is_stored_once(town: Town) -> None:
     for index, size_bytes in zip(places, sizes_bytes, strict=True):
         value = (valid[index].value or b"")[:-1] + b',"padding":"' + b"x" * size_bytes + b'"}'
         records[index] = valid[index]._replace(value=value, fate="dead_letter", reason="too_large")
-        padded[identity(records[index])] = size_bytes
+        padded[source_and_id(records[index])] = size_bytes
     worker = town.start_worker(CLASSPULSE_MAX_VALUE_BYTES="10000")
     town.publish(records)
     town.assert_laws()

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from deploy.chaos import Proxy
+from deploy.chaos.town import address_of
 from deploy.simulator import Produced
 from schemas.event_types import schema_uri, type_uri
 from tests.end_to_end.harness import Town, WorkerProcess
@@ -37,16 +37,14 @@ class BrokenTown(Town):
     @contextmanager
     def before_clickhouse(self) -> Iterator[Proxy]:
         """Stand between the workers to come and ClickHouse."""
-        parts = urlsplit(self.info.clickhouse_url)
-        with Proxy((parts.hostname or "", parts.port or 0), "http") as proxy:
+        with Proxy(address_of(self.info.clickhouse_url), "http") as proxy:
             self._addresses["CLASSPULSE_CLICKHOUSE_URL"] = proxy.url
             yield proxy
 
     @contextmanager
     def before_kafka(self) -> Iterator[Proxy]:
         """Stand between the workers to come and Kafka."""
-        host, _, port = self.info.kafka_bootstrap.partition(":")
-        with Proxy((host, int(port)), "kafka") as proxy:
+        with Proxy(address_of(self.info.kafka_bootstrap), "kafka") as proxy:
             self._addresses["CLASSPULSE_KAFKA"] = proxy.address
             yield proxy
 

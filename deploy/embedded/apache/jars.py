@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from deploy.embedded.errors import StackError
+from deploy.embedded.processes import exclusive
 
 __all__ = ["class_path", "java"]
 
@@ -110,23 +108,10 @@ def _resolve(folder: Path) -> None:
         jars.rename(folder)
 
 
-@contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
+def _one_at_a_time(path: Path) -> AbstractContextManager[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        path.touch(mode=0o600)
     except OSError as error:
         raise StackError(f"the cache {path.parent} cannot be written ({error}); set XDG_CACHE_HOME to a folder") from error
-    try:
-        deadline = time.monotonic() + _LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise StackError(f"another process has been resolving {path} for too long; end it") from None
-                time.sleep(0.1)
-        yield
-    finally:
-        os.close(descriptor)
+    return exclusive(path, _LOCK_SECONDS, f"another process has been resolving {path} for too long; end it")

@@ -138,16 +138,7 @@ def test_a_crash_at_any_step_has_no_effect(
     dying = new_pipeline(warehouse)
     assign(dying)
     apply(dying, RECORDS)
-    store_name, method = step.split(".")
-    store = getattr(dying._sinks, store_name)
-    original = getattr(store, method)
-
-    def crash(*arguments: object) -> None:
-        if moment == "after":
-            original(*arguments)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(store, method, crash)
+    crash_at(monkeypatch, dying, step, moment)
     write = dying.take()
     assert write is not None
     with pytest.raises(KeyboardInterrupt):
@@ -263,7 +254,7 @@ def test_what_an_ended_epoch_left_behind_is_counted(
     apply(dying, RECORDS[:1])
     flush(dying)
     apply(dying, RECORDS[1:])
-    crash_after(monkeypatch, dying, step)
+    crash_at(monkeypatch, dying, step, "after")
     write = dying.take()
     assert write is not None
     with pytest.raises(KeyboardInterrupt):
@@ -275,7 +266,7 @@ def test_what_an_ended_epoch_left_behind_is_counted(
 
     if crash_again:
         failing = new_pipeline(warehouse)
-        crash_after(monkeypatch, failing, "metrics.upsert")
+        crash_at(monkeypatch, failing, "metrics.upsert", "after")
         with pytest.raises(KeyboardInterrupt):
             failing.adopt(another_log(failing))
     successor = new_pipeline(warehouse)
@@ -288,14 +279,15 @@ def test_what_an_ended_epoch_left_behind_is_counted(
     assert_verified(database)
 
 
-def crash_after(monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline, step: str) -> None:
-    """Let a pipeline die after a step of its next write."""
+def crash_at(monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline, step: str, moment: str) -> None:
+    """Let a pipeline die before or after a step of its next write."""
     store_name, method = step.split(".")
     store = getattr(pipeline._sinks, store_name)
     original = getattr(store, method)
 
     def crash(*arguments: object) -> None:
-        original(*arguments)
+        if moment == "after":
+            original(*arguments)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(store, method, crash)
