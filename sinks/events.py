@@ -9,11 +9,13 @@ from sinks.warehouse import Warehouse
 
 #: So many keys are asked for in one query, which bounds its text.
 KEYS_PER_QUERY = 2_000
+DUPLICATES = "duplicates"
+DUPLICATE_COLUMNS = ("partition", "position", "key", "time_us", "source", "schoolid")
 _EVERY_FACT = ("key", "type", "source", "id", "time_us")
 
 
 class EventStore:
-    """The ``events_<family>`` tables."""
+    """The ``events_<family>`` tables, and ``duplicates``."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
@@ -21,6 +23,13 @@ class EventStore:
     def insert(self, family: Family, events: pl.DataFrame) -> None:
         """Insert events as the codec gives them, with ``partition`` and ``position``."""
         self._warehouse.insert(family.table, events)
+
+    def note_duplicates(self, family: Family, dropped: pl.DataFrame) -> None:
+        """Record which records were dropped because their event is stored already; columns as for ``insert``."""
+        if dropped.is_empty():
+            return
+        rows = dropped.select(pl.lit(family.topic).alias("topic"), *DUPLICATE_COLUMNS)
+        self._warehouse.insert(DUPLICATES, rows)
 
     def facts(
         self, family: Family, columns: Sequence[str], keys: Sequence[str], below: dict[int, int]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from schemas.errors import MustStop
+from sinks import contract
 from sinks.warehouse import Target, connect
 
 _NAME = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
@@ -52,7 +53,7 @@ def migrations() -> list[Migration]:
 
 
 def migrate(target: Target) -> Iterator[tuple[Migration, bool]]:
-    """Bring the database up to date; yields each migration and whether it was applied now.
+    """Bring the database up to date; yields each migration and whether it was applied now. The views come last.
 
     Raises :class:`MustStop` if a migration that was applied has another text now, or the database is newer than this
     program, and what :func:`sinks.warehouse.connect` raises.
@@ -81,6 +82,7 @@ def migrate(target: Target) -> Iterator[tuple[Migration, bool]]:
                     column_names=["number", "name", "checksum"],
                 )
             yield migration, migration.number not in applied
+        contract.apply(client, tables=repr(known))
     finally:
         client.close()
 

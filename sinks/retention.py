@@ -16,7 +16,7 @@ import polars as pl
 
 from schemas.errors import MustStop
 from schemas.event_types import FAMILIES
-from schemas.figures import PREP_GAP_US
+from schemas.figures_prep import PREP_REACH_US
 from sinks.warehouse import Warehouse
 
 __all__ = ["FOREVER_US", "NEVER_AGED", "REACH_US", "RETENTION_SQL", "AgedKeys", "Retention", "complete", "kept_for"]
@@ -28,7 +28,7 @@ RETENTION_SQL: Final = (
 )
 #: Figures of these families depend on the events of their window and on those so far outside it. Figures of all other
 #: families depend on every event of their key: who is present, for example, is told by all joins before.
-REACH_US: Final[Mapping[str, int]] = {"prep": PREP_GAP_US}
+REACH_US: Final[Mapping[str, int]] = {"prep": PREP_REACH_US}
 #: Stands for "no window of the key is complete".
 FOREVER_US: Final = 2**63 - 1
 #: A verification, or a worker that looks once an hour, may go on for so long with the day it began with.

@@ -18,17 +18,17 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from clickhouse_connect.driver.client import Client
 
 from schemas.event_types import FAMILIES, Family
-from schemas.figures import CATALOGUE_VERSION, METRICS, ROW_FIGURE, ROW_KEY
+from schemas.figure_rules import FigureRules
+from schemas.figures import CATALOGUE_VERSION, METRICS, ROW_FIGURE, ROW_KEY, modules_of
 from sinks.retention import REACH_US, RETENTION_SQL, Retention
 from sinks.verify_laws import DEAD_LETTERS, Checkpoint, Tally, add_laws, bases_of, checkpoints_of
 from sinks.verify_report import Difference, OnProgress, Progress, Scalar, VerifyReport
 
-__all__ = ["VerifyReport", "verify", "verify_sql"]
+__all__ = ["VerifyReport", "figures_sql", "rule_parameters", "verify", "verify_sql"]
 
 #: Events and figures a range: some hundred lessons, below 1 GB in the database.
 ROWS_PER_RANGE: Final = 400_000
@@ -57,7 +57,7 @@ class Range:
     """
 
     family: Family
-    time_zone: str
+    rules: FigureRules
     last_aged_day: date
     key_from: str
     key_to: str
@@ -84,7 +84,7 @@ class Look:
 def verify(
     client: Client,
     *,
-    time_zone: str,
+    rules: FigureRules,
     on_progress: OnProgress | None = None,
     limit: int = 1000,
     rows_per_range: int = ROWS_PER_RANGE,
@@ -92,17 +92,13 @@ def verify(
 ) -> VerifyReport:
     """Compare every stored figure with the events, and the counters of every partition with what is stored.
 
-    ``time_zone`` is the IANA name of the district's zone, the one the workers use. At most ``limit`` differences are
+    ``rules`` are those the workers use. At most ``limit`` differences are
     listed, all are counted. What was stored before ``since`` (a day in UTC) is left out, as is what may have expired.
     Reads only.
 
-    Raises ``ValueError`` for an unknown zone or a limit outside 1 to 1000, :class:`MustStop` for a TTL that cannot be
+    Raises ``ValueError`` for a limit outside 1 to 1000, :class:`MustStop` for a TTL that cannot be
     understood, and clickhouse-connect's ``ClickHouseError`` when the database cannot be reached or lacks a table.
     """
-    try:
-        ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError(f"unknown time zone {time_zone!r}; give an IANA name such as Asia/Shanghai") from error
     if not 1 <= limit <= 1000:
         raise ValueError(f"limit is {limit}; give a number from 1 to 1000")
     report = VerifyReport(limit)
@@ -115,11 +111,11 @@ def verify(
         tally = _tally(client, family, checkpoints, retention)
         report.note_since(family.name, last_aged_day, everything=tally.counts_every_event)
         report.note_since(DEAD_LETTERS, retention.last_aged_day(DEAD_LETTERS), everything=tally.counts_every_dead_letter)
-        ranges = _ranges(client, Range(family, time_zone, last_aged_day, "", ""), rows_per_range)
+        ranges = _ranges(client, Range(family, rules, last_aged_day, "", ""), rows_per_range)
         for done, where in enumerate(ranges, start=1):
             tally.add(client, verify_sql("counts"), where.key_from, where.key_to)
-            if _metrics(family):
-                _verify_range(client, where, report)
+            for module, metrics in modules_of(family.name).items():
+                _verify_range(client, where, module, metrics, report)
             if on_progress is not None:
                 on_progress(
                     Progress(family.name, done, len(ranges), report.rows_expected, report.differences_total)
@@ -132,6 +128,26 @@ def verify(
 def verify_sql(name: str) -> str:
     """Return the text of ``deploy/clickhouse/verify/<name>.sql``."""
     return files("deploy").joinpath("clickhouse", "verify", f"{name}.sql").read_text(encoding="utf-8")
+
+
+@cache
+def figures_sql(family: str, module: str) -> str:
+    """Return the query that recomputes the figures of one module, with what the family's queries share put in."""
+    shared = _without_comments(verify_sql(f"{family}/events"))
+    return verify_sql(f"{family}/{module}").replace("/* events */", shared)
+
+
+def _without_comments(sql: str) -> str:
+    return "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
+
+
+def rule_parameters(rules: FigureRules) -> dict[str, str | float | list[float]]:
+    """Return the parameters of ``figures_sql`` that a deployment decides."""
+    return {
+        "time_zone": rules.time_zone,
+        "weights": list(rules.engagement_weights),
+        "full_rate": rules.engagement_full_rate,
+    }
 
 
 def _metrics(family: Family) -> list[str]:
@@ -155,29 +171,29 @@ def _ranges(client: Client, every: Range, rows_per_range: int) -> list[Range]:
     return [replace(every, key_from=key_from, key_to=key_to) for key_from, key_to in bounds]
 
 
-def _verify_range(client: Client, where: Range, report: VerifyReport) -> None:
-    look = _look(client, where, report.room)
+def _verify_range(client: Client, where: Range, module: str, metrics: list[str], report: VerifyReport) -> None:
+    look = _look(client, where, module, metrics, report.room)
     report.rows_expected += look.rows_expected
     report.rows_stored += look.rows_stored
     looks = 1
     while look.differing_rows and looks < MOST_LOOKS:
         time.sleep(PAUSE_SECONDS)
         where = where.narrowed(look.differing_keys)
-        previous, look = look, _look(client, where, report.room)
+        previous, look = look, _look(client, where, module, metrics, report.room)
         looks += 1
         if look.signature == previous.signature and look.differing_rows == previous.differing_rows:
             break
     report.add(look.differences, look.differing_rows)
 
 
-def _look(client: Client, where: Range, limit: int) -> Look:
+def _look(client: Client, where: Range, module: str, metrics: list[str], limit: int) -> Look:
     parameters = {
-        "key_from": where.key_from, "key_to": where.key_to, "keys": list(where.keys), "time_zone": where.time_zone,
-        "metrics": _metrics(where.family), "catalogue_version": CATALOGUE_VERSION, "limit": limit,
+        "key_from": where.key_from, "key_to": where.key_to, "keys": list(where.keys), **rule_parameters(where.rules),
+        "metrics": metrics, "catalogue_version": CATALOGUE_VERSION, "limit": limit,
         "topic": where.family.topic, "last_aged_day": where.last_aged_day,
         "reach_us": REACH_US.get(where.family.name, WHOLE_KEY),
     }  # fmt: skip
-    query = verify_sql("compare").replace("/* recomputed rows */", verify_sql(where.family.name))
+    query = verify_sql("compare").replace("/* recomputed rows */", figures_sql(where.family.name, module))
     rows_expected, rows_stored, differing_rows, signature, keys, listed = client.query(
         query, parameters=parameters
     ).result_rows[0]
@@ -202,7 +218,8 @@ def _difference(
 
 def _figures(columns: Sequence[str], values: Sequence[Any]) -> dict[str, Scalar]:
     figures = dict(zip(columns, values, strict=True))
-    return figures | {name: _rfc3339(figures[name]) for name in _TIME_COLUMNS}
+    times = {name: _rfc3339(figures[name]) for name in _TIME_COLUMNS}
+    return figures | times | {"parts": " ".join(map(str, figures["parts"]))}
 
 
 def _rfc3339(time_us: int) -> str:
@@ -219,7 +236,7 @@ def _verify_unknown_figures(client: Client, report: VerifyReport) -> None:
         return
     rows = client.query(
         "SELECT key, metric, window, item, toUnixTimestamp64Micro(slot), toUnixTimestamp64Micro(window_start),"
-        " toUnixTimestamp64Micro(window_end), value, numerator, denominator, sample_size, catalogue_version,"
+        " toUnixTimestamp64Micro(window_end), value, numerator, denominator, sample_size, parts, catalogue_version,"
         " partition, revision FROM metric_rows FINAL WHERE metric NOT IN {metrics:Array(String)}"
         " ORDER BY key, metric, window, item, slot LIMIT {limit:UInt32}",
         parameters=parameters,

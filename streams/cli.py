@@ -20,7 +20,12 @@ COMMANDS: Final = {
     "topics": ("topics", "Create the Kafka topics that are missing."),
     "schema": ("schema", "Export the event schemas; check a vendor's events."),
     "dlq": ("dlq", "Find, look at and replay what was refused."),
+    "evaluate": ("evaluate", "Make portraits and scores from what the workers stored."),
+    "evaluation": ("evaluation", "Check, activate and show what the evaluation scores by."),
+    "explain": ("explain", "Show what a score is made of, down to the events."),
     "verify": ("verify", "Recompute every figure from the stored events and compare."),
+    "recompute": ("recompute", "Rebuild stored figures after a formula changed."),
+    "report": ("report", "Write the evaluation report of a school, teacher, class or group."),
     "torture": ("torture", "Strike a running system with faults; check that every law holds."),
     "pseudonym": ("pseudonym", "Print the pseudonym a student id is stored under."),
 }

@@ -11,6 +11,7 @@ import polars as pl
 
 from schemas.codec import event_columns
 from schemas.event_types import CLASSROOM, PREP, REGISTRY, RESEARCH, Family
+from schemas.figure_rules import FigureRules
 from streams.core import classroom, prep, research
 from streams.core.rows import ROW_SCHEMA
 
@@ -19,10 +20,10 @@ _EVERY_FACT = ("key", "type", "source", "id", "time_us")
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """``rows(facts, fresh, time_zone)`` returns the metric rows that the fresh events can have changed."""
+    """``rows(facts, fresh, rules)`` returns the metric rows that the fresh events can have changed."""
 
     fact_columns: tuple[str, ...]
-    rows: Callable[[pl.DataFrame, pl.DataFrame, str], pl.DataFrame]
+    rows: Callable[[pl.DataFrame, pl.DataFrame, FigureRules], pl.DataFrame]
 
     def fact_schema(self, family: Family) -> pl.Schema:
         """Columns and types of the family's facts; event types as a small enumeration."""
@@ -32,8 +33,8 @@ class Figures:
 
 
 FIGURES: dict[str, Figures] = {
-    CLASSROOM.name: Figures(classroom.FACT_COLUMNS, lambda facts, fresh, _zone: classroom.rows(facts, fresh)),
+    CLASSROOM.name: Figures(classroom.FACT_COLUMNS, classroom.rows),
     PREP.name: Figures(prep.FACT_COLUMNS, prep.rows),
-    RESEARCH.name: Figures(research.FACT_COLUMNS, lambda facts, _fresh, _zone: research.rows(facts)),
-    REGISTRY.name: Figures((), lambda _facts, _fresh, _zone: pl.DataFrame(schema=ROW_SCHEMA)),
+    RESEARCH.name: Figures(research.FACT_COLUMNS, lambda facts, _fresh, _rules: research.rows(facts)),
+    REGISTRY.name: Figures((), lambda _facts, _fresh, _rules: pl.DataFrame(schema=ROW_SCHEMA)),
 }

@@ -56,15 +56,24 @@ def following(partition: Partition, batch: Batch) -> Following:
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """How far the partition had come before a batch: its epoch, and the latest event time seen; 0: none yet."""
+
+    epoch: int
+    latest_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Decoder:
     """What decoding needs to know; safe to use in any thread, by one at a time."""
 
     clock: ClockLimits
+    out_of_orderness_us: int
     max_value_bytes: int
     pseudonymizer: Pseudonymizer
 
     def decode_batch(
-        self, family: Family, batch: Batch, records: Sequence[Record], epoch: int, now_us: int
+        self, family: Family, batch: Batch, records: Sequence[Record], before: Before, now_us: int
     ) -> Chunk:
         """Decode ``records``; students become pseudonyms here, before anything is kept."""
         decoded = decode(
@@ -72,11 +81,12 @@ class Decoder:
         )
         events = self.pseudonymizer.apply(decoded.events)
         latest_us = events["time_us"].max()
-        letters = [_dead_letter(batch, reject, records[reject.row], epoch) for reject in decoded.rejects]
+        letters = [_dead_letter(batch, reject, records[reject.row], before.epoch) for reject in decoded.rejects]
         return Chunk(
             events=events.with_columns(
                 pl.lit(batch.partition, pl.UInt16).alias("partition"),
-                (pl.col("offset") + position(epoch, 0)).cast(pl.UInt64).alias("position"),
+                (pl.col("offset") + position(before.epoch, 0)).cast(pl.UInt64).alias("position"),
+                self._late(before.latest_us),
             ).drop("offset", "row"),
             dead_letters=letters,
             records=len(records),
@@ -87,6 +97,11 @@ class Decoder:
             last_fingerprint=fingerprint(records[-1]),
             size_bytes=int(events.estimated_size()) + sum(letter.size_bytes for letter in letters),
         )
+
+    def _late(self, latest_us: int) -> pl.Expr:
+        """Whether an event is behind the watermark that those before it in the log make; independent of how they came."""
+        seen_us = pl.max_horizontal(pl.col("time_us").shift(1).cum_max(), pl.lit(latest_us, pl.Int64))
+        return (pl.col("time_us") < seen_us - self.out_of_orderness_us).alias("late")
 
 
 def _dead_letter(batch: Batch, reject: Reject, record: Record, epoch: int) -> DeadLetter:

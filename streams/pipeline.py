@@ -13,12 +13,13 @@ which may run in threads of their own, each one at a time; ``write`` may block f
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from schemas.codec import Record
 from schemas.event_types import FAMILIES, Family
+from schemas.figure_rules import FigureRules
 from sinks.checkpoints import Checkpoint, CheckpointStore
 from sinks.dead_letters import DeadLetterStore, DeadLetterTopic
 from sinks.events import EventStore
@@ -26,7 +27,7 @@ from sinks.metrics import MetricStore
 from streams.breaker import Breaker
 from streams.core.facts import Added, Facts
 from streams.figures import FIGURES
-from streams.intake import Decoder, Following, following
+from streams.intake import Before, Decoder, Following, following
 from streams.partition import Batch, Chunk, Log, Partition, PartitionWrite, Place, resume_point
 from streams.telemetry import Telemetry
 
@@ -50,8 +51,8 @@ class Rules:
 
     out_of_orderness_us: int
     idle_us: int
-    time_zone: str
     cache_max_rows: int
+    figures: FigureRules = field(default_factory=FigureRules)
     #: Refused share of a partition's recent records that opens its circuit; 0 switches that off.
     breaker_share: float = 0.0
 
@@ -162,8 +163,8 @@ class Pipeline:
         """Turn records into columns and dead letters."""
         self._telemetry.batch_rows.observe(len(records))
         with self._telemetry.stage("decode"):
-            epoch = partition.checkpoint.epoch
-            return self._decoder.decode_batch(partition.family, batch, records, epoch, self._now_us())
+            before = Before(partition.checkpoint.epoch, partition.watermark.max_time_us)
+            return self._decoder.decode_batch(partition.family, batch, records, before, self._now_us())
 
     def hold(self, partition: Partition, chunk: Chunk) -> None:
         """Keep a decoded batch for the next write."""
@@ -195,6 +196,7 @@ class Pipeline:
         with self._telemetry.stage("store_events"):
             for family in FAMILIES if write.new else ():
                 self._sinks.events.insert(family, fresh[family.name])
+                self._sinks.events.note_duplicates(family, added[family.name].dropped)
         for family in FAMILIES:
             self._write_figures(family, added[family.name], write)
         checkpoints = [part.counted(_stored(part, fresh[part.partition.family.name])) for part in parts]
@@ -242,7 +244,7 @@ class Pipeline:
         held = [chunk.events for part in write.parts if part.partition.family is family for chunk in part.chunks]
         events = pl.concat(held) if held else pl.DataFrame()
         if events.is_empty():
-            return Added(events, events)
+            return Added(events, events, events)
         facts, columns = self._facts[family.name], FIGURES[family.name].fact_columns
         keys = events["key"].unique().to_list()
         if missing := facts.missing(keys):
@@ -257,7 +259,7 @@ class Pipeline:
             return
         facts = self._facts[family.name]
         with self._telemetry.stage("fold"):
-            rows = FIGURES[family.name].rows(added.known, facts.part(added.fresh), self._rules.time_zone)
+            rows = FIGURES[family.name].rows(added.known, facts.part(added.fresh), self._rules.figures)
         with self._telemetry.stage("store_figures"):
             self._sinks.metrics.upsert(rows.join(_origin(family, added.fresh, write), on="key"))
         self._telemetry.metric_rows.labels(family.name).inc(rows.height)

@@ -9,12 +9,12 @@ import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Self
-from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import MustStop
+from schemas.figure_rules import FigureRules
 from sinks.warehouse import Target
 from streams.kafka_access import KafkaAccess, Mechanism, Security
 
@@ -47,6 +47,14 @@ class Settings(BaseSettings):
         SecretStr(""), description="Secret of at least 16 bytes: students are stored as a keyed hash under it."
     )
     time_zone: str = Field("Asia/Shanghai", description="Time zone of the district's days and weeks.")
+    engagement_weights: tuple[float, ...] = Field(
+        (0.25, 0.25, 0.25, 0.25),
+        description="Weights of response rate, breadth, evenness and interaction rate in the engagement index, as a JSON "
+        "list. A change needs `classpulse recompute --metric engagement_index`.",
+    )
+    engagement_full_rate: float = Field(
+        0.5, gt=0, description="Interactions per student and minute that count as full engagement."
+    )
     flush_max_rows: Positive = Field(100_000, description="Write to ClickHouse once so many records wait.")
     flush_interval_ms: Positive = Field(1_000, description="Write to ClickHouse once a record has waited so long.")
     cache_max_rows: Positive = Field(
@@ -77,11 +85,12 @@ class Settings(BaseSettings):
     @field_validator("time_zone")
     @classmethod
     def _known_time_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError("not a time zone of the IANA database, such as Asia/Shanghai") from error
-        return name
+        return FigureRules(time_zone=name).time_zone
+
+    @field_validator("engagement_weights")
+    @classmethod
+    def _sound_weights(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
+        return FigureRules(engagement_weights=weights).engagement_weights
 
     @model_validator(mode="after")
     def _aware(self) -> Self:
@@ -96,6 +105,11 @@ class Settings(BaseSettings):
                 if not value:
                     raise ValueError(f"{PREFIX}KAFKA_SECURITY={self.kafka_security} needs {PREFIX}KAFKA_{name}")
         return self
+
+    @property
+    def figure_rules(self) -> FigureRules:
+        """What the figures are computed by; raises ``ValueError`` for what cannot be."""
+        return FigureRules(self.time_zone, self.engagement_weights, self.engagement_full_rate)
 
     @property
     def kafka_access(self) -> KafkaAccess:

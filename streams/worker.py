@@ -157,12 +157,17 @@ class Worker:
         rules = Rules(
             out_of_orderness_us=settings.out_of_orderness_seconds * 1_000_000,
             idle_us=settings.idle_seconds * 1_000_000,
-            time_zone=settings.time_zone,
+            figures=settings.figure_rules,
             cache_max_rows=settings.cache_max_rows,
             breaker_share=settings.breaker_share,
         )
         clock = ClockLimits(int(settings.earliest_time.timestamp() * 1e6), settings.max_ahead_seconds * 1_000_000)
-        decoder = Decoder(clock, settings.max_value_bytes, Pseudonymizer(settings.pseudonym_key_bytes()))
+        decoder = Decoder(
+            clock,
+            settings.out_of_orderness_seconds * 1_000_000,
+            settings.max_value_bytes,
+            Pseudonymizer(settings.pseudonym_key_bytes()),
+        )
         return Pipeline(sinks, rules, decoder, self.telemetry, now_us)
 
     def _new_app(self, loop: asyncio.AbstractEventLoop) -> faust.App:

@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError
 
 from deploy.chaos.feed import Account, Place, identity
 from schemas.event_types import FAMILIES
+from schemas.figure_rules import FigureRules
 from sinks.dead_letters import OWN_PREFIX
 from sinks.verify import verify
 
@@ -106,14 +107,14 @@ def _checkpoints(client: Client) -> dict[Place, tuple[int, ...]]:
     return {(topic, int(partition)): tuple(map(int, counters)) for topic, partition, *counters in rows}
 
 
-def judge(client: Client, account: Account, counters: dict[Place, tuple[int, ...]], time_zone: str) -> Verdict:
+def judge(client: Client, account: Account, counters: dict[Place, tuple[int, ...]], rules: FigureRules) -> Verdict:
     """Check every law on a town that has settled."""
     verdict = Verdict(produced=account.ledger.produced)
     _judge_counters(verdict, account, counters)
     for family in FAMILIES:
         _judge_events(verdict, client, family.table, account.events.get(family.topic, set()))
     _judge_dead_letters(verdict, client, account)
-    report = verify(client, time_zone=time_zone)
+    report = verify(client, rules=rules)
     verdict.differences, verdict.rows_expected = report.differences_total, report.rows_expected
     if report.differences_total:
         verdict.problem(f"verify finds {report.differences_total} differences, such as {report.differences[:3]}")

@@ -9,6 +9,7 @@
 -- Used by `classpulse migrate` alone. It cannot drop the database and cannot grant.
 GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, ALTER, OPTIMIZE, TRUNCATE, SELECT, INSERT, SHOW ON classpulse.* TO classpulse_admin;
 -- Counts where the server asks for a right to use an engine (table_engines_require_grant).
+GRANT TABLE ENGINE ON MergeTree TO classpulse_admin;
 GRANT TABLE ENGINE ON ReplacingMergeTree TO classpulse_admin;
 -- `classpulse migrate` connects to the database default before classpulse exists.
 GRANT SHOW DATABASES ON default.* TO classpulse_admin;
@@ -22,20 +23,65 @@ GRANT SELECT, INSERT ON classpulse.events_registry TO classpulse_worker;
 GRANT SELECT, INSERT ON classpulse.metric_rows TO classpulse_worker;
 GRANT SELECT, INSERT ON classpulse.checkpoints TO classpulse_worker;
 GRANT SELECT, INSERT ON classpulse.dead_letters TO classpulse_worker;
+GRANT SELECT, INSERT ON classpulse.duplicates TO classpulse_worker;
 -- Filled by the server's materialized views, with the rights of who ran the migration: keep that user.
 GRANT SELECT ON classpulse.event_days TO classpulse_worker;
 GRANT SELECT ON classpulse.checkpoint_days TO classpulse_worker;
+-- For `classpulse verify`, which recomputes the portraits as well, and for the queries that `classpulse explain` prints.
+GRANT SELECT ON classpulse.pane_versions TO classpulse_worker;
+GRANT SELECT ON classpulse.portraits TO classpulse_worker;
+GRANT SELECT ON classpulse.portrait_peers TO classpulse_worker;
+GRANT SELECT ON classpulse.portrait_places TO classpulse_worker;
+GRANT SELECT ON classpulse.portrait_runs TO classpulse_worker;
+GRANT SELECT ON classpulse.v1_* TO classpulse_worker;
+
+-- Used by `classpulse evaluate`, `classpulse explain` and `classpulse report`: it appends versions of figures, portraits and
+-- scores, and changes none. Of the events it reads where a figure belongs and what tells the quality of the data: no answer,
+-- no attendance, no text. Of the registry it reads all, the classes' rosters as well, since a student's portrait needs the
+-- student's class.
+GRANT SELECT, INSERT ON classpulse.pane_versions TO classpulse_evaluator;
+GRANT SELECT, INSERT ON classpulse.pane_keys TO classpulse_evaluator;
+GRANT SELECT, INSERT ON classpulse.evaluator_cycles TO classpulse_evaluator;
+GRANT SELECT, INSERT ON classpulse.portraits TO classpulse_evaluator;
+GRANT SELECT, INSERT ON classpulse.portrait_peers TO classpulse_evaluator;
+GRANT SELECT, INSERT ON classpulse.portrait_places TO classpulse_evaluator;
+GRANT SELECT, INSERT ON classpulse.portrait_runs TO classpulse_evaluator;
+GRANT SELECT, INSERT ON classpulse.evaluation_configs TO classpulse_evaluator;
+GRANT SELECT, INSERT ON classpulse.evaluation_nodes TO classpulse_evaluator;
+GRANT SELECT, INSERT ON classpulse.scores TO classpulse_evaluator;
+GRANT SELECT, INSERT ON classpulse.data_quality TO classpulse_evaluator;
+GRANT SELECT, INSERT ON classpulse.score_runs TO classpulse_evaluator;
+GRANT SELECT ON classpulse.figure_keys TO classpulse_evaluator;
+GRANT SELECT ON classpulse.metric_rows TO classpulse_evaluator;
+GRANT SELECT ON classpulse.checkpoints TO classpulse_evaluator;
+GRANT SELECT ON classpulse.duplicates TO classpulse_evaluator;
+GRANT SELECT(topic, partition, position, refused_at) ON classpulse.dead_letters TO classpulse_evaluator;
+GRANT SELECT(key, time, source, id, type, schoolid, classid, teacher_id, course, grade, mode, scheduled_start, scheduled_end, sequence, late, stored_at) ON classpulse.events_classroom TO classpulse_evaluator;
+GRANT SELECT(key, time, source, id, type, schoolid, sequence, late, stored_at) ON classpulse.events_prep TO classpulse_evaluator;
+GRANT SELECT(key, time, source, id, type, schoolid, host_id, scheduled_start, scheduled_end, sequence, late, stored_at) ON classpulse.events_research TO classpulse_evaluator;
+GRANT SELECT ON classpulse.events_registry TO classpulse_evaluator;
+GRANT SELECT ON classpulse.v1_* TO classpulse_evaluator;
 
 -- Used by the evaluation services and Grafana: the views, which are the contract.
 GRANT SELECT ON classpulse.v1_* TO classpulse_reader;
 -- A view reads with the rights of who asks (SQL SECURITY INVOKER, ClickHouse's default), so the reader needs what the
 -- views read. DEFINER would spare that, but then whoever may create a view could read through the definer, and the
 -- figures would stop when the definer is removed. Of the events only the columns of the views are granted: no
--- student's answer or attendance can be read with this password.
+-- student's answer or attendance, and no roster, can be read with this password. What it does see of a student is what
+-- portraits and roll-ups are made of: sums over one lesson and the portrait, by pseudonym.
 GRANT SELECT ON classpulse.metric_rows TO classpulse_reader;
 GRANT SELECT ON classpulse.checkpoints TO classpulse_reader;
 GRANT SELECT(key, time, source, id, type, schoolid, classid, teacher_id, course, grade, mode, scheduled_start, scheduled_end) ON classpulse.events_classroom TO classpulse_reader;
 GRANT SELECT(key, time, source, id, type, schoolid) ON classpulse.events_research TO classpulse_reader;
+GRANT SELECT(key, time, source, id, type, name, group_id, school_id, stage, course, grade, career_stage, stored_at) ON classpulse.events_registry TO classpulse_reader;
+GRANT SELECT ON classpulse.pane_versions TO classpulse_reader;
+GRANT SELECT ON classpulse.evaluator_cycles TO classpulse_reader;
+GRANT SELECT ON classpulse.portraits TO classpulse_reader;
+GRANT SELECT ON classpulse.portrait_peers TO classpulse_reader;
+GRANT SELECT ON classpulse.scores TO classpulse_reader;
+GRANT SELECT ON classpulse.data_quality TO classpulse_reader;
+GRANT SELECT ON classpulse.evaluation_configs TO classpulse_reader;
+GRANT SELECT ON classpulse.evaluation_nodes TO classpulse_reader;
 
 -- The reader's limits, as in users.xml: give it a profile, for example
 --     CREATE SETTINGS PROFILE classpulse_reader SETTINGS readonly = 2, max_memory_usage = 1000000000 MIN 1 MAX 1000000000,

@@ -1,18 +1,32 @@
-"""``docs/metrics.md``: every figure and every window. Made from ``schemas/figures.py``."""
+"""``docs/metrics.md``: every figure and every window. Made from ``schemas/figures*.py``."""
 
 from typing import Final
 
 from deploy.documents.markdown import code, table
-from schemas import figures
+from schemas import figures, figures_classroom, figures_prep, figures_research
 from schemas.event_types import FAMILIES
-from schemas.figures import METRICS, Metric, Window
+from schemas.figures import METRICS
+from schemas.metric import SECOND_US, WINDOWS, Metric
 
-__all__ = ["blocks"]
+__all__ = ["blocks", "figure"]
 
 _DIRECTIONS: Final = {
     "higher": "higher is better",
     "lower": "lower is better",
     "context": "neither high nor low is good by itself",
+}
+_MERGES: Final = {
+    "ratio": "sum of the numerators / sum of the denominators",
+    "values": "exact quantile of the joined parts",
+    "sketch": "quantile of the summed sketches in the parts: relative error 1 %",
+    "entropy": "entropy of the summed parts, normalised",
+    "gini": "from the sums of each person",
+    "blend": "blended again from the merged figures",
+}
+_ABOUT: Final = {
+    "classroom": figures_classroom.__doc__,
+    "prep": figures_prep.__doc__,
+    "research": figures_research.__doc__,
 }
 
 
@@ -20,8 +34,8 @@ def blocks() -> dict[str, str]:
     """Return the blocks of ``docs/metrics.md`` by name."""
     families = {family.name: family for family in FAMILIES}
     described = {
-        f"family-{name}": "\n\n".join(_figure(metric) for metric in METRICS if metric.family == name)
-        for name in dict.fromkeys(metric.family for metric in METRICS)
+        f"family-{name}": "\n\n".join([_shared(about), *(figure(metric) for metric in METRICS if metric.family == name)])
+        for name, about in _ABOUT.items()
     }
     overview = [
         [
@@ -43,7 +57,6 @@ def blocks() -> dict[str, str]:
 
 
 def _windows() -> str:
-    declared = [content for content in vars(figures).values() if isinstance(content, Window)]
     rows = [
         [
             code(window.name),
@@ -52,26 +65,40 @@ def _windows() -> str:
             _seconds(window.hop_us),
             ", ".join(code(metric.name) for metric in METRICS if window in metric.windows),
         ]
-        for window in declared
+        for window in WINDOWS
     ]
     return table(["window", "meaning", "length (s)", "hop (s)", "figures"], rows)
 
 
 def _seconds(duration_us: int) -> str:
-    return f"{duration_us // figures.SECOND_US:,}" if duration_us else "–"
+    return f"{duration_us // SECOND_US:,}" if duration_us else "–"
 
 
-def _figure(metric: Metric) -> str:
+def figure(metric: Metric) -> str:
+    """Return the section of one figure."""
     rows = [
         ["number in the district's catalogue", str(metric.number)],
         ["numerator", metric.numerator],
         ["denominator", metric.denominator],
         ["unit", metric.unit],
         ["windows", ", ".join(code(window.name) for window in metric.windows)],
+        *([["item", metric.item]] if metric.item else []),
+        *([["parts", metric.parts]] if metric.parts else []),
         ["sample size", metric.sample],
         ["a row exists", metric.exists],
         ["direction", _DIRECTIONS[metric.direction]],
         ["events used", ", ".join(code(f"{metric.family}.{name}") for name in metric.events)],
+        ["merged", _MERGES[metric.merge]],
         ["source", metric.source],
+        ["computed in", f"{code(f'streams/core/{metric.module}.py')}, recomputed in {code(_recomputed(metric))}"],
     ]
     return f"### {metric.name}\n\n{metric.chinese}\n\n{table(['', ''], rows)}"
+
+
+def _recomputed(metric: Metric) -> str:
+    return f"deploy/clickhouse/verify/{metric.family}/{metric.module}.sql"
+
+
+def _shared(about: str | None) -> str:
+    """Return what a family's figures have in common: the module's docstring without its first line."""
+    return (about or "").split("\n", 1)[1].strip().replace("``", "`")

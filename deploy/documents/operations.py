@@ -6,6 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from deploy.documents.markdown import code, table
 from sinks.warehouse import REMEDIES
+from streams.evaluator import EvaluatorTelemetry
 from streams.telemetry import Telemetry
 
 __all__ = ["blocks", "exposed_names"]
@@ -33,7 +34,7 @@ def exposed_names() -> set[str]:
 
 def _metrics() -> list[tuple[str, str, tuple[str, ...], str]]:
     found = []
-    for collector in vars(Telemetry()).values():
+    for collector in [*vars(Telemetry()).values(), *vars(EvaluatorTelemetry()).values()]:
         if isinstance(collector, (Counter, Gauge, Histogram)):
             metric = next(iter(collector.describe()))
             name = f"{metric.name}_total" if metric.type == "counter" else metric.name

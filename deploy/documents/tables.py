@@ -3,7 +3,7 @@
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -23,57 +23,22 @@ DATABASE: Final = "classpulse"
 CONTRACT_PREFIX: Final = "v1_"
 _ADMIN: Final = "classpulse_admin"
 
-#: Views carry no comments on their columns. A column means what it means in the relations it comes from, in this order.
-_COMES_FROM: Final = {
-    "v1_watermarks": ("checkpoints",),
-    "v1_figures": ("metric_rows",),
-    "v1_lesson_figures": ("v1_lessons", "v1_figures"),
-    "v1_prep_figures": ("v1_figures",),
-    "v1_research_figures": ("v1_figures",),
-}
-#: What the other columns of the views mean.
-_MEANINGS: Final = {
-    "v1_lessons": {
-        "lesson_id": "the lesson",
-        "school_id": "school of the device that sent lesson.started",
-        "class_id": "the class",
-        "teacher_id": "who teaches",
-        "course": "school subject",
-        "grade": "grade, 1 to 12",
-        "mode": "standard or dual_teacher (双师)",
-        "scheduled_start": "by the timetable",
-        "scheduled_end": "by the timetable",
-        "started_at": "event time of the earliest lesson.started",
-    },
-    "v1_figures": {
-        "closed": "1 once the watermark of the row's partition has reached window_end",
-    },
-    "v1_prep_figures": {"teacher_id": "the teacher"},
-    "v1_research_figures": {"activity_id": "the activity"},
-    "v1_research_participation_28d": {
-        "school_id": "school of the device that sent activity.published",
-        "day": "last of the 28 local days (Asia/Shanghai)",
-        "activities": "activities scheduled to end on one of the 28 days",
-        "invited": "invitations to them, added up",
-        "attended": "invited teachers who joined, added up",
-        "effective": "invited teachers present for at least 80 % of the time, added up",
-        "participation_rate": "attended / invited; NULL where nobody was invited",
-        "effective_participation_rate": "effective / invited; NULL where nobody was invited",
-    },
-}
+#: Views with parameters have no columns in ``system.columns``, but they are listed here with all others.
+_CONTRACT: Final = """SELECT view, kind, name, type, meaning FROM v1_columns
+    WHERE view NOT IN (SELECT table FROM system.columns WHERE database = currentDatabase()) ORDER BY number"""
 
 Column = tuple[str, str, str]
 
 
 @contextmanager
-def migrated_database() -> Iterator[Client]:
+def migrated_database(timeout_seconds: float = 30.0) -> Iterator[Client]:
     """Run an embedded engine with every migration applied, in a folder that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="classpulse-documents-") as name:
         folder = Path(name)
         try:
             record = stack.start_clickhouse(folder)
             password = json.loads((folder / "credentials.json").read_text(encoding="utf-8"))[_ADMIN]
-            target = Target(f"http://127.0.0.1:{record.port}", _ADMIN, password, DATABASE)
+            target = Target(f"http://127.0.0.1:{record.port}", _ADMIN, password, DATABASE, timeout_seconds)
             for _migration in migrate(target):
                 pass
             client = connect(target)
@@ -88,7 +53,7 @@ def migrated_database() -> Iterator[Client]:
 def blocks(client: Client) -> dict[str, str]:
     """Return the blocks of ``docs/tables.md`` by name, from a migrated database.
 
-    Raises ``LookupError`` for a column of a view that has no meaning here.
+    Raises ``LookupError`` for a column without a meaning.
     """
     columns: dict[str, list[Column]] = {}
     for relation, name, kind, comment in client.query(
@@ -98,6 +63,10 @@ def blocks(client: Client) -> dict[str, str]:
         " ORDER BY table, position"
     ).result_rows:
         columns.setdefault(relation, []).append((name, kind, comment))
+    parameters: dict[str, list[Column]] = {}
+    for relation, kind, *column in client.query(_CONTRACT).result_rows:
+        listed = parameters if kind == "parameter" else columns
+        listed.setdefault(relation, []).append((column[0], column[1], column[2]))
     relations = client.query(
         "SELECT name, engine, comment, sorting_key, partition_key, engine_full FROM system.tables"
         " WHERE database = currentDatabase() AND engine != 'MaterializedView' ORDER BY name"
@@ -106,7 +75,9 @@ def blocks(client: Client) -> dict[str, str]:
     described = _described(columns)
     comments = {name: comment for name, _, comment, *_ in relations}
     return {
-        "views": "\n\n".join(_relation(name, comments[name], described[name]) for name in _contract_first(views)),
+        "views": "\n\n".join(
+            _relation(name, comments[name], described[name], parameters.get(name, [])) for name in _contract_first(views)
+        ),
         "tables": "\n\n".join(
             _relation(name, _engine(comment, full, sorting, partition), described[name])
             for name, engine, comment, sorting, partition, full in relations
@@ -128,24 +99,27 @@ def _engine(comment: str, full: str, sorting: str, partition: str) -> str:
     return f"{comment}\n\n`{engine}`, ordered by `{sorting}`{parts}.{ttl}"
 
 
-def _relation(name: str, about: str, columns: list[Column]) -> str:
-    rows = [[code(column), code(kind), meaning] for column, kind, meaning in columns]
-    return f"### {name}\n\n{about}\n\n{table(['column', 'type', 'meaning'], rows)}"
+def _relation(name: str, about: str, columns: list[Column], parameters: Sequence[Column] = ()) -> str:
+    text = f"### {name}\n\n{about}\n\n"
+    if parameters:
+        call = f"{name}({', '.join(f'{parameter} = ...' for parameter, _, _ in parameters)})"
+        text += f"Read as {code(call)}.\n\n{_listed('parameter', parameters)}\n\n"
+    return text + _listed("column", columns)
+
+
+def _listed(kind: str, columns: Sequence[Column]) -> str:
+    return table([kind, "type", "meaning"], [[code(name), code(its_type), meaning] for name, its_type, meaning in columns])
 
 
 def _described(columns: dict[str, list[Column]]) -> dict[str, list[Column]]:
-    """Return the columns with a meaning each: the comment, the fields it holds, or where a view has it from."""
+    """Return the columns with a meaning each: their comment, or which events send the field they hold."""
     fields = {family.table: _senders(family.name) for family in FAMILIES}
 
     def meaning(relation: str, name: str, comment: str) -> str:
-        own = comment or _MEANINGS.get(relation, {}).get(name, "") or fields.get(relation, {}).get(name, "")
-        if own:
-            return own
-        for source in _COMES_FROM.get(relation, ()):
-            for column, _, its_comment in columns[source]:
-                if column == name:
-                    return meaning(source, name, its_comment)
-        raise LookupError(f"{relation}.{name} has no meaning; give it one in deploy/documents/tables.py, or a COMMENT")
+        own = comment or fields.get(relation, {}).get(name, "")
+        if not own:
+            raise LookupError(f"{relation}.{name} has no meaning; give it a COMMENT")
+        return own
 
     return {
         relation: [(name, kind, meaning(relation, name, comment)) for name, kind, comment in found]

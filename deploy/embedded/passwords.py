@@ -23,6 +23,7 @@ __all__ = ["PROFILES", "clickhouse_passwords", "stored_passwords"]
 PROFILES: Final[Mapping[str, Profile]] = {
     "classpulse_admin": Profile.ADMIN,
     "classpulse_worker": Profile.WRITER,
+    "classpulse_evaluator": Profile.WRITER,
     "classpulse_reader": Profile.READONLY,
 }
 _PASSWORD_BYTES: Final = 24
@@ -30,23 +31,27 @@ _PASSWORD_BYTES: Final = 24
 
 def clickhouse_passwords(folder: Path) -> dict[str, str]:
     """ClickHouse's users and passwords; the file its process reads is there afterwards. Raises StackError."""
-    existed = (folder / "credentials.json").exists()
+    before = (folder / "credentials.json").read_bytes() if (folder / "credentials.json").exists() else b""
     passwords = stored_passwords(folder / "credentials.json", PROFILES)
-    if not existed or not (folder / "users.json").exists():
+    if (folder / "credentials.json").read_bytes() != before or not (folder / "users.json").exists():
         users = {name: (PROFILES[name], password) for name, password in passwords.items() if name in PROFILES}
         write_users_file(folder / "users.json", users)
     return passwords
 
 
 def stored_passwords(path: Path, names: Iterable[str]) -> dict[str, str]:
-    """The passwords of a file; a missing file is made, mode 0600, with random ones. Raises StackError."""
+    """The passwords of a file, mode 0600; who has none there gets a random one. Raises StackError."""
+    passwords: dict[str, str] = {}
     if path.exists():
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
-            return {str(name): str(password) for name, password in stored.items()}
+            passwords = {str(name): str(password) for name, password in stored.items()}
         except (OSError, ValueError, AttributeError) as error:
             raise StackError(f"{path} cannot be read ({error}); remove it to have new passwords made") from error
-    passwords = {name: secrets.token_urlsafe(_PASSWORD_BYTES) for name in names}
+    missing = [name for name in names if name not in passwords]
+    if not missing:
+        return passwords
+    passwords |= {name: secrets.token_urlsafe(_PASSWORD_BYTES) for name in missing}
     partial = path.with_name(path.name + ".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -69,9 +69,7 @@ class Disturbance:
     @property
     def event_share(self) -> float:
         """Share of events that are disturbed one by one."""
-        return (
-            self.disorder_share + self.late_share + self.duplicate_share + self.wild_clock_share + self.malformed_share
-        )
+        return self.disorder_share + self.late_share + self.duplicate_share + self.wild_clock_share + self.malformed_share
 
     @classmethod
     def realistic(cls) -> Disturbance:
@@ -91,13 +89,15 @@ class Disturbance:
 class SimulationConfig:
     """One run; the same configuration always yields the same records.
 
-    ``events``: exactly so many records (duplicates and dead letters counted), None for one whole day.
+    ``events``: exactly so many records (duplicates and dead letters counted), None for whole days.
+    ``days``: so many school days up to ``date`` where ``events`` is None.
     ``schools`` and ``classes_per_school``: None sizes the district to ``events``, or takes the full district.
     ``date``: the last simulated school day, None for the last weekday before today in Asia/Shanghai.
     """
 
     seed: int = 1
     events: int | None = None
+    days: int = 1
     schools: int | None = None
     classes_per_school: int | None = None
     students_per_class: int = 45
@@ -112,6 +112,9 @@ class SimulationConfig:
 
     def __post_init__(self) -> None:
         _within("events", self.events, 0, 1_000_000_000)
+        _within("days", self.days, 1, 400)
+        if self.events is not None and self.days != 1:
+            raise ValueError("days and events exclude each other; give one of them")
         _within("schools", self.schools, 1, 99)
         _within("classes_per_school", self.classes_per_school, 1, 60)
         _within("students_per_class", self.students_per_class, 1, 100)
@@ -128,13 +131,13 @@ class SimulationConfig:
     def fitted(self) -> FittedConfig:
         """Fill in what was left open: the date, and a district large enough for ``events``."""
         day = self.date or last_school_day(datetime.now(UTC))
-        lesson_records = LESSON_BASE_RECORDS + LESSON_RECORDS_PER_STUDENT * self.students_per_class
+        # Two classes in one lesson send as much as two, but for the speech and the teacher.
+        base_records = LESSON_BASE_RECORDS / (1 + self.dual_teacher_share)
+        lesson_records = int(base_records) + LESSON_RECORDS_PER_STUDENT * self.students_per_class
         schools, classes = self._district_size(lesson_records)
-        days = 1
+        days = self.days
         if self.events is not None:
-            days = max(
-                1, math.ceil(self.events * _DAYS_MARGIN / (schools * classes * len(LESSON_SLOTS) * lesson_records))
-            )
+            days = max(1, math.ceil(self.events * _DAYS_MARGIN / (schools * classes * len(LESSON_SLOTS) * lesson_records)))
         return FittedConfig(
             config=replace(self, date=day, schools=schools, classes_per_school=classes),
             date=day,

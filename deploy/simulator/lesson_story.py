@@ -6,9 +6,9 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
-from deploy.simulator.district import Device, School, SchoolClass, Student, Teacher
+from deploy.simulator.district import School, SchoolClass, Student, Teacher
 from deploy.simulator.draft import KINDS, LAST, Context, Draft, Kind, Story
 from deploy.simulator.school_day import LESSON_MS, rfc3339
 from deploy.simulator.speech import speech_between
@@ -42,16 +42,34 @@ _MARGIN_MS: Final = 1000
 _NEVER_MS: Final = 1 << 60
 
 
-@dataclass(slots=True)
-class Lesson:
-    """A lesson by the timetable; ``start_ms`` and ``end_ms`` are the scheduled times."""
+class Side(NamedTuple):
+    """Where a lesson is held: the class in its room, and who teaches or assists there."""
 
-    lesson_id: str
     school: School
     school_class: SchoolClass
     teacher: Teacher
+
+
+@dataclass(slots=True)
+class Lesson:
+    """A lesson by the timetable; ``start_ms`` and ``end_ms`` are the scheduled times.
+
+    ``sides``: the class that is taught, and in a dual-teacher lesson (双师) the one of another school that takes part.
+    """
+
+    lesson_id: str
+    sides: tuple[Side, ...]
     start_ms: int
-    mode: str
+
+    @property
+    def teacher(self) -> Teacher:
+        """Who teaches both sides."""
+        return self.sides[0].teacher
+
+    @property
+    def mode(self) -> str:
+        """Mode as ``lesson.started`` tells it."""
+        return "dual_teacher" if len(self.sides) > 1 else "standard"
 
     @property
     def end_ms(self) -> int:
@@ -68,11 +86,22 @@ class Outages:
     duration_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """One side of the lesson under way; its events bear its own school and class."""
+
+    context: Context
+    school_class: SchoolClass
+    started_ms: int
+    channel: str
+
+
 @dataclass(slots=True)
 class _Seat:
     """A student's presence in this lesson."""
 
     student: Student
+    room: _Room
     joined_ms: int
     away_from_ms: int = _NEVER_MS
     away_until_ms: int = _NEVER_MS
@@ -98,15 +127,21 @@ class _Stage:
 
     lesson: Lesson
     rng: random.Random
-    context: Context
     started_ms: int
     ended_ms: int
-    seats: list[_Seat]
+    rooms: list[_Room] = field(default_factory=list)
+    seats: list[_Seat] = field(default_factory=list)
     drafts: list[Draft] = field(default_factory=list)
     prompts: int = 0
 
-    def add(self, time_ms: int, kind: Kind, data: str, device: Device | None = None) -> None:
-        self.drafts.append(Draft(time_ms, kind, device or self.lesson.school_class.terminal, self.context, data))
+    def add(self, time_ms: int, kind: Kind, data: str, room: _Room | None = None) -> None:
+        """Tell what the terminal of a room sends, of the first room if none is given."""
+        sender = room or self.rooms[0]
+        self.drafts.append(Draft(time_ms, kind, sender.school_class.terminal, sender.context, data))
+
+    def add_of(self, seat: _Seat, time_ms: int, kind: Kind, data: str) -> None:
+        """Tell what a student's tablet sends."""
+        self.drafts.append(Draft(time_ms, kind, seat.student.device, seat.room.context, data))
 
     def seats_at(self, time_ms: int) -> list[_Seat]:
         return [seat for seat in self.seats if seat.present(time_ms)]
@@ -140,19 +175,30 @@ def _taken(stage: _Stage) -> list[Draft]:
 def _open(lesson: Lesson, rng: random.Random) -> _Stage:
     started_ms = lesson.start_ms + int(rng.uniform(3_000, 100_000))
     ended_ms = lesson.end_ms + int(rng.uniform(-45_000, 110_000))
+    stage = _Stage(lesson, rng, started_ms, ended_ms)
+    for side in lesson.sides:
+        _enter(stage, side)
+    return stage
+
+
+def _enter(stage: _Stage, side: Side) -> None:
+    """One room joins the lesson, the first at once and the other within seconds, and its students come."""
+    rng, lesson = stage.rng, stage.lesson
     context = Context(
         lesson.lesson_id,
         lesson.lesson_id,
-        schoolid=lesson.school.school_id,
-        classid=lesson.school_class.class_id,
+        schoolid=side.school.school_id,
+        classid=side.school_class.class_id,
         lessonid=lesson.lesson_id,
     )
-    stage = _Stage(lesson, rng, context, started_ms, ended_ms, [])
-    stage.add(started_ms, STARTED, _started_data(lesson))
-    for student in lesson.school_class.students:
+    first = not stage.rooms
+    started_ms = stage.started_ms if first else stage.started_ms + 1_000 + int(rng.random() * 15_000)
+    room = _Room(context, side.school_class, started_ms, "room" if first else "online")
+    stage.rooms.append(room)
+    stage.add(started_ms, STARTED, _started_data(lesson, side), room)
+    for student in side.school_class.students:
         if rng.random() >= _ABSENT_SHARE:
-            stage.seats.append(_seat(stage, student))
-    return stage
+            stage.seats.append(_seat(stage, student, room))
 
 
 def _lose_network(stage: _Stage, outages: Outages) -> None:
@@ -164,31 +210,30 @@ def _lose_network(stage: _Stage, outages: Outages) -> None:
             device.offline_until_ms = device.offline_from_ms + int(outages.duration_ms * rng.uniform(0.5, 1.5)) + 1
 
 
-def _started_data(lesson: Lesson) -> str:
+def _started_data(lesson: Lesson, side: Side) -> str:
     data = {
-        "teacher_id": lesson.teacher.teacher_id,
+        "teacher_id": side.teacher.teacher_id,
         "course": lesson.teacher.course,
-        "grade": lesson.school_class.grade,
+        "grade": side.school_class.grade,
         "mode": lesson.mode,
-        "roster": [student.student_id for student in lesson.school_class.students],
+        "roster": [student.student_id for student in side.school_class.students],
         "scheduled_start": rfc3339(lesson.start_ms),
         "scheduled_end": rfc3339(lesson.end_ms),
     }
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
-def _seat(stage: _Stage, student: Student) -> _Seat:
+def _seat(stage: _Stage, student: Student, room: _Room) -> _Seat:
     rng = stage.rng
-    online = stage.lesson.mode == "dual_teacher" and rng.random() < 0.4
     delay_ms = rng.expovariate(1 / 35_000) if rng.random() >= _LATE_SHARE else rng.uniform(180_000, 720_000)
-    seat = _Seat(student, stage.started_ms + 500 + int(min(delay_ms, 900_000)))
-    joined = f'{student.head},"channel":"{"online" if online else "room"}"}}'
-    stage.add(seat.joined_ms, JOINED, joined, student.device)
+    seat = _Seat(student, room, room.started_ms + 500 + int(min(delay_ms, 900_000)))
+    joined = f'{student.head},"channel":"{room.channel}"}}'
+    stage.add_of(seat, seat.joined_ms, JOINED, joined)
     if rng.random() < _AWAY_SHARE:
         seat.away_from_ms = seat.joined_ms + int(rng.uniform(240_000, 900_000))
         seat.away_until_ms = seat.away_from_ms + int(rng.uniform(60_000, 420_000))
-        stage.add(seat.away_from_ms, LEFT, student.head + "}", student.device)
-        stage.add(seat.away_until_ms, JOINED, joined, student.device)
+        stage.add_of(seat, seat.away_from_ms, LEFT, student.head + "}")
+        stage.add_of(seat, seat.away_until_ms, JOINED, joined)
     return seat
 
 
@@ -219,10 +264,11 @@ def _episodes(rng: random.Random, start_ms: int, end_ms: int) -> Iterator[tuple[
 
 
 def _speak(stage: _Stage, strategy: str, start_ms: int, end_ms: int) -> None:
-    terminal = stage.lesson.school_class.terminal
+    room = stage.rooms[0]
+    terminal = room.school_class.terminal
     end_ms = min(end_ms, stage.latest_ms)
     segments = speech_between(stage.rng, strategy, stage.lesson.teacher.lecturing, start_ms, end_ms)
-    stage.drafts += [Draft(time_ms, SPEECH, terminal, stage.context, data) for time_ms, data in segments]
+    stage.drafts += [Draft(time_ms, SPEECH, terminal, room.context, data) for time_ms, data in segments]
 
 
 def _question(stage: _Stage, start_ms: int, end_ms: int) -> None:
@@ -239,14 +285,14 @@ def _question(stage: _Stage, start_ms: int, end_ms: int) -> None:
     seats = stage.seats_at(asked_ms)
     question = _Question(prompt_id, kind, rng.uniform(0.75, 1.2), asked_ms, closed_ms)
     for seat in seats:
-        _answer(stage, seat.student, question)
+        _answer(stage, seat, question)
     _hands(stage, seats, asked_ms, closed_ms)
     stage.add(closed_ms, CLOSED, f'{{"prompt_id":"{prompt_id}"}}')
 
 
-def _answer(stage: _Stage, student: Student, question: _Question) -> None:
-    draw = stage.rng.random
-    if draw() >= min(0.98, (0.6 + 0.5 * student.activity) * stage.lesson.school_class.climate):
+def _answer(stage: _Stage, seat: _Seat, question: _Question) -> None:
+    draw, student = stage.rng.random, seat.student
+    if draw() >= min(0.98, (0.6 + 0.5 * student.activity) * seat.room.school_class.climate):
         return
     stretch = draw()
     latency_ms = int((1_800 + 24_000 * stretch * stretch) * student.pace)
@@ -258,7 +304,7 @@ def _answer(stage: _Stage, student: Student, question: _Question) -> None:
     else:
         verdict = ',"correct":true' if draw() < student.ability / question.difficulty else ',"correct":false'
     data = f'{student.head},"prompt_id":"{question.prompt_id}"{verdict},"latency_ms":{latency_ms}}}'
-    stage.drafts.append(Draft(answered_ms, ANSWERED, student.device, stage.context, data))
+    stage.add_of(seat, answered_ms, ANSWERED, data)
 
 
 def _hands(stage: _Stage, seats: list[_Seat], asked_ms: int, closed_ms: int) -> None:
@@ -266,13 +312,13 @@ def _hands(stage: _Stage, seats: list[_Seat], asked_ms: int, closed_ms: int) -> 
     waiting_ms = closed_ms - asked_ms
     for seat in seats:
         student = seat.student
-        if rng.random() >= 0.35 * student.activity * stage.lesson.school_class.climate:
+        if rng.random() >= 0.35 * student.activity * seat.room.school_class.climate:
             continue
         raised_ms = asked_ms + 800 + int(rng.random() * min(12_000, waiting_ms * 0.5))
-        stage.add(raised_ms, HAND_RAISED, student.head + "}", student.device)
+        stage.add_of(seat, raised_ms, HAND_RAISED, student.head + "}")
         if rng.random() < 0.25:
             called_ms = min(raised_ms + 1_500 + int(rng.random() * 15_000), closed_ms)
-            stage.add(called_ms, HAND_CALLED, student.head + "}")
+            stage.add(called_ms, HAND_CALLED, student.head + "}", seat.room)
 
 
 def _interaction(kind: str, share: float, most: int) -> Callable[[_Stage, int, int], None]:
@@ -284,10 +330,10 @@ def _interaction(kind: str, share: float, most: int) -> Callable[[_Stage, int, i
         for seat in stage.seats_at(start_ms):
             student = seat.student
             for _ in range(most):
-                if rng.random() < share * (0.15 + 1.3 * student.activity) * stage.lesson.school_class.climate:
+                if rng.random() < share * (0.15 + 1.3 * student.activity) * seat.room.school_class.climate:
                     data = f'{student.head},"kind":"{kind}"}}'
                     time_ms = start_ms + int(rng.random() * span_ms)
-                    stage.add(time_ms, INTERACTION, data, student.device)
+                    stage.add_of(seat, time_ms, INTERACTION, data)
 
     return activity
 
@@ -302,7 +348,7 @@ def _quiz(stage: _Stage, start_ms: int, _end_ms: int) -> None:
         done_ms = min(start_ms + int(45_000 + 80_000 * rng.random() * student.pace), stage.latest_ms)
         score = int(20 * min(1.0, max(0.0, rng.gauss(student.ability, 0.12)))) / 20
         data = f'{student.head},"assessment_id":"{assessment_id}","score":{score}}}'
-        stage.add(done_ms, ASSESSMENT, data, student.device)
+        stage.add_of(seat, done_ms, ASSESSMENT, data)
 
 
 def _tool(stage: _Stage, start_ms: int, _end_ms: int) -> None:
@@ -325,7 +371,7 @@ def _own_plan(stage: _Stage, start_ms: int, end_ms: int) -> None:
             student.progress = gained if gained <= 1.0 else 0.0
             progress = int(1000 * student.progress) / 1000
             data = f'{student.head},"plan_id":"plan-{student.student_id[4:]}","progress":{progress}}}'
-            stage.add(start_ms + int(rng.random() * span_ms), PROGRESS, data, student.device)
+            stage.add_of(seat, start_ms + int(rng.random() * span_ms), PROGRESS, data)
 
 
 def _tool_and_question(stage: _Stage, start_ms: int, end_ms: int) -> None:
@@ -354,7 +400,8 @@ def _close(stage: _Stage) -> None:
     for seat in stage.seats_at(ended_ms):
         if rng.random() < 0.35:
             left_ms = ended_ms + int(rng.uniform(200, 50_000))
-            stage.add(left_ms, LEFT, seat.student.head + "}", seat.student.device)
+            stage.add_of(seat, left_ms, LEFT, seat.student.head + "}")
     early = ended_ms < stage.lesson.end_ms - 30_000
     reason = "interrupted" if rng.random() < 0.02 else "early" if early else "scheduled"
-    stage.add(ended_ms, ENDED, f'{{"reason":"{reason}"}}')
+    for number, room in enumerate(stage.rooms):
+        stage.add(ended_ms + number * 150, ENDED, f'{{"reason":"{reason}"}}', room)

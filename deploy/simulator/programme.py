@@ -8,10 +8,10 @@ from itertools import islice
 from typing import Final
 
 from deploy.simulator.chance import seeded
-from deploy.simulator.config import FittedConfig
+from deploy.simulator.config import FittedConfig, SimulationConfig
 from deploy.simulator.district import District
 from deploy.simulator.draft import Story
-from deploy.simulator.lesson_story import Lesson, Outages, lesson_story
+from deploy.simulator.lesson_story import Lesson, Outages, Side, lesson_story
 from deploy.simulator.prep_story import PREP_DAYS, Plan, prep_story
 from deploy.simulator.registry_story import registry_story
 from deploy.simulator.research_story import NOTICE_DAYS, Activity, research_story
@@ -21,6 +21,9 @@ from deploy.simulator.school_day import LESSON_SLOTS, at_ms, previous_school_day
 _SYNC_MINUTES: Final = 300
 _OPENING_MINUTES: Final = 360
 _SCHOOLS_PER_ACTIVITY: Final = 6
+
+#: A class, as the index of its school and its own index there.
+_Place = tuple[int, int]
 
 
 def openings(fitted: FittedConfig, district: District) -> Iterator[tuple[int, list[Story]]]:
@@ -60,31 +63,63 @@ def _lessons(fitted: FittedConfig, district: District, day: date) -> Iterator[St
     disturbance = config.disturbance
     offline_ms = int(disturbance.offline_seconds * 1000)
     for slot, minutes in enumerate(LESSON_SLOTS):
-        for school in district.schools:
-            for class_index, school_class in enumerate(school.classes):
-                lesson_id = _lesson_id(school_class.class_id, day, slot)
-                rng = seeded(config.seed, lesson_id)
-                lesson = Lesson(
-                    lesson_id=lesson_id,
-                    school=school,
-                    school_class=school_class,
-                    teacher=school.teacher_of(class_index, slot, day.toordinal()),
-                    start_ms=at_ms(day, minutes),
-                    mode="dual_teacher" if rng.random() < config.dual_teacher_share else "standard",
-                )
-                outages = seeded(config.seed, f"outages/{lesson_id}")
-                yield lesson_story(lesson, rng, Outages(outages, disturbance.offline_share, offline_ms))
+        guests = _guests(config, district, day, slot)
+        partner = {host: guest for guest, host in guests.items()}
+        for place in _places(district):
+            if place in guests:
+                continue
+            taking_part = [place, partner[place]] if place in partner else [place]
+            lesson_id = _lesson_id(district, place, day, slot)
+            lesson = Lesson(
+                lesson_id=lesson_id,
+                sides=tuple(_side(district, one, day, slot) for one in taking_part),
+                start_ms=at_ms(day, minutes),
+            )
+            outages = Outages(seeded(config.seed, f"outages/{lesson_id}"), disturbance.offline_share, offline_ms)
+            yield lesson_story(lesson, seeded(config.seed, lesson_id), outages)
+
+
+def _places(district: District) -> list[_Place]:
+    return [
+        (school_index, class_index)
+        for school_index, school in enumerate(district.schools)
+        for class_index in range(len(school.classes))
+    ]
+
+
+def _side(district: District, place: _Place, day: date, slot: int) -> Side:
+    school = district.schools[place[0]]
+    return Side(school, school.classes[place[1]], school.teacher_of(place[1], slot, day.toordinal()))
+
+
+def _guests(config: SimulationConfig, district: District, day: date, slot: int) -> dict[_Place, _Place]:
+    """Return who takes part in whose lesson: a class of another school that then has none of its own in this slot."""
+    rng = seeded(config.seed, f"dual/{day:%Y%m%d}-{slot + 1}")
+    guests: dict[_Place, _Place] = {}
+    taken: set[_Place] = set()
+    places = _places(district)
+    for host in places:
+        if rng.random() >= config.dual_teacher_share or host in taken:
+            continue
+        guest = places[int(rng.random() * len(places))]
+        if guest[0] != host[0] and guest not in taken:
+            taken |= {host, guest}
+            guests[guest] = host
+    return guests
 
 
 def _plans(fitted: FittedConfig, district: District, day: date) -> Iterator[Story]:
-    for school in district.schools:
+    guests = [_guests(fitted.config, district, day, slot) for slot in range(len(LESSON_SLOTS))]
+    for school_index, school in enumerate(district.schools):
         for teacher_index, teacher in enumerate(school.teachers):
             found = school.first_lesson_of(teacher_index, len(LESSON_SLOTS), day.toordinal())
             lesson, grade = None, school.classes[0].grade
             if found is not None:
-                school_class = school.classes[found[0]]
-                grade = school_class.grade
-                lesson = _lesson_id(school_class.class_id, day, found[1]), at_ms(day, LESSON_SLOTS[found[1]])
+                class_index, slot = found
+                place = school_index, class_index
+                grade = school.classes[class_index].grade
+                held_in = guests[slot].get(place, place)
+                lesson = _lesson_id(district, held_in, day, slot), at_ms(day, LESSON_SLOTS[slot])
             plan = Plan(school, teacher, day, grade, lesson)
             yield prep_story(plan, seeded(fitted.config.seed, plan.plan_id))
 
@@ -93,11 +128,13 @@ def _activities(fitted: FittedConfig, district: District, day: date) -> Iterator
     """Activities of the school day before, so that their improvements can follow on ``day``."""
     held = previous_school_day(day)
     for number, school_index in enumerate(range(0, len(district.schools), _SCHOOLS_PER_ACTIVITY), start=1):
-        class_id = district.schools[school_index].classes[0].class_id
-        lesson = _lesson_id(class_id, held, 1), at_ms(held, LESSON_SLOTS[1])
+        place = school_index, 0
+        held_in = _guests(fitted.config, district, held, 1).get(place, place)
+        lesson = _lesson_id(district, held_in, held, 1), at_ms(held, LESSON_SLOTS[1])
         activity = Activity(f"act-{held:%Y%m%d}-{number:02d}", held, district, school_index, lesson)
         yield research_story(activity, seeded(fitted.config.seed, activity.activity_id))
 
 
-def _lesson_id(class_id: str, day: date, slot: int) -> str:
+def _lesson_id(district: District, place: _Place, day: date, slot: int) -> str:
+    class_id = district.schools[place[0]].classes[place[1]].class_id
     return f"lesson-{class_id}-{day:%Y%m%d}-{slot + 1}"

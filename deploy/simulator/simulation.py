@@ -41,6 +41,6 @@ class Simulation:
 def simulate(config: SimulationConfig) -> Iterator[Produced]:
     """Yield the records of ``config`` in arrival order; bounded memory, deterministic.
 
-    Exactly ``config.events`` records, or one school day with the days of preparation before it.
+    Exactly ``config.events`` records, or ``config.days`` school days with the days of preparation before them.
     """
     return Simulation(config).records()

@@ -12,6 +12,7 @@ from rich.console import Console
 from deploy.embedded import stack
 from deploy.simulator import Disturbance, Ledger, SimulationConfig, publish, simulate
 from schemas.errors import MustStop
+from schemas.figure_rules import FigureRules
 from sinks.verify import VerifyReport, verify
 from sinks.warehouse import connect
 from streams.commands import dev
@@ -146,7 +147,7 @@ def _run(info: stack.StackInfo, worker: DemoWorker, display: Display, events: in
             worker.start()
         progress = watcher.wait_until(ledger.produced)
     display.step("Recomputing every figure from the stored events")
-    report = verify(client, time_zone="Asia/Shanghai")
+    report = verify(client, rules=FigureRules())
     rows = client.query("SELECT count() FROM metric_rows FINAL").result_rows[0][0]
     client.close()
     return Outcome(ledger, progress, report, rows, progress.consumed / worker.drain_seconds())

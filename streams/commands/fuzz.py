@@ -20,6 +20,7 @@ from deploy.embedded import stack
 from schemas.codec import ClockLimits
 from schemas.errors import MustStop
 from schemas.event_types import FAMILIES
+from schemas.figure_rules import FigureRules
 from sinks.verify import verify
 from sinks.warehouse import connect
 from streams.commands import dev
@@ -146,7 +147,7 @@ def _run(info: stack.StackInfo, worker: DemoWorker, display: Display, records: i
     failures = [f"the contract: {text}" for text in account.disagreements]
     failures += _misplaced(client, account)
     failures += _uncounted(client, account)
-    report = verify(client, time_zone=Settings.model_fields["time_zone"].default)
+    report = verify(client, rules=FigureRules())
     if not report.agrees:
         failures.append(f"verify finds {report.differences_total} differences: {report.differences[:3]}")
     client.close()

@@ -45,8 +45,9 @@ def _disturbance_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @click.option("--bootstrap", help="Kafka bootstrap servers. Without: the setting CLASSPULSE_KAFKA.")
 @click.option("--seed", default=1, show_default=True, help="The same seed, date and options give the same records.")
-@click.option("--events", type=click.IntRange(0, 1_000_000_000), help="Exactly so many records. Without: one day.")
-@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="School day. Without: the last weekday before today.")
+@click.option("--events", type=click.IntRange(0, 1_000_000_000), help="Exactly so many records. Without: whole days.")
+@click.option("--days", default=1, show_default=True, type=click.IntRange(1, 400), help="School days, without --events.")
+@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Last school day. Without: the last weekday before today.")
 @click.option("--schools", type=click.IntRange(1, 99), help="Without: fits --events, or 54.")
 @click.option("--classes", type=click.IntRange(1, 60), help="Classes a school. Without: fits --events, or 15.")
 @click.option("--students", default=45, show_default=True, type=click.IntRange(1, 100), help="Students a class.")
@@ -79,6 +80,7 @@ def simulate(
       classpulse simulate --events 100000                     a school morning, as fast as Kafka takes it
       classpulse simulate --events 50000 --speed 60           a minute a second
       classpulse simulate --realistic --ledger account.json   the whole district's day, and what must come of it
+      classpulse simulate --days 5 --date 2026-11-20          a school week of the whole district
       classpulse simulate --events 1000 --out events.ndjson   events to look at, or for `classpulse schema check`
       classpulse simulate --events 10000 --malformed 0.2 --rate 500
     """
@@ -118,6 +120,7 @@ def _config(
     to_file: bool,
     seed: int,
     events: int | None,
+    days: int,
     date: datetime | None,
     schools: int | None,
     classes: int | None,
@@ -130,6 +133,7 @@ def _config(
         return SimulationConfig(
             seed=seed,
             events=events,
+            days=days,
             date=date.date() if date is not None else None,
             schools=schools,
             classes_per_school=classes,

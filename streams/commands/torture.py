@@ -24,11 +24,11 @@ from deploy.chaos.town import Ending, Town
 from deploy.embedded import stack
 from deploy.simulator import Disturbance, SimulationConfig, simulate
 from schemas.errors import MustStop
+from schemas.figure_rules import FigureRules
 from sinks.warehouse import connect
 from streams import topics
 from streams.commands import dev
 from streams.commands.torture_display import TortureDisplay, print_result
-from streams.settings import Settings
 
 DEFAULT_FOLDER: Final = Path(".classpulse/torture")
 SCHEDULE_FILE: Final = "schedule.json"
@@ -269,7 +269,7 @@ def _verdict(town: Town, feed: Feed, display: TortureDisplay) -> Verdict:
     try:
         counters = settle(client, account, SETTLE_PATIENCE_SECONDS, display.checkpointed)
         display.step("Holding every event against the account, and recomputing every figure")
-        verdict = judge(client, account, counters, Settings.model_fields["time_zone"].default)
+        verdict = judge(client, account, counters, FigureRules())
         [declared] = [topic for topic in topics.declared() if topic.name == topics.DEAD_LETTER_TOPIC]
         letters = asyncio.run(published_letters(town.info.kafka_bootstrap, declared.name, declared.partitions))
         judge_published_letters(verdict, client, letters)

@@ -17,8 +17,10 @@ from rich.text import Text
 from urllib3.exceptions import HTTPError
 
 from schemas.errors import MustStop, RetryLater
+from schemas.figure_rules import FigureRules
 from sinks import verify as verification
 from sinks import verify_report, warehouse
+from sinks.verify_evaluator import verify_evaluator
 from streams import settings as settings_module
 
 #: One range of keys is recomputed in a few seconds; a busy server may need longer than a worker would wait.
@@ -37,6 +39,11 @@ LONGEST_VALUE_CHARACTERS: Final = 120
 @click.option(
     "--since", type=click.DateTime(["%Y-%m-%d"]), help="Leave out what was stored before this day (UTC)."
 )
+@click.option(
+    "--evaluator",
+    is_flag=True,
+    help="Also hold what the evaluator made against the figures: versions and portraits. Let no cycle run meanwhile.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def verify(
     *,
@@ -46,6 +53,7 @@ def verify(
     database: str | None,
     limit: int,
     since: datetime | None,
+    evaluator: bool,
     as_json: bool,
 ) -> None:
     """Recompute every figure from the stored events and compare with what the workers stored.
@@ -63,7 +71,7 @@ def verify(
         timeout_seconds=TIMEOUT_SECONDS,
     )
     try:
-        report = _verified(target, settings.time_zone, limit, since.date() if since else None)
+        report = _verified(target, settings.figure_rules, limit, since.date() if since else None, evaluator=evaluator)
     except RetryLater as error:
         raise MustStop(
             str(error), f"Check that ClickHouse runs at {target.url}; CLASSPULSE_CLICKHOUSE_URL or --url says where"
@@ -76,12 +84,15 @@ def verify(
 
 
 def _verified(
-    target: warehouse.Target, time_zone: str, limit: int, since: date | None
+    target: warehouse.Target, rules: FigureRules, limit: int, since: date | None, *, evaluator: bool
 ) -> verify_report.VerifyReport:
     client = warehouse.connect(target)
     try:
         with _progress() as on_progress:
-            return verification.verify(client, time_zone=time_zone, on_progress=on_progress, limit=limit, since=since)
+            report = verification.verify(client, rules=rules, on_progress=on_progress, limit=limit, since=since)
+            if evaluator:
+                verify_evaluator(client, report, on_progress)
+            return report
     except (ClickHouseError, HTTPError, OSError) as error:
         raise warehouse.classify(error, "verify the figures") from error
     finally:

@@ -15,10 +15,14 @@ IDENTITY = ("key", "source", "id")
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """The events that were new, whole, and the facts of the keys of all that were added, the new ones included."""
+    """What came of some events: ``fresh`` were new, ``dropped`` were known already; both whole.
+
+    ``known`` holds the facts of all their keys, the new ones included.
+    """
 
     fresh: pl.DataFrame
     known: pl.DataFrame
+    dropped: pl.DataFrame
 
 
 class Facts:
@@ -44,9 +48,10 @@ class Facts:
 
     def load(self, keys: Sequence[str], stored: pl.DataFrame) -> None:
         """Take in every stored event of ``keys``; a replayed insert may have stored one twice."""
-        self._frame = pl.concat(
-            [self._frame, stored.select(self._frame.columns).cast(self._frame.schema).unique(IDENTITY)]
-        )
+        # Where a field is absent an event has NULL and the store an empty text, which no field may be.
+        texts = pl.col(pl.String).exclude(IDENTITY)
+        facts = stored.select(self._frame.columns).cast(self._frame.schema).with_columns(pl.when(texts != "").then(texts))
+        self._frame = pl.concat([self._frame, facts.unique(IDENTITY)])
         self._keys.update(dict.fromkeys(keys))
 
     def add(self, events: pl.DataFrame) -> Added:
@@ -54,12 +59,15 @@ class Facts:
 
         All keys must be in memory. Of several events with one identity the first counts.
         """
-        first = events.unique(IDENTITY, keep="first", maintain_order=True)
+        numbered = events.with_row_index("nth")
+        first = numbered.unique(IDENTITY, keep="first", maintain_order=True)
         known = self._frame.filter(pl.col("key").is_in(first["key"].unique().implode()))
         fresh = first.join(known, on=IDENTITY, how="anti", maintain_order="left")
+        dropped = numbered.join(fresh, on="nth", how="anti").drop("nth")
+        fresh = fresh.drop("nth")
         facts = self.part(fresh)
         self._frame = pl.concat([self._frame, facts])
-        return Added(fresh, pl.concat([known, facts]))
+        return Added(fresh, pl.concat([known, facts]), dropped)
 
     def part(self, events: pl.DataFrame) -> pl.DataFrame:
         """Return the columns of ``events`` that are kept as facts."""

@@ -6,7 +6,7 @@ aligned to the Unix epoch, so an event exactly on a boundary belongs to the late
 
 import polars as pl
 
-from schemas.figures import Window
+from schemas.metric import Window
 
 
 def pane_of(time_us: pl.Expr, length_us: int) -> pl.Expr:
@@ -21,5 +21,5 @@ def windows_of(panes: pl.DataFrame, window: Window) -> pl.DataFrame:
     A pane of ``window.size_us / window.hop_us`` windows gives as many rows.
     """
     newest = pane_of(pl.col("pane_us"), window.hop_us)
-    hops = range(0, window.size_us, window.hop_us)
-    return pl.concat([panes.with_columns(start_us=newest - back_us) for back_us in hops])
+    hops = pl.DataFrame({"back_us": range(0, window.size_us, window.hop_us)}, schema={"back_us": pl.Int64})
+    return panes.join(hops, how="cross").with_columns(start_us=newest - pl.col("back_us")).drop("back_us")

@@ -23,11 +23,18 @@ def intervals(marks: pl.DataFrame, ends: pl.DataFrame | None = None) -> pl.DataF
         start_us=pl.col("time_us"),
         end_us=pl.when(next_is_same).then(pl.col("time_us").shift(-1)).otherwise(FOREVER_US),
     ).filter("joined")
-    if ends is not None:
-        found = found.join(ends.rename({"end_us": "cut_us"}), on="key", how="left", maintain_order="left").with_columns(
-            end_us=pl.min_horizontal("end_us", "cut_us")
-        )
-    return found.filter(pl.col("end_us") > pl.col("start_us")).select(*_PERSON, "start_us", "end_us")
+    stays = found.filter(pl.col("end_us") > pl.col("start_us")).select(*_PERSON, "start_us", "end_us")
+    return stays if ends is None else cut(stays, ends)
+
+
+def cut(stays: pl.DataFrame, ends: pl.DataFrame) -> pl.DataFrame:
+    """Return ``stays`` as they are when nobody stays beyond the end of the key in ``ends`` (``key, end_us``)."""
+    return (
+        stays.join(ends.rename({"end_us": "cut_us"}), on="key", how="left", maintain_order="left")
+        .with_columns(end_us=pl.min_horizontal("end_us", "cut_us"))
+        .filter(pl.col("end_us") > pl.col("start_us"))
+        .drop("cut_us")
+    )
 
 
 def seconds_until(present: pl.DataFrame, moments: pl.DataFrame) -> pl.DataFrame:
@@ -57,6 +64,17 @@ def seconds_until(present: pl.DataFrame, moments: pl.DataFrame) -> pl.DataFrame:
     )
     grown = pl.col("before_us") + pl.col("count") * (pl.col("at_us") - pl.col("step_us"))
     return looked_up.with_columns(present_us=grown.fill_null(0)).drop("step_us", "count", "before_us")
+
+
+def persons_at(present: pl.DataFrame, moments: pl.DataFrame) -> pl.DataFrame:
+    """Add ``persons`` to ``moments`` (``key, at_us``): how many were there. A person's stays must not overlap."""
+    came, gone = _running_count(present, "start_us"), _running_count(present, "end_us")
+    counted = moments.sort("at_us")
+    for total, name in ((came, "came"), (gone, "gone")):
+        counted = counted.join_asof(
+            total.rename({"total": name}), on="at_us", by="key", strategy="backward", check_sortedness=False
+        )
+    return counted.with_columns(persons=pl.col("came").fill_null(0) - pl.col("gone").fill_null(0)).drop("came", "gone")
 
 
 def persons_in(present: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
@@ -113,15 +131,26 @@ def while_absent(actions: pl.DataFrame, present: pl.DataFrame) -> pl.DataFrame:
     return (
         actions.sort("time_us")
         .join_asof(
-            present.select(*_PERSON, "end_us", time_us="start_us").sort("time_us"),
+            present.select(*_PERSON, stay_end_us="end_us", time_us="start_us").sort("time_us"),
             on="time_us",
             by=_PERSON,
             strategy="backward",
             check_sortedness=False,
         )
-        .filter(pl.col("end_us").is_null() | (pl.col("end_us") <= pl.col("time_us")))
-        .drop("end_us")
+        .filter(pl.col("stay_end_us").is_null() | (pl.col("stay_end_us") <= pl.col("time_us")))
+        .drop("stay_end_us")
     )
+
+
+def share_of_present(places: pl.DataFrame, on: list[str], some: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """Add to ``places`` the number of persons in ``some`` and the number in ``some`` or ``others``."""
+    every = pl.concat([some.select(*on, "person"), others.select(*on, "person")]).unique()
+    counted = (
+        places.join(some.group_by(on).agg(numerator=pl.len()), on=on, how="left")
+        .join(every.group_by(on).agg(denominator=pl.len()), on=on, how="left")
+        .with_columns(pl.col("numerator", "denominator").fill_null(0))
+    )
+    return counted.with_columns(sample_size="denominator")
 
 
 def overlap_us(start: pl.Expr, end: pl.Expr) -> pl.Expr:

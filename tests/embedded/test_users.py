@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
+from deploy.embedded.passwords import PROFILES, clickhouse_passwords
 from deploy.embedded.stack import StackInfo
 
 from .wire import ADMIN, READER, WRITER, Http
@@ -176,6 +177,30 @@ def test_reader_reads_and_sets_harmless_settings(ch: Http, table: str) -> None:
     ):  # fmt: skip
         answer = ch(sql, user=READER, max_execution_time=10)
         assert answer.status == 200, (sql, answer.text)
+
+
+def test_reader_calls_views_with_parameters_whatever_else_the_text_says(ch: Http) -> None:
+    """A view of the contract is read and described like a table, also beside the word file; no function hides behind it."""
+    ch("CREATE OR REPLACE VIEW default.v1_files AS SELECT {a:String} AS a")
+    for sql in ("SELECT a AS profile FROM v1_files(a = 'x')", "DESCRIBE TABLE v1_files(a = 'x')"):
+        assert ch(sql, user=READER).status == 200, sql
+    for sql in ("SELECT * FROM v1_files(a = file('/etc/passwd'))", "SELECT file(a) FROM v1_files(a = '/etc/passwd')"):
+        assert ch(sql, user=READER).code == 497, sql
+    ch("DROP VIEW default.v1_files")
+
+
+def test_a_user_that_came_later_gets_a_password(tmp_path: Path) -> None:
+    """Passwords made by an earlier version stay, and the new user is added to both files."""
+    (tmp_path / "credentials.json").write_text(json.dumps({ADMIN: "a", WRITER: "b", READER: "c"}), encoding="utf-8")
+    (tmp_path / "users.json").write_text("{}", encoding="utf-8")
+    passwords = clickhouse_passwords(tmp_path)
+    assert (passwords[ADMIN], passwords[WRITER], passwords[READER]) == ("a", "b", "c")
+    assert set(passwords) == set(PROFILES)
+    assert passwords == json.loads((tmp_path / "credentials.json").read_text(encoding="utf-8"))
+    assert all(name in (tmp_path / "users.json").read_text(encoding="utf-8") for name in PROFILES)
+    before = (tmp_path / "users.json").read_bytes()
+    assert clickhouse_passwords(tmp_path) == passwords
+    assert (tmp_path / "users.json").read_bytes() == before
 
 
 def test_reader_gets_the_same_syntax_error_as_an_admin(ch: Http) -> None:

@@ -18,6 +18,7 @@ from clickhouse_connect.driver.client import Client
 from deploy.embedded import stack
 from deploy.simulator import Disturbance, Ledger, Produced, SimulationConfig, publish, simulate, source_and_id
 from schemas.event_types import FAMILIES
+from schemas.figure_rules import FigureRules
 from sinks.verify import verify
 from sinks.warehouse import connect
 from streams import topics
@@ -198,7 +199,7 @@ class Town:
             for source, name in self.client.query(f"SELECT source, id FROM {family.table} FINAL").result_rows
         }
         assert stored == self.expected, (len(stored - self.expected), len(self.expected - stored))
-        report = verify(self.client, time_zone="Asia/Shanghai")
+        report = verify(self.client, rules=FigureRules())
         assert report.differences_total == 0, report.differences[:5]
         assert report.rows_expected > 0
 

@@ -12,6 +12,7 @@ import pytest
 from deploy.chaos.feed import Account, Feed
 from deploy.chaos.laws import NotSettledError, Verdict, judge, judge_published_letters, published_letters, settle
 from deploy.simulator import SimulationConfig, simulate
+from schemas.figure_rules import FigureRules
 from sinks.warehouse import Target, connect
 from streams import topics
 from streams.commands import dev
@@ -91,7 +92,7 @@ def test_a_town_that_stands_still_is_not_settled(town: Town) -> None:
 
 def judged(town: Town, account: Account, counters: dict[tuple[str, int], tuple[int, ...]]) -> Verdict:
     """Check every law."""
-    verdict = judge(town.client, account, counters, "Asia/Shanghai")
+    verdict = judge(town.client, account, counters, FigureRules())
     letters = asyncio.run(published_letters(town.info.kafka_bootstrap, topics.DEAD_LETTER_TOPIC, 1))
     judge_published_letters(verdict, town.client, letters)
     return verdict

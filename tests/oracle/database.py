@@ -21,15 +21,32 @@ __all__ = [
 ]  # fmt: skip
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-EVENT_COLUMNS = ("key", "time", "source", "id", "type", "subject", "schoolid", "partition", "position")
+EVENT_COLUMNS = ("key", "time", "source", "id", "type", "subject", "schoolid", "classid", "partition", "position")
 DATA_COLUMNS = {
-    "classroom": ("student_id", "prompt_id", "roster", "scheduled_start", "scheduled_end"),
-    "prep": (),
-    "research": ("teacher_id", "invited", "scheduled_start", "scheduled_end"),
-}
+    "classroom": (
+        "correct", "course", "duration_ms", "fias_code", "grade", "latency_ms", "mode", "plan_id", "platform", "progress",
+        "prompt_id", "roster", "scheduled_end", "scheduled_start", "score", "speaker", "strategy", "student_id",
+        "teacher_id",
+    ),
+    "prep": (
+        "audience", "characters_changed", "course", "editor_id", "grade", "lesson_id", "lesson_start", "origin", "platform",
+        "resource_id", "score", "substantive",
+    ),
+    "research": (
+        "feedback_id", "host_id", "improvement_id", "invited", "kind", "lesson_end", "lesson_id", "mode", "report_id",
+        "rubric_scores", "scheduled_end", "scheduled_start", "teacher_id",
+    ),
+    "registry": ("career_stage", "course", "grade", "group_id", "name", "school_id", "stage", "students"),
+}  # fmt: skip
+TIME_FIELDS = {"lesson_end", "lesson_start", "scheduled_end", "scheduled_start"}
+LIST_FIELDS = {"invited", "roster", "rubric_scores", "students"}
+#: Numbers and truth values, NULL where an event has none; every other field is text.
+NULLABLE_FIELDS = {
+    "characters_changed", "correct", "duration_ms", "fias_code", "grade", "latency_ms", "progress", "score", "substantive",
+}  # fmt: skip
 ROW_COLUMNS = (
     "metric", "window", "key", "item", "slot", "window_start", "window_end", "value", "numerator", "denominator",
-    "sample_size", "catalogue_version", "topic", "partition", "revision",
+    "sample_size", "parts", "catalogue_version", "topic", "partition", "revision",
 )  # fmt: skip
 
 
@@ -69,16 +86,19 @@ def insert_events(
     first_position: int = 0,
     stored_at: datetime | None = None,
 ) -> None:
-    """Store the events at consecutive positions, each in its family's table; ``stored_at`` is now if not given."""
+    """Store the events at consecutive positions, each in its family's table; ``stored_at`` is now if not given.
+
+    The subject is the key where an event names none.
+    """
     stored_columns, stored = (["stored_at"], [stored_at]) if stored_at else ([], [])
     by_family: dict[str, list[list[Any]]] = {}
     for position, event in enumerate(events, start=first_position):
         family = event["type"].split(".")[0]
         by_family.setdefault(family, []).append(
             [
-                event["key"], time_of(event["time_us"]), event["source"], event["id"], event["type"], event["key"],
-                event.get("schoolid", ""), partition, position, *(_field(event, name) for name in DATA_COLUMNS[family]),
-                *stored,
+                event["key"], time_of(event["time_us"]), event["source"], event["id"], event["type"],
+                event.get("subject", event["key"]), event.get("schoolid", ""), event.get("classid", ""), partition,
+                position, *(_field(event, name) for name in DATA_COLUMNS[family]), *stored,
             ]
         )  # fmt: skip
     for family, rows in by_family.items():
@@ -86,9 +106,11 @@ def insert_events(
 
 
 def _field(event: Event, name: str) -> Any:
-    if name in {"scheduled_start", "scheduled_end"}:
+    if name in TIME_FIELDS:
         return time_of(event.get(f"{name}_us"))
-    return event.get(name, [] if name in {"roster", "invited"} else "")
+    if name in LIST_FIELDS:
+        return event.get(name, [])
+    return event.get(name, None if name in NULLABLE_FIELDS else "")
 
 
 def insert_checkpoint(
@@ -116,8 +138,8 @@ def insert_rows(
     data = [
         [
             key.metric, key.window, key.key, key.item, time_of(key.slot_us), time_of(row.window_start_us),
-            time_of(row.window_end_us), row.value, row.numerator, row.denominator, row.sample_size, CATALOGUE_VERSION,
-            f"classpulse.{family}", partition, revision, *written,
+            time_of(row.window_end_us), row.value, row.numerator, row.denominator, row.sample_size, row.parts,
+            CATALOGUE_VERSION, f"classpulse.{family}", partition, revision, *written,
         ]
         for key, row in rows
     ]  # fmt: skip

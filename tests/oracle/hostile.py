@@ -9,6 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from schemas.figures_classroom import LESSON_GRACE_US as GRACE_US
+from schemas.figures_classroom import STRATEGIES
 from tests.oracle.oracle import Event
 
 __all__ = ["activities", "lessons", "weeks_of_preparation"]
@@ -19,6 +21,7 @@ Drawn = dict[str, Any]
 BASE_US = 1_794_787_200_000_000
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
+DAY_US = 24 * 60 * MINUTE_US
 STUDENTS = ("ann", "bo", "chen")
 
 lesson_times = st.one_of(
@@ -56,52 +59,130 @@ def _moments(times: st.SearchStrategy[int]) -> st.SearchStrategy[list[int]]:
     return st.lists(times, min_size=2, max_size=6, unique=True)
 
 
-def lessons(max_events: int = 18) -> st.SearchStrategy[Callable[[str], list[Event]]]:
+def lessons() -> st.SearchStrategy[Callable[[str], list[Event]]]:
     """Draw a lesson: a function from its key to its events."""
-    return _keyed(_moments(lesson_times).flatmap(lambda moments: _lesson(st.sampled_from(moments), max_events)))
+    return _keyed(_moments(lesson_times).flatmap(_lesson))
 
 
-def _lesson(times: st.SearchStrategy[int], max_events: int) -> st.SearchStrategy[list[Drawn]]:
+def _lesson(moments: list[int]) -> st.SearchStrategy[list[Drawn]]:
+    """Draw some of each of the lesson's stories; often one of them has no event at all."""
+    times = st.sampled_from(moments)
+    stories = [
+        st.lists(_started(moments), max_size=3),
+        st.lists(_event("classroom.lesson.ended", st.one_of(st.just(max(moments)), times)), max_size=2),
+        *(
+            st.one_of(st.just([]), st.lists(st.one_of(*story(times)), min_size=1, max_size=most))
+            for story, most in ((_presence, 8), (_course, 5), (_questions, 9), (_students, 6), (_talk, 8))
+        ),
+    ]
+    return st.tuples(*stories).map(lambda drawn: [event for story in drawn for event in story]).filter(bool)
+
+
+def _started(moments: list[int]) -> st.SearchStrategy[Drawn]:
+    """Draw the start of a side of the lesson; the time after which a lesson is over is often met."""
+    times = st.sampled_from(moments)
+    due_start = st.one_of(st.just(min(moments)), times)
+    ends = [moment + off_us for moment in (*moments, max(moments)) for off_us in (0, 0, -GRACE_US, 1 - GRACE_US)]
     started = _event(
         "classroom.lesson.started",
-        times,
+        st.one_of(st.just(min(moments)), times),
+        teacher_id=st.sampled_from(["t1", "t2"]),
+        course=st.sampled_from(["数学", "语文"]),
+        grade=st.just(5),
+        mode=st.just("dual_teacher"),
         roster=st.lists(students, max_size=4),
-        scheduled_start_us=times,
-        scheduled_end_us=times,
+        scheduled_start_us=due_start,
+        scheduled_end_us=st.sampled_from(ends),
     )
+    sides = st.sampled_from([("s1", "c1"), ("s2", "c1"), ("s1", "c2")])
+    return st.builds(lambda event, side: {**event, "schoolid": side[0], "classid": side[1]}, started, sides)
+
+
+def _course(times: st.SearchStrategy[int]) -> list[st.SearchStrategy[Drawn]]:
+    used = _event(
+        "classroom.tool.used",
+        times,
+        platform=st.sampled_from(["national", "municipal", "district", "school"]),
+        duration_ms=st.sampled_from([0, 1, 10_000, 60_000, 600_000, 3_600_000]),
+    )
+    return [used, _event("classroom.strategy.changed", times, strategy=st.sampled_from(STRATEGIES))]
+
+
+def _presence(times: st.SearchStrategy[int]) -> list[st.SearchStrategy[Drawn]]:
     joined = _event("classroom.attendance.joined", times, student_id=students)
-    left = _event("classroom.attendance.left", times, student_id=students)
-    asked = _event("classroom.question.asked", times, prompt_id=prompts)
-    event = st.one_of(
-        started,
-        joined,
-        joined,
-        left,
-        asked,
-        _event("classroom.lesson.ended", times),
-        _event("classroom.question.closed", times, prompt_id=prompts),
-        _event("classroom.answer.submitted", times, student_id=students, prompt_id=prompts),
-        _event("classroom.hand.raised", times, student_id=students),
-        _event("classroom.interaction.recorded", times, student_id=students),
-        _event("classroom.speech.recorded", times),
-        _event("classroom.hand.called", times, student_id=students),
+    return [joined, joined, _event("classroom.attendance.left", times, student_id=students)]
+
+
+def _questions(times: st.SearchStrategy[int]) -> list[st.SearchStrategy[Drawn]]:
+    answered = _event(
+        "classroom.answer.submitted",
+        times,
+        student_id=students,
+        prompt_id=prompts,
+        correct=st.sampled_from([None, False, True]),
+        latency_ms=st.sampled_from([None, 0, 1, 2, 99, 100, 101, 5_400, 86_400_000]),
     )
-    return st.lists(event, min_size=1, max_size=max_events)
+    asked = _event("classroom.question.asked", times, prompt_id=prompts)
+    return [asked, asked, answered, answered, answered, _event("classroom.question.closed", times, prompt_id=prompts)]
+
+
+def _students(times: st.SearchStrategy[int]) -> list[st.SearchStrategy[Drawn]]:
+    shares = st.sampled_from([0.0, 0.35, 0.85, 1.0])
+    return [
+        _event("classroom.hand.raised", times, student_id=students),
+        _event("classroom.hand.called", times, student_id=students),
+        _event("classroom.interaction.recorded", times, student_id=students),
+        _event("classroom.assessment.completed", times, student_id=students, score=shares),
+        _event("classroom.plan.progressed", times, student_id=students, progress=shares),
+    ]
+
+
+def _talk(times: st.SearchStrategy[int]) -> list[st.SearchStrategy[Drawn]]:
+    spoken = _event(
+        "classroom.speech.recorded",
+        times,
+        speaker=st.sampled_from(["teacher", "student", "both", "silence"]),
+        duration_ms=st.sampled_from([0, 3_000]),
+        fias_code=st.one_of(st.none(), st.integers(1, 10)),
+    )
+    return [spoken, spoken]
 
 
 def weeks_of_preparation(midnight_us: int, max_events: int = 20) -> st.SearchStrategy[Callable[[str], list[Event]]]:
-    """Draw a teacher's preparation around a local midnight: a function from the teacher's id to the events."""
-    minutes = st.sampled_from([0, 1, 5, 6, -1, -4, -5, -6, 10, 60, 120, 180, 24 * 60, -24 * 60, 7 * 24 * 60])
-    times = st.builds(
-        lambda minute, off_us: midnight_us + minute * MINUTE_US + off_us, minutes, st.sampled_from([0, 0, 0, 1, -1])
+    """Draw a teacher's preparation around a local midnight: a function from the teacher's id to the events.
+
+    Lessons begin exactly 14 or 28 days after the midnight, and a microsecond beside.
+    """
+    minutes = st.sampled_from([0, 0, 1, 5, 6, -1, -4, -5, -6, 10, 60, 120, 180, 24 * 60, -24 * 60, 7 * 24 * 60])
+    off_us = st.sampled_from([0, 0, 0, 1, -1])
+    times = st.builds(lambda minute, off: midnight_us + minute * MINUTE_US + off, minutes, off_us)
+    lessons_after = st.builds(
+        lambda days, off: midnight_us + days * 24 * 60 * MINUTE_US + off,
+        st.sampled_from([0, 0, 1, 6, 7, 14, 15, 28, -1]),
+        off_us,
     )
-    names = st.sampled_from(
-        [
-            "prep.plan.opened", "prep.heartbeat.recorded", "prep.plan.edited", "prep.resource.attached",
-            "prep.plan.shared", "prep.plan.completed", "prep.plan.coedited", "prep.plan.reviewed", "prep.plan.taught",
-        ]
-    )  # fmt: skip
-    event = st.fixed_dictionaries({"type": names, "time_us": times})
+    plans = st.sampled_from(["p1", "p1", "教案二"])
+    about_plans = {"subject": plans}
+    event = st.one_of(
+        _event("prep.plan.opened", times, **about_plans),
+        _event("prep.heartbeat.recorded", times, **about_plans),
+        _event("prep.plan.edited", times, **about_plans, substantive=st.booleans()),
+        _event("prep.plan.edited", times, **about_plans, substantive=st.just(value=True)),
+        _event(
+            "prep.resource.attached",
+            times,
+            **about_plans,
+            origin=st.sampled_from(["created", "reused"]),
+            platform=st.sampled_from(["national", "school"]),
+        ),
+        _event("prep.plan.shared", times, **about_plans),
+        _event("prep.plan.completed", times, **about_plans),
+        _event("prep.plan.completed", times, **about_plans),
+        _event("prep.plan.coedited", times, **about_plans, editor_id=students),
+        _event("prep.plan.reviewed", times, **about_plans),
+        _event("prep.plan.taught", st.one_of(times, lessons_after), **about_plans, lesson_start_us=lessons_after),
+        _event("prep.plan.taught", times, **about_plans, lesson_start_us=st.one_of(times, lessons_after)),
+    )
     return _keyed(st.lists(event, min_size=1, max_size=max_events))
 
 
@@ -113,6 +194,8 @@ def activities(max_events: int = 16) -> st.SearchStrategy[Callable[[str], list[E
 
 
 def _activity(times: st.SearchStrategy[int], max_events: int) -> st.SearchStrategy[list[Drawn]]:
+    own = {"teacher_id": students}
+    items = {"feedback_id": st.sampled_from(["f1", "f2"])}
     published = _event(
         "research.activity.published",
         times,
@@ -120,11 +203,25 @@ def _activity(times: st.SearchStrategy[int], max_events: int) -> st.SearchStrate
         scheduled_start_us=times,
         scheduled_end_us=times,
     )
+    joined = _event("research.participant.joined", times, **own, schoolid=st.sampled_from(["", "s1", "学校二"]))
+    # Two weeks after something else, and a microsecond beside.
+    later = st.builds(lambda time_us, off_us: time_us + 14 * DAY_US + off_us, times, st.sampled_from([0, 0, 1, -1]))
     event = st.one_of(
         published,
-        _event("research.participant.joined", times, teacher_id=students),
-        _event("research.participant.joined", times, teacher_id=students),
-        _event("research.participant.left", times, teacher_id=students),
-        _event("research.contribution.posted", times, teacher_id=students),
+        joined,
+        joined,
+        _event("research.participant.left", times, **own),
+        _event("research.contribution.posted", times, **own),
+        _event("research.contribution.posted", times, **own),
+        _event("research.lesson.observed", times, **own),
+        _event("research.feedback.given", times, **own, **items, lesson_end_us=times),
+        _event("research.report.generated", times, report_id=st.sampled_from(["r1", "r2"])),
+        _event(
+            "research.improvement.linked",
+            st.one_of(times, later),
+            **own,
+            **items,
+            improvement_id=st.sampled_from(["i1", "i2", "i3"]),
+        ),
     )
     return st.lists(event, min_size=1, max_size=max_events)

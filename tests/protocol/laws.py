@@ -101,7 +101,7 @@ def _found_rows(database: Database) -> dict[RowKey, Figures]:
     return {
         RowKey(row["metric"], row["window"], row["key"], row["item"], row["slot_us"]): Figures(
             row["window_start_us"], row["window_end_us"], row["value"], row["numerator"], row["denominator"],
-            row["sample_size"],
+            row["sample_size"], tuple(row["parts"]),
         )
         for row in database.tables["metric_rows"].final()
     }  # fmt: skip
@@ -118,7 +118,9 @@ def _check_figures(found: Mapping[RowKey, Figures], expected: Mapping[RowKey, Fi
             right.window_start_us, right.window_end_us, right.sample_size, right.value is None
         )  # fmt: skip
         pairs = [
-            (row.numerator, right.numerator), (row.denominator, right.denominator), (row.value or 0, right.value or 0)
+            (row.numerator, right.numerator), (row.denominator, right.denominator), (row.value or 0, right.value or 0),
+            *((one or 0, other or 0) for one, other in zip(row.parts, right.parts, strict=False)),
         ]  # fmt: skip
+        exact = exact and len(row.parts) == len(right.parts)
         close = all(abs(one - other) <= _TOLERANCE * max(1, abs(other)) for one, other in pairs)
         must(exact and close, "a figure is what the stored events say", key=key, found=row, expected=right)

@@ -16,6 +16,7 @@ from schemas.event_types import FAMILIES, Family
 from schemas.figures import CATALOGUE_VERSION
 from sinks.checkpoints import Checkpoint
 from sinks.dead_letters import DeadLetter
+from sinks.events import DUPLICATE_COLUMNS, DUPLICATES
 from streams.figures import FIGURES
 
 Row = dict[str, Any]
@@ -53,6 +54,7 @@ class Database:
         self.tables = {family.table: Table(("key", "time_us", "source", "id")) for family in FAMILIES}
         self.tables["metric_rows"] = Table(("key", "metric", "window", "item", "slot_us"), "revision")
         self.tables["checkpoints"] = Table(("topic", "partition"), "position")
+        self.tables["duplicates"] = Table(("topic", "partition", "position"))
         self.tables["dead_letters"] = Table(("topic", "partition", "position"))
 
     def insert(self, table: str, rows: Iterable[Row]) -> None:
@@ -91,6 +93,12 @@ class MemoryEventStore:
             for row in events.iter_rows(named=True)
         ]
         self._session.insert(family.table, rows)
+
+    def note_duplicates(self, family: Family, dropped: pl.DataFrame) -> None:
+        """Record what was dropped."""
+        if not dropped.is_empty():
+            rows = dropped.select(pl.lit(family.topic).alias("topic"), *DUPLICATE_COLUMNS)
+            self._session.insert(DUPLICATES, list(rows.iter_rows(named=True)))
 
     def facts(
         self, family: Family, columns: Sequence[str], keys: Sequence[str], below: dict[int, int]

@@ -17,7 +17,7 @@ from sinks.metrics import MetricStore
 from sinks.warehouse import Warehouse
 from streams.core.rows import ROW_SCHEMA
 from streams.figures import FIGURES
-from streams.intake import Decoder
+from streams.intake import Before, Decoder
 from tests.protocol.memory import (
     Database,
     MemoryCheckpointStore,
@@ -85,10 +85,10 @@ def decoded(
     told: Sequence[Told], family: Family = CLASSROOM, partition: int = 0, epoch: int = 0, first: int = 0
 ) -> pl.DataFrame:
     """Return what the real decoder makes of things told, at consecutive offsets."""
-    decoder = Decoder(ClockLimits(0, 100 * MINUTE_US), 100_000, Pseudonymizer(b"0123456789abcdef"))
+    decoder = Decoder(ClockLimits(0, 100 * MINUTE_US), MINUTE_US, 100_000, Pseudonymizer(b"0123456789abcdef"))
     records = [Record(first + n, one.key.encode(), one.value, BASE_US // 1000) for n, one in enumerate(told)]
     batch = Batch(family.topic, partition, records)
-    chunk = decoder.decode_batch(family, batch, records, epoch, BASE_US + 600 * MINUTE_US)
+    chunk = decoder.decode_batch(family, batch, records, Before(epoch, 0), BASE_US + 600 * MINUTE_US)
     assert not chunk.dead_letters
     return chunk.events
 
@@ -114,7 +114,7 @@ def ids(rows: Rows) -> list[str]:
 
 def metric(key: str, value: float, revision: int, slot_us: int = 0) -> pl.DataFrame:
     """Return one metric row of a partition."""
-    row = ("participation_rate", "activity", key, "", slot_us, BASE_US, BASE_US + 1, value, value, 1.0, 1)
+    row = ("participation_rate", "activity", key, "", slot_us, BASE_US, BASE_US + 1, value, value, 1.0, 1, [value])
     frame = pl.DataFrame([row], schema=ROW_SCHEMA, orient="row")
     return frame.with_columns(
         pl.lit(RESEARCH.topic).alias("topic"), pl.lit(0, pl.UInt16).alias("partition"),
@@ -243,6 +243,17 @@ def test_dead_letters_are_one_row_a_position(stores: Stores) -> None:
     assert {(row["reason"], row["value_bytes"], row["recorded_at_us"]) for row in rows} == {("json", 5, BASE_US)}
     assert stores.dead_letters.count_between(CLASSROOM.topic, 0, (3, 1 << 48)) == 2
     assert stores.dead_letters.count_between(CLASSROOM.topic, 0, (6, 1 << 48)) == 0
+
+
+def test_duplicates_are_one_row_a_position(stores: Stores) -> None:
+    """A record that is dropped again, after a crash, leaves no second trace."""
+    dropped = decoded(lesson(3), first=3)
+    stores.events.note_duplicates(CLASSROOM, dropped)
+    stores.events.note_duplicates(CLASSROOM, dropped.head(1))
+    rows = stores.read("duplicates", ["topic", "partition", "position", "key", "source", "schoolid"])
+    assert sorted((row["topic"], row["partition"], row["position"]) for row in rows) == [
+        (CLASSROOM.topic, 0, 3), (CLASSROOM.topic, 0, 4), (CLASSROOM.topic, 0, 5)
+    ]  # fmt: skip
 
 
 def test_nothing_is_inserted_for_nothing(stores: Stores) -> None:

@@ -27,7 +27,7 @@ ZONE = "Asia/Shanghai"
 IDLE_US = 2 * MINUTE_US
 #: So few that keys are forgotten between writes.
 CACHE_ROWS = 12
-_RULES = Rules(out_of_orderness_us=MINUTE_US, idle_us=IDLE_US, time_zone=ZONE, cache_max_rows=CACHE_ROWS)
+_RULES = Rules(out_of_orderness_us=MINUTE_US, idle_us=IDLE_US, cache_max_rows=CACHE_ROWS)
 _PSEUDONYMIZER = Pseudonymizer(b"0123456789abcdef")
 #: Making a registry costs more than a write; nobody reads it here.
 _TELEMETRY = Telemetry()
@@ -81,7 +81,7 @@ class WorkerModel:
     ) -> "WorkerModel":  # fmt: skip
         """Return a worker without partitions."""
         session = SteppedSession(database, echoes)
-        decoder = Decoder(ClockLimits(0, 100 * MINUTE_US), 100_000, _PSEUDONYMIZER)
+        decoder = Decoder(ClockLimits(0, 100 * MINUTE_US), MINUTE_US, 100_000, _PSEUDONYMIZER)
         return cls(pipeline_class(built(session, published), _RULES, decoder, _TELEMETRY, now_us), session)
 
     @property

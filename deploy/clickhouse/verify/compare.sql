@@ -64,6 +64,15 @@ FROM
                     '', 'denominator'
                 ),
                 if(e.sample_size = s.sample_size, '', 'sample_size'),
+                if(
+                    length(e.parts) = length(s.parts) AND arrayAll(
+                        n -> (isNull(e.parts[n]) AND isNull(s.parts[n])) OR ifNull(
+                            isFinite(s.parts[n]) AND abs(e.parts[n] - s.parts[n])
+                                <= 1e-9 * greatest(1, abs(e.parts[n]), abs(s.parts[n])), 0
+                        ),
+                        arrayEnumerate(e.parts)
+                    ), '', 'parts'
+                ),
                 if(s.catalogue_version = {catalogue_version:UInt16}, '', 'catalogue_version')
             ]
         ) AS columns_that_differ,
@@ -73,17 +82,17 @@ FROM
         if(kind = 'different', columns_that_differ, []) AS columns,
         (
             toUnixTimestamp64Micro(e.window_start), toUnixTimestamp64Micro(e.window_end), e.value, e.numerator,
-            e.denominator, e.sample_size, {catalogue_version:UInt16}
+            e.denominator, e.sample_size, e.parts, {catalogue_version:UInt16}
         ) AS expected,
         (
             toUnixTimestamp64Micro(s.window_start), toUnixTimestamp64Micro(s.window_end), s.value, s.numerator,
-            s.denominator, s.sample_size, s.catalogue_version, s.partition, s.revision
+            s.denominator, s.sample_size, s.parts, s.catalogue_version, s.partition, s.revision
         ) AS stored
     FROM
     (
         SELECT
             toString(metric) AS metric, toString(window) AS window, r.key AS key, item, slot, window_start, window_end, value,
-            numerator, denominator, sample_size, toUInt8(1) AS there
+            numerator, denominator, sample_size, parts, toUInt8(1) AS there
         FROM (/* recomputed rows */) AS r
         LEFT JOIN aged ON r.key = aged.key
         WHERE aged.is_aged = 0 OR toUnixTimestamp64Micro(window_start) > aged.until_us
@@ -92,7 +101,7 @@ FROM
     (
         SELECT
             toString(metric) AS metric, toString(window) AS window, r.key AS key, item, slot, window_start, window_end, value,
-            numerator, denominator, sample_size, catalogue_version, partition, revision, toUInt8(1) AS there
+            numerator, denominator, sample_size, parts, catalogue_version, partition, revision, toUInt8(1) AS there
         FROM metric_rows AS r FINAL
         LEFT JOIN aged ON r.key = aged.key
         WHERE metric IN {metrics:Array(String)}

@@ -1,6 +1,7 @@
 """The users of ClickHouse may do what they need and nothing else, by the word of the engine itself."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from sinks import contract
 from sinks.migrations import migrations
 
 ROOT = Path(__file__).parents[3]
@@ -19,8 +21,17 @@ DASHBOARD = json.loads((ROOT / "deploy/grafana/dashboards/classpulse.json").read
 TABLES = (
     "events_classroom", "events_prep", "events_research", "events_registry", "metric_rows", "checkpoints", "dead_letters",
 )  # fmt: skip
+APPENDED_BY_THE_EVALUATOR = (
+    "pane_versions", "pane_keys", "evaluator_cycles", "portraits", "portrait_peers", "portrait_places", "portrait_runs",
+    "evaluation_configs", "evaluation_nodes", "scores", "data_quality", "score_runs",
+)  # fmt: skip
 FILLED_BY_THE_SERVER = ("event_days", "checkpoint_days")
-VIEWS = re.findall(r"CREATE VIEW (\w+)", "".join(migration.text for migration in migrations()))
+#: Each view as a query may name it, with some value for each parameter.
+VIEWS = [
+    f"classpulse.{view.name}"
+    + (f"({', '.join(map('='.join, view.example_arguments().items()))})" if view.parameters else "")
+    for view in contract.views()
+]
 PANEL_QUERIES = [
     target["rawSql"] for panel in DASHBOARD["panels"] for target in panel.get("targets", []) if "rawSql" in target
 ]
@@ -44,6 +55,21 @@ for statement in json.load(sys.stdin):
     except Exception as error:
         codes.append(int(re.search(r"Code: (\d+)", str(error))[1]))
 print(json.dumps(codes))
+connection.close()
+"""
+
+#: Makes the views as `classpulse migrate` does.
+APPLY = r"""
+import json, sys
+from types import SimpleNamespace
+from chdb import connect
+from sinks import contract
+connection = connect(sys.argv[1])
+def query(sql):
+    answer = connection.query(sql, "JSONCompact")
+    return SimpleNamespace(result_rows=json.loads(str(answer))["data"])
+connection.query("USE classpulse")
+contract.apply(SimpleNamespace(query=query, command=connection.query))
 connection.close()
 """
 
@@ -84,17 +110,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("engine")
 
 
-def run(folder: Path, user: str, statements: Sequence[str]) -> dict[str, int]:
-    """Execute statements as ``user``; return the error code of each."""
+def in_engine(folder: Path, user: str, code: str, told: str) -> str:
+    """Run ``code`` with an engine whose only session is ``user``'s; return what it prints."""
     # The engine reads config.xml of the folder it is started in.
     (folder / "users.xml").write_text(configuration(user), encoding="utf-8")
     (folder / "config.xml").write_text("<clickhouse><users_config>users.xml</users_config></clickhouse>")
     done = subprocess.run(
-        [sys.executable, "-c", RUN, folder / "data"],
-        input=json.dumps(statements), cwd=folder, check=False, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", code, folder / "data"],
+        input=told, cwd=folder, check=False, capture_output=True, text=True, timeout=120,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return dict(zip(statements, json.loads(done.stdout), strict=True))
+    return done.stdout
+
+
+def run(folder: Path, user: str, statements: Sequence[str]) -> dict[str, int]:
+    """Execute statements as ``user``; return the error code of each."""
+    codes = json.loads(in_engine(folder, user, RUN, json.dumps(statements)))
+    return dict(zip(statements, codes, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +142,7 @@ def migrated(folder: Path) -> Path:
     ]
     refused = {statement: code for statement, code in run(folder, "classpulse_admin", statements).items() if code != OK}
     assert refused == {}
+    in_engine(folder, "classpulse_admin", APPLY, "")
     return folder
 
 
@@ -125,7 +159,7 @@ def test_only_our_users_exist_and_none_has_a_password_here() -> None:
     users = USERS.find("users")
     assert users is not None
     assert [user.tag for user in users if user.get("remove") is None] == [
-        "classpulse_admin", "classpulse_worker", "classpulse_reader"
+        "classpulse_admin", "classpulse_worker", "classpulse_evaluator", "classpulse_reader"
     ]  # fmt: skip
     assert [user.tag for user in users if user.get("remove") is not None] == ["default"]
     assert [element.tag for element in USERS.iter() if "password" in element.tag] == []
@@ -162,17 +196,38 @@ def test_the_worker_can_tell_how_long_tables_keep_their_rows(migrated: Path) -> 
     statements = [
         "USE classpulse",
         "INSERT INTO classpulse.events_prep (key) VALUES ('noted')",
-        count.format(n=7, rest="system.tables WHERE database = 'classpulse' AND create_table_query LIKE '% TTL %'"),
+        count.format(n=13, rest="system.tables WHERE database = 'classpulse' AND create_table_query LIKE '% TTL %'"),
         count.format(n=1, rest="event_days FINAL WHERE key = 'noted' AND day = today()"),
     ]
     assert run(migrated, "classpulse_worker", statements) == dict.fromkeys(statements, OK)
 
 
-def test_the_reader_sees_every_view_and_no_students_events(migrated: Path) -> None:
-    """The views answer; what is below them does not, but for the columns they need."""
-    allowed = [f"SELECT * FROM classpulse.{view}" for view in VIEWS]
+def test_the_evaluator_appends_versions_and_cannot_change_figures(migrated: Path) -> None:
+    """It appends to its own tables and reads the views; it writes no figure and reads no student's event."""
+    allowed = [f"SELECT * FROM {view}" for view in VIEWS]
+    allowed += [f"SELECT * FROM classpulse.{table}" for table in (*APPENDED_BY_THE_EVALUATOR, "figure_keys", "metric_rows")]
+    allowed += [f"INSERT INTO classpulse.{table} SELECT * FROM classpulse.{table}" for table in APPENDED_BY_THE_EVALUATOR]
     denied = [
         "SELECT student_id FROM classpulse.events_classroom",
+        "SELECT roster FROM classpulse.events_classroom",
+        "INSERT INTO classpulse.metric_rows (key) VALUES ('k')",
+        "INSERT INTO classpulse.checkpoints (topic) VALUES ('t')",
+        "ALTER TABLE classpulse.pane_versions DELETE WHERE 1",
+        "TRUNCATE TABLE classpulse.scores",
+        "CREATE VIEW classpulse.v1_other AS SELECT 1",
+    ]
+    expected = dict.fromkeys(allowed, OK) | dict.fromkeys(denied, ACCESS_DENIED)
+    assert run(migrated, "classpulse_evaluator", [*allowed, *denied]) == expected
+
+
+def test_the_reader_sees_every_view_and_no_students_events(migrated: Path) -> None:
+    """The views answer; what is below them does not, but for the columns they need."""
+    allowed = [f"SELECT * FROM {view}" for view in VIEWS]
+    denied = [
+        "SELECT student_id FROM classpulse.events_classroom",
+        "SELECT roster FROM classpulse.events_classroom",
+        "SELECT students FROM classpulse.events_registry",
+        "INSERT INTO classpulse.pane_versions (key) VALUES ('k')",
         "SELECT * FROM classpulse.events_prep",
         "SELECT * FROM classpulse.dead_letters",
         "SELECT * FROM classpulse.event_days",
@@ -204,9 +259,7 @@ def test_the_readers_limits_cannot_be_lifted(migrated: Path) -> None:
 
 def test_grafanas_queries_run_as_the_reader(migrated: Path) -> None:
     """Every ClickHouse panel's SQL is accepted, with the macros of Grafana's plugin filled in."""
-    filled = [
-        re.sub(r"\$__timeFilter\((\w+)\)", r"\1 >= toDateTime(0) AND \1 <= now()", query) for query in PANEL_QUERIES
-    ]
+    filled = [re.sub(r"\$__timeFilter\((\w+)\)", r"\1 >= toDateTime(0) AND \1 <= now()", query) for query in PANEL_QUERIES]
     assert len(filled) >= 4
     assert [query for query in filled if "$" in query] == []
     statements = ["USE classpulse", *filled]

@@ -19,7 +19,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 JOBS = ("migrate", "topics")
 LASTING = tuple(name for name in SERVICES if name not in JOBS)
-OF_CLASSPULSE = ("migrate", "topics", "worker")
+OF_CLASSPULSE = ("migrate", "topics", "worker", "evaluator")
 every_service = pytest.mark.parametrize("name", SERVICES)
 every_lasting_service = pytest.mark.parametrize("name", LASTING)
 
@@ -36,8 +36,8 @@ def secret_targets(name: str) -> set[str]:
 
 
 def test_the_parts_of_the_production_stack_are_there() -> None:
-    """Kafka, ClickHouse, the two jobs, workers, Prometheus and Grafana."""
-    assert set(SERVICES) == {"kafka", "clickhouse", "migrate", "topics", "worker", "prometheus", "grafana"}
+    """Kafka, ClickHouse, the two jobs, workers, the evaluator, Prometheus and Grafana."""
+    assert set(SERVICES) == {"kafka", "clickhouse", "migrate", "topics", "worker", "evaluator", "prometheus", "grafana"}
 
 
 @every_service
@@ -159,6 +159,7 @@ def test_each_service_gets_the_secrets_it_needs_and_no_other() -> None:
         "migrate": {"clickhouse_admin_password"},
         "topics": {"kafka_admin_password"},
         "worker": {"kafka_worker_password", "clickhouse_worker_password", "pseudonym_key"},
+        "evaluator": {"clickhouse_evaluator_password"},
         "prometheus": set(),
         "grafana": {"grafana_admin_password", "clickhouse_reader_password"},
     }

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from streams import topics
+from streams.evaluator import EvaluatorTelemetry
 from streams.settings import Settings
 from streams.telemetry import Telemetry
 
@@ -37,14 +38,16 @@ ADDED_LABELS = {"instance", "job", "le"}
 
 def exposed() -> dict[str, set[str]]:
     """Return every series the worker exposes, with its labels."""
-    telemetry = Telemetry()
+    telemetries = [Telemetry(), EvaluatorTelemetry()]
     labels = {
         collector._name: set(collector._labelnames)
+        for telemetry in telemetries
         for collector in vars(telemetry).values()
         if hasattr(collector, "_labelnames")
     }
     return {
         family.name + suffix: labels[family.name]
+        for telemetry in telemetries
         for family in telemetry.registry.collect()
         for suffix in SUFFIXES[family.type]
     }
@@ -74,11 +77,12 @@ def test_expressions_ask_for_metrics_and_labels_that_exist(expression: str) -> N
 
 
 def test_every_metric_is_looked_at() -> None:
-    """What the worker measures shows in an alert or on the dashboard."""
+    """What the worker and the evaluator measure shows in an alert or on the dashboard."""
     looked_at = set().union(*(metrics_in(expression) for expression in [*(rule["expr"] for rule in RULES), *QUERIES]))
     unseen = {
         family.name
-        for family in Telemetry().registry.collect()
+        for telemetry in (Telemetry(), EvaluatorTelemetry())
+        for family in telemetry.registry.collect()
         if not any(family.name + suffix in looked_at for suffix in SUFFIXES[family.type])
     }
     assert unseen == set()

@@ -12,7 +12,7 @@ from deploy.simulator import SimulationConfig, simulate
 from schemas.fields import timestamp_us
 
 from .conftest import DAY
-from .contract import Seen, read
+from .contract import Seen, read, seen
 
 Told = list[tuple[int, str, Any]]
 
@@ -35,18 +35,18 @@ def _minutes(events: Told) -> float:
 
 
 def test_a_lesson_starts_first_and_ends_after_all_but_the_leaving(lessons: dict[str, Told]) -> None:
-    """Started a bit after the timetable; after the end, students only leave."""
+    """Started a bit after the timetable; after the end, students only leave, and the other side (双师) ends."""
     for events in lessons.values():
         assert events[0][1] == "lesson.started"
         delay_us = events[0][0] - timestamp_us(events[0][2].scheduled_start)
         assert 0 < delay_us < 120e6
         ended = next(index for index, (_, name, _) in enumerate(events) if name == "lesson.ended")
-        assert {name for _, name, _ in events[ended + 1 :]} <= {"attendance.left"}
+        assert {name for _, name, _ in events[ended + 1 :]} <= {"attendance.left", "lesson.ended"}
 
 
 def test_a_lesson_has_a_thousand_events_or_so(lessons: dict[str, Told]) -> None:
-    """Between 700 and 2,000, and not the same number in each."""
-    sizes = [len(events) for events in lessons.values()]
+    """Between 700 and 2,000 where one class takes part, and not the same number in each."""
+    sizes = [len(events) for events in lessons.values() if events[0][2].mode == "standard"]
     assert min(sizes) > 700
     assert max(sizes) < 2_000
     assert len(set(sizes)) > len(sizes) // 2
@@ -90,6 +90,68 @@ def test_speech_fills_the_lesson_without_overlap(lessons: dict[str, Told]) -> No
         for (time_us, duration_us), (next_us, _) in pairwise(speech):
             assert time_us + duration_us <= next_us
         assert sum(duration_us for _, duration_us in speech) / 60e6 > 0.9 * 35
+
+
+@pytest.fixture(scope="module")
+def dual() -> list[Seen]:
+    """A day of two schools in which most lessons are dual-teacher lessons."""
+    config = SimulationConfig(
+        date=DAY, schools=2, classes_per_school=2, students_per_class=5, families=("classroom",), dual_teacher_share=0.9
+    )
+    return [seen(record) for record in simulate(config)]
+
+
+def test_a_dual_teacher_lesson_has_two_sides(dual: list[Seen]) -> None:
+    """Each side starts and ends the lesson itself, with its own school, class, teacher and roster."""
+    told: dict[str, Counter[str]] = defaultdict(Counter)
+    sides: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    modes: dict[str, set[str]] = defaultdict(set)
+    for _, envelope, data in dual:
+        assert envelope is not None
+        name = envelope.type.removeprefix("io.classpulse.classroom.")
+        told[envelope.subject][name] += 1
+        if name == "lesson.started.v1":
+            sides[envelope.subject].append((envelope.schoolid, envelope.classid, data.teacher_id, *data.roster))
+            modes[envelope.subject].add(data.mode)
+    two = [lesson for lesson, held in sides.items() if len(held) == 2]
+    assert len(two) >= 5
+    for lesson, held in sides.items():
+        assert told[lesson]["lesson.ended.v1"] == len(held)
+        assert modes[lesson] == {"dual_teacher" if len(held) == 2 else "standard"}
+    for lesson in two:
+        host, guest = sides[lesson]
+        assert host[0] != guest[0]
+        assert not set(host[1:]) & set(guest[1:])
+        assert lesson.startswith(f"lesson-{host[1]}-")
+
+
+def test_students_of_both_sides_speak_for_their_own_school(dual: list[Seen]) -> None:
+    """Every event of a student names the class of the roster, and comes from a device of that school."""
+    rosters: dict[str, tuple[str | None, str | None]] = {}
+    answering: dict[str, set[str | None]] = defaultdict(set)
+    for _, envelope, data in dual:
+        assert envelope is not None
+        assert envelope.source.startswith(f"/schools/{envelope.schoolid}/")
+        for student in getattr(data, "roster", ()):
+            assert rosters.setdefault(student, (envelope.schoolid, envelope.classid)) == (
+                envelope.schoolid,
+                envelope.classid,
+            )
+        if hasattr(data, "student_id"):
+            assert rosters[data.student_id] == (envelope.schoolid, envelope.classid)
+            answering[envelope.subject].add(envelope.classid)
+    assert sum(len(classes) == 2 for classes in answering.values()) >= 5
+
+
+def test_a_class_is_in_one_lesson_at_a_time(dual: list[Seen]) -> None:
+    """A class that takes part in another one's lesson has none of its own meanwhile; each has eight a day."""
+    starts: Counter[tuple[str | None, int]] = Counter()
+    for _, envelope, data in dual:
+        assert envelope is not None
+        if "lesson.started" in envelope.type:
+            starts[envelope.classid, timestamp_us(data.scheduled_start)] += 1
+    assert set(starts.values()) == {1}
+    assert Counter(class_id for class_id, _ in starts) == dict.fromkeys(("s01-c1", "s01-c2", "s02-c1", "s02-c2"), 8)
 
 
 def test_students_differ_lastingly() -> None:

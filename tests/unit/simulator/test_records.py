@@ -71,9 +71,7 @@ def test_duplicates_are_identical_or_differ_in_time_alone(troubled: list[Seen]) 
     for record, envelope, data in troubled:
         if envelope is None:
             continue
-        first, first_envelope, first_data = originals.setdefault(
-            (envelope.source, envelope.id), (record, envelope, data)
-        )
+        first, first_envelope, first_data = originals.setdefault((envelope.source, envelope.id), (record, envelope, data))
         if first is record:
             continue
         copies += 1

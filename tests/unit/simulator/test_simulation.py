@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import pairwise
@@ -53,6 +53,26 @@ def test_without_a_number_it_is_one_day_with_every_lesson_ended() -> None:
     assert types.count("lesson.started.v1") == types.count("lesson.ended.v1") == 8
 
 
+def test_a_school_week_is_told_as_one_story() -> None:
+    """Five days up to the date, every lesson of each, in the order of arrival, and no id or sequence twice."""
+    config = SimulationConfig(
+        days=5, date=date(2026, 11, 20), schools=2, classes_per_school=1, students_per_class=2, binary_share=0.0
+    )
+    simulation = Simulation(config)
+    records = list(simulation.records())
+    assert records == list(simulate(config))
+    assert all(earlier.timestamp_ms <= later.timestamp_ms for earlier, later in pairwise(records))
+    days: Counter[str] = Counter()
+    seen_sequences = set()
+    for record in records:
+        envelope, _ = read(record)
+        seen_sequences.add((envelope.source, envelope.sequence))
+        if "lesson.started" in envelope.type:
+            days[envelope.time[:10]] += 1
+    assert len(seen_sequences) == len(records)
+    assert days == {f"2026-11-{day}": 2 * 8 for day in range(16, 21)}
+
+
 def test_records_come_in_the_order_of_arrival(troubled: list[Seen]) -> None:
     """Timestamps, which are the arrivals, never go back."""
     arrivals = [record.timestamp_ms for record, _, _ in troubled]
@@ -100,9 +120,7 @@ def test_a_slice_holds_a_minute_not_a_lesson() -> None:
     """The merged stories come minute by minute in time order, so memory does not grow with the day."""
     config = SimulationConfig(date=DAY, schools=2, classes_per_school=3, students_per_class=45)
     simulation = Simulation(config)
-    slices: list[list[Draft]] = [
-        drafts for drafts in merged(openings(simulation.fitted, simulation.district)) if drafts
-    ]
+    slices: list[list[Draft]] = [drafts for drafts in merged(openings(simulation.fitted, simulation.district)) if drafts]
     times = [draft.time_ms for drafts in slices for draft in drafts]
     assert times == sorted(times)
     assert all(drafts[-1].time_ms - drafts[0].time_ms < 60_000 for drafts in slices)
@@ -129,6 +147,8 @@ def test_the_default_day_is_the_last_weekday_before_today() -> None:
     "wrong",
     [
         {"events": -1},
+        {"days": 0},
+        {"days": 5, "events": 1_000},
         {"schools": 0},
         {"students_per_class": 101},
         {"families": ("classroom", "sports")},

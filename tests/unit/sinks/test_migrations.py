@@ -58,7 +58,7 @@ def test_the_event_tables_have_a_column_for_every_field(warehouse: Warehouse, fa
         {"table": family.table},
     )
     expected = {re.sub("_us$", "", name) for name in event_columns(family)} - {"offset", "row"}
-    assert set(found["name"]) == expected | {"partition", "position", "stored_at"}
+    assert set(found["name"]) == expected | {"partition", "position", "late", "stored_at"}
 
 
 def test_every_column_of_a_table_says_what_it_means(warehouse: Warehouse) -> None:

@@ -11,6 +11,7 @@ from clickhouse_connect.driver.client import Client
 
 from schemas.errors import MustStop
 from schemas.event_types import CLASSROOM, PREP, Family
+from schemas.figure_rules import FigureRules
 from sinks.events import EventStore
 from sinks.metrics import MetricStore
 from sinks.retention import NEVER_AGED, RETENTION_SQL, Retention, complete, kept_for
@@ -148,7 +149,7 @@ def count(client: Client, table: str) -> int:
 
 def check(client: Client, since: date | None = None) -> VerifyReport:
     """Verify in the district's zone."""
-    return verify(client, time_zone=ZONE, since=since)
+    return verify(client, rules=FigureRules(ZONE), since=since)
 
 
 def found(report: VerifyReport) -> set[str]:
@@ -169,7 +170,7 @@ def test_what_has_expired_is_no_difference(client: Client, deleted: bool) -> Non
     report = check(client)
     assert report.differences == []
     rows = {key.key for family in FAMILIES for key in expected_rows(OF_LATE[family], ZONE)}
-    assert rows == {"lesson-new", "teacher", "activity-new"}
+    assert rows == {"lesson-new", "teacher", "activity-new", "activity-ahead"}
     assert report.rows_expected == report.rows_stored == sum(
         key.key != "activity-ahead" for family in FAMILIES for key in expected_rows(OF_LATE[family], ZONE)
     )
@@ -248,8 +249,8 @@ def test_a_late_event_leaves_right_figures_alone(client: Client, target: Target,
     written = client.query(
         "SELECT count() FROM metric_rows FINAL WHERE key = 'teacher' AND written_at > now() - INTERVAL 1 DAY"
     ).result_rows
-    # Seven windows of seven days, and one week.
-    assert written[0][0] == 8
+    # Of two figures: seven windows of seven days, and one week.
+    assert written[0][0] == 2 * 8
 
 
 OLD_FIGURES = """
@@ -266,7 +267,7 @@ def write_late(client: Client, target: Target, family: Family, late: list[Event]
     warehouse, figures = Warehouse(target), FIGURES[family.name]
     stored = EventStore(warehouse).facts(family, figures.fact_columns, [late[0]["key"]], {0: after})
     facts = stored.cast(dict(figures.fact_schema(family)))
-    rows = figures.rows(facts, facts.filter(pl.col("id").is_in([one["id"] for one in late])), ZONE)
+    rows = figures.rows(facts, facts.filter(pl.col("id").is_in([one["id"] for one in late])), FigureRules(ZONE))
     assert rows.height > len(late)
     origin = {"topic": pl.lit(family.topic), "partition": pl.lit(0, pl.UInt16), "revision": pl.lit(after, pl.UInt64)}
     MetricStore(warehouse).upsert(rows.with_columns(**origin))
@@ -275,17 +276,22 @@ def write_late(client: Client, target: Target, family: Family, late: list[Event]
 
 
 def test_a_student_can_be_erased(client: Client) -> None:
-    """The statement of docs/retention.md leaves no trace of a pseudonym, and counters and figures right."""
+    """The statements of docs/retention.md leave no trace of a pseudonym, and counters and figures right."""
     page = (Path(__file__).parents[3] / "docs/retention.md").read_text(encoding="utf-8")
-    statements = re.findall(r"^ALTER TABLE \w+\n    UPDATE [^;]+;", page, re.MULTILINE)
-    assert len(statements) == 2
+    section = page.split("## To erase a student", 1)[1]
+    block = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)[0]
+    statements = [text.strip() for text in re.sub(r"^--.*$", "", block, flags=re.MULTILINE).split(";") if text.strip()]
+    assert len(statements) == 10
     for statement in statements:
-        erasing = statement.replace("p...", "ann").replace("<random>", "7d21").rstrip(";")
-        client.command(f"{erasing} SETTINGS mutations_sync = 1")
-    left = "SELECT count() FROM events_classroom WHERE student_id = '{0}' OR has(roster, '{0}')"
-    counts = [client.query(left.format(name)).result_rows[0][0] for name in ("ann", "erased-7d21")]
-    assert counts[0] == 0
-    assert counts[1] > 0
+        mutated = " SETTINGS mutations_sync = 1" if statement.startswith("ALTER") else ""
+        client.command(statement.replace("p...", "ann").replace("<random>", "7d21") + mutated)
+    left = (
+        "SELECT (SELECT count() FROM events_classroom WHERE student_id = '{0}' OR has(roster, '{0}')),"
+        " (SELECT count() FROM metric_rows WHERE item = '{0}')"
+    )
+    before, after = (client.query(left.format(name)).result_rows[0] for name in ("ann", "erased-7d21"))
+    assert before == (0, 0)
+    assert min(after) > 0
     assert check(client).agrees
 
 
@@ -319,7 +325,9 @@ def test_the_tables_keep_what_the_documents_say(client: Client) -> None:
     retention = Retention.read(client.query(RETENTION_SQL).result_rows)
     assert {table: kept.days for table, kept in retention.kept.items()} == {
         "events_classroom": 1095, "events_prep": 1095, "events_research": 1095, "events_registry": 3650,
-        "metric_rows": 3650, "dead_letters": 730, "event_days": 3650,
+        "metric_rows": 3650, "dead_letters": 730, "event_days": 3650, "duplicates": 730, "pane_versions": 3650,
+        "figure_keys": 3650, "pane_keys": 3650, "evaluator_cycles": 3650, "portraits": 3650, "portrait_peers": 3650,
+        "portrait_places": 3650, "portrait_runs": 3650, "scores": 3650, "data_quality": 3650, "score_runs": 3650,
     }  # fmt: skip
 
 

@@ -11,15 +11,18 @@ from clickhouse_connect.driver.client import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sinks.verify import verify_sql
+from schemas.figure_rules import FigureRules
+from schemas.figures import modules_of
+from sinks.verify import figures_sql, rule_parameters
 from tests.oracle.database import fresh_database, insert_checkpoint, insert_events, open_client, running_clickhouse
 from tests.oracle.hostile import activities, lessons, weeks_of_preparation
 from tests.oracle.oracle import Event, Figures, RowKey, expected_rows
 
 Draw = Callable[[str], list[Event]]
 KEYS = itertools.count()
+RULES = FigureRules()
 SLOW = settings(
-    max_examples=25,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -36,17 +39,21 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         client.close()
 
 
-def recomputed(client: Client, family: str, key_from: str, key_to: str, time_zone: str) -> dict[RowKey, Figures]:
-    """Run the family's SQL for a range of keys."""
-    parameters = {"key_from": key_from, "key_to": key_to, "keys": [], "time_zone": time_zone}
-    query = f"""
-        SELECT metric, window, key, item, toUnixTimestamp64Micro(slot), toUnixTimestamp64Micro(window_start),
-               toUnixTimestamp64Micro(window_end), value, numerator, denominator, sample_size
-        FROM ({verify_sql(family)})"""
-    rows: list[Any] = list(client.query(query, parameters=parameters).result_rows)
-    found = {RowKey(*row[:5]): Figures(*row[5:]) for row in rows}
-    assert len(found) == len(rows), "a row came twice"
-    return found
+def recomputed(client: Client, family: str, key_from: str, key_to: str, rules: FigureRules) -> dict[RowKey, Figures]:
+    """Run the SQL of every module of the family for a range of keys."""
+    parameters = {"key_from": key_from, "key_to": key_to, "keys": [], **rule_parameters(rules)}
+    rows: list[Any] = []
+    for module, metrics in modules_of(family).items():
+        query = f"""
+            SELECT metric, window, key, item, toUnixTimestamp64Micro(slot), toUnixTimestamp64Micro(window_start),
+                   toUnixTimestamp64Micro(window_end), value, numerator, denominator, sample_size, parts
+            FROM ({figures_sql(family, module)})"""
+        found = client.query(query, parameters=parameters).result_rows
+        assert {row[0] for row in found} <= set(metrics), module
+        rows += found
+    figures = {RowKey(*row[:5]): Figures(*row[5:-1], parts=tuple(row[-1])) for row in rows}
+    assert len(figures) == len(rows), "a row came twice"
+    return figures
 
 
 def assert_same(found: dict[RowKey, Figures], expected: dict[RowKey, Figures]) -> None:
@@ -60,21 +67,27 @@ def assert_same(found: dict[RowKey, Figures], expected: dict[RowKey, Figures]) -
         approximate = pytest.approx((row.numerator, row.denominator), rel=1e-9, abs=1e-9)
         assert (other.numerator, other.denominator) == approximate, key
         assert other.value == (None if row.value is None else pytest.approx(row.value, rel=1e-9, abs=1e-9)), key
+        assert len(other.parts) == len(row.parts), key
+        for one, part in zip(other.parts, row.parts, strict=True):
+            assert one == (None if part is None else pytest.approx(part, rel=1e-9, abs=1e-9)), key
 
 
-def check(client: Client, family: str, draws: list[Draw], time_zone: str = "Asia/Shanghai") -> None:
+def check(client: Client, family: str, draws: list[Draw], rules: FigureRules = RULES) -> None:
     """Store each drawn key's events, recompute them in SQL, and compare with the oracle."""
     keys = [f"k{next(KEYS):08}" for _ in draws]
     events = [event for key, draw in zip(keys, draws, strict=True) for event in draw(key)]
     insert_events(client, events)
-    assert_same(recomputed(client, family, keys[0], keys[-1], time_zone), expected_rows(events, time_zone))
+    assert_same(recomputed(client, family, keys[0], keys[-1], rules), expected_rows(events, rules))
 
 
-@SLOW
-@given(st.lists(lessons(), min_size=10, max_size=20))
-def test_lessons_as_the_oracle(client: Client, draws: list[Draw]) -> None:
-    """Figures 6, 8, 11 and 12 of hostile lessons equal the oracle's."""
-    check(client, "classroom", draws)
+@settings(SLOW, max_examples=6)
+@given(
+    st.lists(lessons(), min_size=20, max_size=40),
+    st.sampled_from([RULES, FigureRules(engagement_weights=(0.4, 0, 0.1, 2), engagement_full_rate=0.05)]),
+)
+def test_lessons_as_the_oracle(client: Client, draws: list[Draw], rules: FigureRules) -> None:
+    """Figures 1 to 15 of hostile lessons equal the oracle's."""
+    check(client, "classroom", draws, rules)
 
 
 @SLOW
@@ -100,7 +113,7 @@ def test_preparation_as_the_oracle(client: Client, time_zone: str, day: date, da
     """Figure 16 around midnights, on days of 23, 24 and 25 hours, equals the oracle's."""
     midnight_us = int(datetime.combine(day, time(), ZoneInfo(time_zone)).timestamp()) * 1_000_000
     draws = data.draw(st.lists(weeks_of_preparation(midnight_us), min_size=5, max_size=15))
-    check(client, "prep", draws, time_zone)
+    check(client, "prep", draws, FigureRules(time_zone))
 
 
 def test_events_beyond_the_checkpoint_do_not_count(client: Client) -> None:
@@ -109,7 +122,7 @@ def test_events_beyond_the_checkpoint_do_not_count(client: Client) -> None:
         "type": "classroom.hand.raised", "key": "beyond", "source": "/d", "id": "1", "time_us": 5, "student_id": "a"
     }  # fmt: skip
     insert_events(client, [event], first_position=2**40)
-    assert recomputed(client, "classroom", "beyond", "beyond", "Asia/Shanghai") == {}
+    assert recomputed(client, "classroom", "beyond", "beyond", RULES) == {}
 
 
 def test_replayed_events_count_once(client: Client) -> None:
@@ -119,9 +132,7 @@ def test_replayed_events_count_once(client: Client) -> None:
     }  # fmt: skip
     insert_events(client, [event])
     insert_events(client, [event])
-    assert_same(
-        recomputed(client, "classroom", "twice", "twice", "Asia/Shanghai"), expected_rows([event], "Asia/Shanghai")
-    )
+    assert_same(recomputed(client, "classroom", "twice", "twice", RULES), expected_rows([event], RULES))
 
 
 @pytest.mark.parametrize(("stay_us", "effective"), [(80_000_000, 1), (79_999_999, 0)])
@@ -136,6 +147,6 @@ def test_exactly_80_percent_is_effective(client: Client, stay_us: int, effective
         | {"teacher_id": "t"},
     ]
     insert_events(client, events)
-    found = recomputed(client, "research", key, key, "Asia/Shanghai")
+    found = recomputed(client, "research", key, key, RULES)
     assert found[RowKey("effective_participation_rate", "activity", key, "", 0)].numerator == effective
-    assert_same(found, expected_rows(events, "Asia/Shanghai"))
+    assert_same(found, expected_rows(events, RULES))

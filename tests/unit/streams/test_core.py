@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.event_types import CLASSROOM
-from schemas.figures import WINDOW_5M
+from schemas.metric import WINDOW_5M
 from sinks.checkpoints import Checkpoint
 from sinks.positions import position
 from streams.core.facts import Facts
 from streams.core.panes import windows_of
-from streams.core.presence import FOREVER_US, intervals, persons_in, seconds_until, while_absent
+from streams.core.presence import FOREVER_US, intervals, persons_at, persons_in, seconds_until, while_absent
 from streams.core.watermark import Watermark
 from streams.partition import Log, resume_point
 
@@ -95,6 +95,8 @@ def test_counts_without_meeting_equal_counts_by_meeting(
     edges = pl.DataFrame({"key": ["k"] * len(bounds), "at_us": [start for start, _size in bounds]})
     for _key, at_us, present_us in seconds_until(present, edges).rows():
         assert present_us == sum(max(0, min(end, at_us) - min(start, at_us)) for _k, _p, start, end in rows)
+    for _key, at_us, persons in persons_at(present, edges).rows():
+        assert persons == sum(start <= at_us < end for _k, _p, start, end in rows)
 
 
 @given(spans, st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50)), max_size=8))

@@ -10,6 +10,7 @@ import pytest
 
 from schemas.codec import ClockLimits
 from schemas.event_types import schema_uri, type_uri
+from schemas.figure_rules import FigureRules
 from schemas.pseudonym import Pseudonymizer
 from sinks.checkpoints import CheckpointStore
 from sinks.dead_letters import DeadLetter, DeadLetterStore
@@ -78,8 +79,8 @@ def new_pipeline(warehouse: Warehouse, letters: Letters | None = None) -> Pipeli
         EventStore(warehouse), MetricStore(warehouse), CheckpointStore(warehouse, "test"), DeadLetterStore(warehouse),
         letters or Letters(),
     )  # fmt: skip
-    rules = Rules(60_000_000, 120_000_000, "Asia/Shanghai", 100_000)
-    decoder = Decoder(ClockLimits(0, 3_600_000_000), 100_000, Pseudonymizer(b"0123456789abcdef"))
+    rules = Rules(60_000_000, 120_000_000, 100_000)
+    decoder = Decoder(ClockLimits(0, 3_600_000_000), 60_000_000, 100_000, Pseudonymizer(b"0123456789abcdef"))
     return Pipeline(sinks, rules, decoder, Telemetry(), lambda: (BASE_MS + 7_200_000) * 1000)
 
 
@@ -115,7 +116,7 @@ def counters(warehouse: Warehouse) -> tuple[int, ...]:
 def assert_verified(database: Target) -> None:
     """Verify finds no difference."""
     client = connect(database)
-    report = verify(client, time_zone="Asia/Shanghai")
+    report = verify(client, rules=FigureRules())
     assert report.differences_total == 0, report.differences
     client.close()
 
@@ -129,7 +130,10 @@ RECORDS = [
 ]
 
 
-@pytest.mark.parametrize("step", ["dead_letters.insert", "events.insert", "metrics.upsert", "checkpoints.save"])
+@pytest.mark.parametrize(
+    "step",
+    ["dead_letters.insert", "events.insert", "events.note_duplicates", "metrics.upsert", "checkpoints.save"],
+)
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_crash_at_any_step_has_no_effect(
     database: Target, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, step: str, moment: str
@@ -277,6 +281,21 @@ def test_what_an_ended_epoch_left_behind_is_counted(
     flush(successor)
     assert counters(warehouse) == (6, 4, 1, 1)
     assert_verified(database)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_late_is_told_by_the_log_alone(warehouse: Warehouse, size: int) -> None:
+    """An event is late if it is behind the watermark of those before it in the log, however they were fetched."""
+    pipeline = new_pipeline(warehouse)
+    assign(pipeline)
+    seconds = [0, 200, 140, 139, 260, 199, 200]
+    records = [Record(offset, event(second)) for offset, second in enumerate(seconds)]
+    for start in range(0, len(records), size):
+        apply(pipeline, records[start : start + size])
+    write = pipeline.take()
+    assert write is not None
+    held = [late for chunk in write.parts[0].chunks for late in chunk.events["late"]]
+    assert held == [False, False, False, True, False, True, False]
 
 
 def crash_at(monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline, step: str, moment: str) -> None:

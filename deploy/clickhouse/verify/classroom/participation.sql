@@ -1,0 +1,93 @@
+-- Figures 8 to 11: who takes part, how evenly, and how often.
+WITH
+    /* events */
+    -- Bounds of all windows are multiples of 10 s, so what happened in the same 10 s lies in the same windows.
+    panes AS
+    (
+        SELECT
+            key, at - positiveModulo(at, 10000000) AS pane, if(interacts, student_id, '') AS student,
+            countIf(interacts) AS interactions,
+            countIf(type = 'classroom.hand.raised') AS raised,
+            countIf(type = 'classroom.hand.called') AS called
+        FROM events
+        GROUP BY key, pane, student
+    ),
+    placed AS
+    (
+        SELECT
+            key, w.1 AS window,
+            pane - positiveModulo(pane, w.3) - w.3 * arrayJoin(range(intDiv(w.2, w.3))) AS start,
+            start + w.2 AS stop,
+            student, interactions, raised, called
+        FROM panes
+        ARRAY JOIN [
+            ('1m/10s', 60000000, 10000000), ('5m/1m', 300000000, 60000000), ('10m/1m', 600000000, 60000000)
+        ] AS w
+    ),
+    windows AS
+    (
+        SELECT
+            key, window, start, stop,
+            sum(interactions) AS acts,
+            sum(raised) AS hands_raised,
+            sum(called) AS hands_called,
+            groupUniqArrayIf(student, student != '') AS active_students
+        FROM placed
+        GROUP BY key, window, start, stop
+    ),
+    counted AS
+    (
+        SELECT
+            w.key AS key, w.window AS window, w.start AS slot, w.start AS start, w.stop AS stop,
+            w.acts AS acts, w.hands_raised AS hands_raised, w.hands_called AS hands_called,
+            arrayFilter(stay -> stay.2 < w.stop AND stay.3 > w.start, l.stays) AS there,
+            arraySum(stay -> least(stay.3, w.stop) - greatest(stay.2, w.start), there) / 60000000 AS student_minutes,
+            length(w.active_students) AS active,
+            length(arrayDistinct(arrayConcat(w.active_students, arrayMap(stay -> stay.1, there)))) AS everyone
+        FROM windows AS w
+        INNER JOIN lessons AS l ON w.key = l.key
+        UNION ALL
+        SELECT
+            p.key, 'lesson', toInt64(0), p.first, p.last, p.interactions_of_all, h.raised, h.called, [], p.student_minutes,
+            p.active, p.everyone
+        FROM participants AS p
+        LEFT JOIN
+        (
+            SELECT
+                key, countIf(type = 'classroom.hand.raised') AS raised, countIf(type = 'classroom.hand.called') AS called
+            FROM events
+            GROUP BY key
+        ) AS h ON p.key = h.key
+    ),
+    figures AS
+    (
+        SELECT
+            f.1 AS metric, window, key, '' AS item, slot, start, stop, f.2 AS numerator, f.3 AS denominator,
+            toUInt32(f.4) AS sample_size, [] AS parts
+        FROM counted
+        ARRAY JOIN arrayConcat(
+            [('interactions_per_student_minute', toFloat64(acts), student_minutes, acts)],
+            if(window != '1m/10s', [('participation_breadth', toFloat64(active), toFloat64(everyone), everyone)], []),
+            if(
+                window IN ('10m/1m', 'lesson'),
+                [('hand_raises_per_student_minute', toFloat64(hands_raised), student_minutes, hands_raised)], []
+            ),
+            if(
+                window IN ('10m/1m', 'lesson') AND hands_raised + hands_called > 0,
+                [('call_through_rate', toFloat64(hands_called), toFloat64(hands_raised), hands_raised)], []
+            )
+        ) AS f
+        UNION ALL
+        SELECT
+            'participation_gini', 'lesson', key, '', toInt64(0), first, last,
+            toFloat64(differences), toFloat64(2 * everyone * interactions_of_all), toUInt32(everyone), []
+        FROM participants
+    )
+SELECT
+    metric, window, key, item,
+    fromUnixTimestamp64Micro(slot, 'UTC') AS slot,
+    fromUnixTimestamp64Micro(start, 'UTC') AS window_start,
+    fromUnixTimestamp64Micro(stop, 'UTC') AS window_end,
+    if(denominator = 0, NULL, numerator / denominator) AS value,
+    numerator, denominator, sample_size, CAST(parts, 'Array(Nullable(Float64))') AS parts
+FROM figures

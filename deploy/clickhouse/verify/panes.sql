@@ -1,0 +1,50 @@
+-- Versions of figures that are not what the workers stored: one school.
+--
+-- Parameters: school, limit. What counts now is held against metric_rows, but for the keys whose figures were written since
+-- the evaluator last looked. `parts` of a version may go on after those of the figure.
+WITH
+    behind AS
+    (
+        SELECT f.key
+        FROM figure_keys AS f FINAL
+        LEFT JOIN pane_keys AS k FINAL ON f.topic = k.topic AND f.key = k.key
+        WHERE f.changed_at >= k.handled_at
+    ),
+    versions AS
+    (
+        SELECT
+            key, toString(window) AS window, toString(metric) AS metric, item, class_id, day, window_start, window_end, value,
+            numerator, denominator, sample_size, parts, catalogue_version, revision
+        FROM pane_versions
+        WHERE school_id = {school:String} AND live
+          AND row_id NOT IN (SELECT arrayJoin(replaces) FROM pane_versions WHERE notEmpty(replaces))
+          AND key NOT IN (SELECT key FROM behind)
+    ),
+    compared AS
+    (
+        SELECT
+            v.key AS key, v.window AS window, v.metric AS metric, v.item AS item, v.class_id AS class_id, v.day AS day,
+            (v.window_start, v.window_end, v.value, v.numerator, v.denominator, v.sample_size, v.catalogue_version) AS version,
+            (m.window_start, m.window_end, m.value, m.numerator, m.denominator, m.sample_size, m.catalogue_version) AS figure,
+            m.there AS there, toString(version) != toString(figure) OR NOT startsWith(v.parts, m.parts) AS differs
+        FROM versions AS v
+        LEFT JOIN
+        (
+            SELECT
+                key, toString(window) AS window, toString(metric) AS metric, item, slot, window_start, window_end, value,
+                numerator, denominator, sample_size, parts, catalogue_version, toUInt8(1) AS there
+            FROM metric_rows FINAL
+            WHERE key IN (SELECT key FROM versions)
+        ) AS m
+            ON v.key = m.key AND v.window = m.window AND v.metric = m.metric AND v.item = m.item
+            AND if(v.window = 'iso_week', v.window_start, fromUnixTimestamp64Micro(toInt64(0), 'UTC')) = m.slot
+    )
+SELECT
+    count() AS versions, countIf(NOT there OR differs) AS differing,
+    arraySlice(
+        groupArrayIf(1000)(
+            (if(there, 'different', 'unexpected'), metric, window, key, item, class_id, day, toString(figure), toString(version)),
+            NOT there OR differs
+        ), 1, {limit:UInt32}
+    ) AS differences
+FROM compared

@@ -1,0 +1,107 @@
+"""``classpulse evaluate``."""
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final
+
+import click
+from rich.console import Console
+
+from schemas.errors import MustStop, RetryLater
+from streams import evaluator as evaluation
+from streams import settings as settings_module
+from streams.web import WebServer
+
+#: A first cycle over a long history asks more of the server than a worker ever does.
+TIMEOUT_SECONDS: Final = 600.0
+
+
+@click.command()
+@click.option("--once/--follow", "once", default=True, help="One cycle (default), or one after the other until stopped.")
+@click.option(
+    "--interval-seconds", default=60.0, show_default=True, type=click.FloatRange(min=0, min_open=True),
+    help="With --follow: from the beginning of one cycle to that of the next.",
+)
+@click.option(
+    "--web-port", default=0, show_default=True, type=click.IntRange(0, 65_535),
+    help="With --follow: serve /metrics, /healthz and /readyz here, on CLASSPULSE_WEB_HOST; 0: do not.",
+)
+@click.option("--user", help="A user with the evaluator's rights; default: CLASSPULSE_CLICKHOUSE_USER.")
+@click.option("--password-env", default="CLASSPULSE_CLICKHOUSE_PASSWORD", show_default=True, help="Where its password is.")
+def evaluate(*, once: bool, interval_seconds: float, web_port: int, user: str | None, password_env: str) -> None:
+    """Make versions of figures, portraits and scores from what the workers stored.
+
+    \b
+    A cycle has three steps, each of which writes only what has changed since:
+      panes      closed figures, with the school, class and teacher they belong to
+      portraits  of students, teachers, classes, schools and groups
+      scores     of the evaluation, with coverage and data quality
+
+    Reads and writes ClickHouse alone; workers may run meanwhile. Run one evaluator for a database. It may be ended and
+    started again at any moment: nothing is written twice, nothing is left out. Nothing is ever overwritten, so that any
+    read as of a completed cycle gives the same answer for ever.
+
+    \b
+    Examples:
+      classpulse evaluate                                     after an import: once
+      classpulse evaluate --follow --interval-seconds 30      beside the workers: for ever
+
+    SIGTERM or Ctrl-C ends it after the step under way.
+
+    \b
+    Exit status: 0 after a cycle or an orderly stop, 2 if something stands in the way that the message explains.
+    """
+    settings = settings_module.load_for_admin(user, password_env)
+    target = replace(settings.clickhouse, timeout_seconds=TIMEOUT_SECONDS)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    with _progress(shown=once) as on_step:
+        steps = evaluation.steps()
+        evaluator = evaluation.Evaluator(target, settings.figure_rules, steps=steps, stop=stop, on_step=on_step)
+        if once:
+            cycle = _once(evaluator, target.url)
+    if once:
+        click.echo(str(cycle) if cycle else "stopped before the cycle was complete; the next one goes on from here")
+        return
+    logging.basicConfig(level="INFO", stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with _served(evaluator, settings.web_host, web_port):
+        evaluator.follow(interval_seconds, lambda cycle: click.echo(str(cycle)))
+    click.echo("stopped")
+
+
+def _once(evaluator: evaluation.Evaluator, url: str) -> evaluation.Cycle | None:
+    try:
+        return evaluator.once()
+    except RetryLater as error:
+        raise MustStop(str(error), f"Check that ClickHouse runs at {url}; CLASSPULSE_CLICKHOUSE_URL says where") from error
+
+
+@contextmanager
+def _progress(*, shown: bool) -> Iterator[Callable[[str, int], None]]:
+    """Name the step under way on standard error; nothing where that is not a terminal."""
+    console = Console(stderr=True)
+    if not shown or not console.is_terminal:
+        yield lambda _name, _number: None
+        return
+    total = len(evaluation.STEPS)
+    with console.status("connecting") as status:
+        yield lambda name, number: status.update(f"step {number} of {total}: {name}")
+
+
+@contextmanager
+def _served(evaluator: evaluation.Evaluator, host: str, port: int) -> Iterator[None]:
+    if not port:
+        yield
+        return
+    server = WebServer(host, port, evaluator.telemetry.registry, evaluator.alive, evaluator.ready)
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()

@@ -1,0 +1,211 @@
+"""Who takes part, how many and how often: figures 8 to 11. Formulas: ``schemas/figures_classroom.py``."""
+
+import polars as pl
+
+from schemas.figures_classroom import CLASSROOM_PANE_US, INTERACTION_TYPES
+from schemas.metric import MINUTE_US, WINDOW_1M, WINDOW_5M, WINDOW_10M, WINDOW_LESSON, Window
+from streams.core.lessons import Lessons, Touched, windows_at
+from streams.core.panes import pane_of, windows_of
+from streams.core.presence import overlap_us, persons_in, seconds_until, share_of_present, while_absent
+from streams.core.rows import metric_rows
+
+RAISED, CALLED = "classroom.hand.raised", "classroom.hand.called"
+
+_BREADTH, _RATE = "participation_breadth", "interactions_per_student_minute"
+_HANDS, _CALLED = "hand_raises_per_student_minute", "call_through_rate"
+_COUNTS = ("interactions", "raised")
+_PLACE = ["key", "window_start_us", "window_end_us"]
+#: They hop together.
+_OF_BREADTH = (WINDOW_5M, WINDOW_10M)
+
+
+def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
+    """Return the rows of the figures, over hopping windows and over the lesson so far."""
+    pane = pane_of(pl.col("time_us"), CLASSROOM_PANE_US).alias("pane_us")
+    acts = lessons.facts.filter(pl.col("type").is_in(INTERACTION_TYPES)).select(
+        "key", "person", "time_us", pane, raised=pl.col("type") == RAISED
+    )
+    panes = acts.group_by("key", "person", "pane_us").agg(interactions=pl.len(), raised=pl.col("raised").sum())
+    windows = {window: windows_at(touched.panes, window) for window in (WINDOW_1M, WINDOW_5M, WINDOW_10M)}
+    rates = _rates(lessons, pl.concat(windows.values()), panes)
+    breadth = _breadth(lessons, acts, panes, pl.concat(windows[window] for window in _OF_BREADTH))
+    return [
+        *(metric_rows(_BREADTH, window.name, _of_size(breadth, window)) for window in _OF_BREADTH),
+        *(_rate_rows(_RATE, "interactions", window, _of_size(rates, window)) for window in windows),
+        _rate_rows(_HANDS, "raised", WINDOW_10M, _of_size(rates, WINDOW_10M)),
+        *_of_lessons(lessons, panes),
+        *_call_through(lessons, touched),
+    ]
+
+
+def _of_size(figures: pl.DataFrame, window: Window) -> pl.DataFrame:
+    return figures.filter(pl.col("window_end_us") - pl.col("window_start_us") == window.size_us)
+
+
+def _breadth(lessons: Lessons, acts: pl.DataFrame, panes: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
+    present = persons_in(lessons.present, windows)
+    return (
+        _active(panes, present)
+        .join(_absent(lessons, acts, windows), on=_PLACE, how="left")
+        .with_columns(denominator=pl.col("persons") + pl.col("absent").fill_null(0))
+        .with_columns(sample_size="denominator")
+    )
+
+
+def _active(panes: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
+    """Add to ``windows`` how many persons acted in each (``numerator``).
+
+    Of all hops in which a person acted, a window counts the first inside it. So each hop counts for the windows that
+    begin after the person's hop before and no later than itself: a step up and a step down, whatever the window's size.
+    """
+    hop_us = _OF_BREADTH[0].hop_us
+    hops = panes.select("key", "person", hop=pane_of(pl.col("pane_us"), hop_us)).unique().sort("person", "hop")
+    before_us = pl.when(pl.col("person") == pl.col("person").shift(1)).then(pl.col("hop").shift(1))
+    changes = []
+    for window in _OF_BREADTH:
+        first_us = pl.max_horizontal(before_us, pl.col("hop") - window.size_us) + hop_us
+        size_us = pl.lit(window.size_us, pl.Int64).alias("size_us")
+        changes += [
+            hops.select("key", size_us, at_us=first_us, change=pl.lit(1, pl.Int64)),
+            hops.select("key", size_us, at_us=pl.col("hop") + hop_us, change=pl.lit(-1, pl.Int64)),
+        ]
+    steps = (
+        pl.concat(changes)
+        .group_by("key", "size_us", "at_us")
+        .agg(pl.col("change").sum())
+        .sort("at_us")
+        .select("key", "size_us", window_start_us="at_us", numerator=pl.col("change").cum_sum().over("key", "size_us"))
+    )
+    return (
+        windows.with_columns(size_us=pl.col("window_end_us") - pl.col("window_start_us"))
+        .sort("window_start_us")
+        .join_asof(steps, on="window_start_us", by=["key", "size_us"], check_sortedness=False)
+        .with_columns(pl.col("numerator").fill_null(0))
+    )
+
+
+def _absent(lessons: Lessons, acts: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
+    """Return of each window how many acted in it without being present at any moment of it (``absent``)."""
+    strays = while_absent(acts, lessons.present).select(
+        "key", "person", pane_us=pane_of(pl.col("time_us"), _OF_BREADTH[0].hop_us)
+    )
+    placed = pl.concat(
+        windows_of(strays.unique(), window).select(
+            "key", "person", window_start_us="start_us", window_end_us=pl.col("start_us") + window.size_us
+        )
+        for window in _OF_BREADTH
+    )
+    placed = placed.unique().join(windows, on=_PLACE, how="semi")
+    there = placed.join(lessons.present, on=["key", "person"]).filter(
+        (pl.col("start_us") < pl.col("window_end_us")) & (pl.col("end_us") > pl.col("window_start_us"))
+    )
+    return placed.join(there, on=[*_PLACE, "person"], how="anti").group_by(_PLACE).agg(absent=pl.len())
+
+
+def _rates(lessons: Lessons, windows: pl.DataFrame, panes: pl.DataFrame) -> pl.DataFrame:
+    """Add to ``windows`` the counts of ``panes`` in them, and the presence of all students (``present_us``).
+
+    What happened before a moment is looked up at the window's two edges: the difference is what happened inside.
+    """
+    sums = ("present_us", *_COUNTS)
+    grown = (
+        panes.group_by("key", "pane_us")
+        .agg(pl.col(_COUNTS).sum())
+        .sort("pane_us")
+        .select("key", pl.col(_COUNTS).cast(pl.Int64).cum_sum().over("key"), at_us="pane_us")
+    )
+    edges = pl.concat(
+        [windows.select("key", at_us="window_start_us"), windows.select("key", at_us="window_end_us")]
+    ).unique()
+    known = (
+        seconds_until(lessons.present, edges)
+        .sort("at_us")
+        # The pane that begins at the edge is not before it.
+        .join_asof(grown, on="at_us", by="key", allow_exact_matches=False, check_sortedness=False)
+        .with_columns(pl.col(sums).fill_null(0))
+    )
+    start = known.select("key", pl.col(sums).name.prefix("before_"), window_start_us="at_us")
+    return (
+        windows.join(start, on=["key", "window_start_us"])
+        .join(known.rename({"at_us": "window_end_us"}), on=["key", "window_end_us"])
+        .with_columns(pl.col(name) - pl.col(f"before_{name}") for name in sums)
+    )
+
+
+def _rate_rows(metric: str, count: str, window: Window, rates: pl.DataFrame) -> pl.DataFrame:
+    figures = rates.with_columns(numerator=count, denominator=pl.col("present_us") / MINUTE_US, sample_size=count)
+    return metric_rows(metric, window.name, figures)
+
+
+def _of_lessons(lessons: Lessons, panes: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return the rows of the lesson so far.
+
+    Every act and every student ever present counts, before the start and after the end as well: else a row could lose
+    what it had when the lesson's bounds move. Only the minutes of presence are those within the bounds.
+    """
+    whole = lessons.spans.select("key", window_start_us="start_us", window_end_us="end_us")
+    acted = panes.group_by("key", "person").agg(pl.col(_COUNTS).sum())
+    breadth = share_of_present(whole, ["key"], acted, lessons.present)
+    inside_us = overlap_us(pl.col("window_start_us"), pl.col("window_end_us"))
+    presence = lessons.present.join(whole, on="key").group_by("key").agg(present_us=inside_us.sum())
+    counts = acted.group_by("key").agg(pl.col(_COUNTS).sum())
+    rates = (
+        whole.join(counts, on="key", how="left")
+        .join(presence, on="key", how="left")
+        .with_columns(pl.col(*_COUNTS, "present_us").fill_null(0))
+    )
+    return [
+        metric_rows(_BREADTH, WINDOW_LESSON.name, breadth),
+        metric_rows("participation_gini", WINDOW_LESSON.name, _gini(breadth, acted)),
+        _rate_rows(_RATE, "interactions", WINDOW_LESSON, rates),
+        _rate_rows(_HANDS, "raised", WINDOW_LESSON, rates),
+    ]
+
+
+def _gini(breadth: pl.DataFrame, acted: pl.DataFrame) -> pl.DataFrame:
+    """Make figure 9 of the number of students in ``breadth`` and what each of those who ``acted`` did.
+
+    In ascending order the student of rank r differs from all others together by what is r - 1 times added and n - r
+    times taken away; those who did nothing hold the lowest ranks and add nothing.
+    """
+    count = pl.col("interactions").cast(pl.Int64)
+    ranked = acted.select("key", count, rank=count.rank("ordinal").over("key").cast(pl.Int64))
+    from_top = pl.col("acted") - pl.col("rank")
+    sums = (
+        ranked.join(breadth.select("key", students=pl.col("sample_size").cast(pl.Int64)), on="key")
+        .with_columns(acted=pl.len().over("key").cast(pl.Int64))
+        .group_by("key")
+        .agg(
+            differences=2 * (count * (pl.col("students") - 1 - 2 * from_top)).sum(),
+            interactions=count.sum(),
+        )
+    )
+    return (
+        breadth.drop("numerator", "denominator")
+        .join(sums, on="key", how="left")
+        .with_columns(
+            numerator=pl.col("differences").fill_null(0),
+            denominator=2 * pl.col("sample_size").cast(pl.Int64) * pl.col("interactions").fill_null(0),
+        )
+    )
+
+
+def _call_through(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
+    kind = pl.col("type")
+    hands = lessons.facts.filter(kind.is_in([RAISED, CALLED]))
+    if hands.is_empty():
+        return []
+    both = [pl.col("called", "raised").sum()]
+    hops = hands.group_by("key", pane_us=pane_of(pl.col("time_us"), WINDOW_10M.hop_us)).agg(
+        called=(kind == CALLED).sum(), raised=(kind == RAISED).sum()
+    )
+    windows = windows_at(touched.panes_of(RAISED, CALLED), WINDOW_10M)
+    placed = windows_of(hops, WINDOW_10M).rename({"start_us": "slot_us"}).join(windows, on=["key", "slot_us"])
+    hopping = placed.group_by("key", "slot_us", "window_start_us", "window_end_us").agg(both)
+    whole = lessons.spans.select("key", window_start_us="start_us", window_end_us="end_us").join(
+        hops.group_by("key").agg(both), on="key"
+    )
+    return [
+        metric_rows(_CALLED, window, counted.with_columns(numerator="called", denominator="raised", sample_size="raised"))
+        for window, counted in ((WINDOW_10M.name, hopping), (WINDOW_LESSON.name, whole))
+    ]

@@ -1,0 +1,98 @@
+"""Each student's part in a lesson, what figures of persons are merged from. Formulas: ``schemas/figures_classroom.py``.
+
+A row rests on nothing but the student's own events and the lesson's starts and ends. Hence its window is the lesson so
+far as those tell it, and a stay counts once a leave or the end of the lesson has closed it: what one student does need
+not write the rows of all others again.
+"""
+
+import polars as pl
+
+from schemas.figures_classroom import INTERACTION_TYPES, STUDENT_PARTS
+from schemas.metric import MINUTE_US, SECOND_US, WINDOW_STUDENT
+from streams.core.lessons import ANSWERED, ENDED, STARTED, Lessons, Touched
+from streams.core.participation import CALLED, RAISED
+from streams.core.presence import overlap_us
+from streams.core.rows import metric_rows
+
+ASSESSED, PROGRESSED = "classroom.assessment.completed", "classroom.plan.progressed"
+
+
+def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
+    """Return the rows of the students with a fresh event of their own, of all where a lesson started or ended."""
+    fresh = touched.fresh
+    everybody = fresh.filter(pl.col("type").is_in([STARTED, ENDED])).select("key")
+    students = pl.concat(
+        [
+            lessons.students.join(fresh.select("person"), on="person", how="semi"),
+            lessons.students.join(everybody, on="key", how="semi"),
+        ]
+    ).unique("person")
+    if students.is_empty():
+        return []
+    parts = (
+        students.select("key", "person", item="student_id")
+        .join(_expected(lessons), on="person", how="left")
+        .join(lessons.spans.select("key", "started_us", "ended_us", "cut_us"), on="key", how="left")
+        .join(_acts(lessons, students), on="person", how="left")
+        .join(_presence(lessons, students), on="person", how="left")
+        # Of presence within the timetable only that of the roster counts.
+        .with_columns(attended_seconds=pl.when(pl.col("scheduled_seconds").is_not_null()).then("attended_seconds"))
+        .with_columns(took_part=pl.col("was_there").fill_null(value=False) | (pl.col("interactions").fill_null(0) > 0))
+        .with_columns(pl.col(STUDENT_PARTS).fill_null(0).cast(pl.Float64))
+    )
+    # Without this a minimum would find the latest end possible for those who have no event of their own.
+    last_us = pl.when(pl.col("last_us").is_not_null()).then(pl.min_horizontal("last_us", "cut_us"))
+    figures = parts.with_columns(
+        window_start_us=pl.coalesce("started_us", "first_us"),
+        numerator="interactions",
+        denominator=pl.col("present_us").fill_null(0) / MINUTE_US,
+        sample_size="interactions",
+        parts=pl.concat_list(STUDENT_PARTS),
+    ).with_columns(window_end_us=pl.coalesce("ended_us", pl.max_horizontal(last_us, "window_start_us")))
+    return [metric_rows("student_lesson", WINDOW_STUDENT.name, figures)]
+
+
+def _expected(lessons: Lessons) -> pl.DataFrame:
+    """Return ``person, scheduled_seconds`` of those on a roster that counts."""
+    length_us = (pl.col("scheduled_end_us") - pl.col("scheduled_start_us")).clip(lower_bound=0)
+    rosters = lessons.started.select(person="persons", scheduled_seconds=length_us / SECOND_US)
+    return rosters.explode("person").drop_nulls()
+
+
+def _acts(lessons: Lessons, students: pl.DataFrame) -> pl.DataFrame:
+    """Return ``person``, their earliest and latest event, and what they did, named as in ``STUDENT_PARTS``."""
+    own = lessons.facts.join(students.select("person"), on="person", how="semi")
+    kind, correct = pl.col("type"), pl.col("correct")
+    answered, assessed, progressed = kind == ANSWERED, kind == ASSESSED, kind == PROGRESSED
+    return own.group_by("person").agg(
+        first_us=pl.col("time_us").min(),
+        last_us=pl.col("time_us").max(),
+        interactions=kind.is_in(INTERACTION_TYPES).sum(),
+        answers=answered.sum(),
+        graded_answers=(answered & correct.is_not_null()).sum(),
+        correct_answers=(answered & correct).sum(),
+        hands_raised=(kind == RAISED).sum(),
+        hands_called=(kind == CALLED).sum(),
+        assessments=assessed.sum(),
+        assessment_score_sum=pl.col("score").filter(assessed).sum(),
+        plan_steps=progressed.sum(),
+        plan_progress=pl.col("progress").filter(progressed).max(),
+    )
+
+
+def _presence(lessons: Lessons, students: pl.DataFrame) -> pl.DataFrame:
+    """Return ``person, was_there``, and of the stays that are closed ``present_us, present_seconds, attended_seconds``."""
+    stays = lessons.present.join(students.select("person"), on="person", how="semi")
+    timetable = lessons.started.select("key", "scheduled_start_us", "scheduled_end_us")
+    present_us = (pl.col("end_us") - pl.col("start_us")).filter("closed").sum()
+    inside_us = overlap_us(pl.col("scheduled_start_us"), pl.col("scheduled_end_us")).filter("closed").sum()
+    return (
+        stays.join(timetable, on="key", how="left")
+        .group_by("person")
+        .agg(
+            was_there=pl.lit(value=True),
+            present_us=present_us,
+            present_seconds=present_us / SECOND_US,
+            attended_seconds=inside_us / SECOND_US,
+        )
+    )

@@ -1,0 +1,103 @@
+"""The stored metric rows as ``classpulse recompute`` reads and deletes them."""
+
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Any, Final
+
+import polars as pl
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+
+from schemas.event_types import Family
+from sinks.events import KEYS_PER_QUERY
+from sinks.warehouse import Warehouse
+
+__all__ = ["RowStore"]
+
+#: Rows named in one DELETE; each rewrites a column of every part it touches, so many at once are cheaper.
+ROWS_PER_DELETE: Final = 5_000
+#: Names of that many rows exceed the server's default for the text of a query.
+LONGEST_QUERY_BYTES: Final = 64 * 1024 * 1024
+#: Codes of ClickHouse: only reading is allowed; the right is missing.
+NO_RIGHT: Final = (164, 497)
+
+_STORED: Final = """
+SELECT
+    toString(metric) AS metric, toString(window) AS window, key, item, toUnixTimestamp64Micro(slot) AS slot_us,
+    toUnixTimestamp64Micro(window_start) AS window_start_us, toUnixTimestamp64Micro(window_end) AS window_end_us,
+    value, numerator, denominator, sample_size, parts, catalogue_version, revision
+FROM metric_rows FINAL
+WHERE key IN %(keys)s AND topic = %(topic)s
+"""
+
+
+class RowStore:
+    """The table ``metric_rows``, row by row, and where keys come from."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+        self._may_delete = True
+
+    def origins(self, family: Family, keys: Sequence[str]) -> pl.DataFrame:
+        """Return ``key, partition``: one row for each key, and more where a key is in several partitions."""
+        sql = f"SELECT DISTINCT key, partition FROM {family.table} WHERE key IN %(keys)s"  # noqa: S608 - a declared name
+        return self._read("read which partition each key is in", sql, keys)
+
+    def stored(self, family: Family, keys: Sequence[str], metrics: Collection[str]) -> pl.DataFrame:
+        """Return the rows of ``keys``: the columns of ``ROW_SCHEMA``, ``catalogue_version`` and ``revision``.
+
+        All of the family's figures where ``metrics`` is empty, also those that no catalogue knows any more.
+        """
+        named = " AND metric IN %(metrics)s" if metrics else ""
+        return self._read("read the stored figures", _STORED + named, keys, topic=family.topic, metrics=list(metrics))
+
+    def delete(self, family: Family, rows: pl.DataFrame) -> int:
+        """Delete ``rows`` as they were seen; return how many. 0 where the user has no right to.
+
+        ``rows`` has the columns that identify a row, and ``applied``: a row that got a higher revision meanwhile stays.
+        Whoever deletes may also note that the keys' figures changed, which an insert would do by itself.
+        """
+        deleted = 0
+        for (applied,), same in rows.group_by("applied"):
+            for part in same.iter_slices(ROWS_PER_DELETE):
+                if not self._may_delete:
+                    return deleted
+                what = f"delete {part.height} figures that no event explains"
+                self._may_delete = self._warehouse.call(what, partial(_deleted, rows=part, applied=applied))
+                if self._may_delete:
+                    deleted += part.height
+                    self._note_changed(family, part["key"].unique().to_list())
+        return deleted
+
+    def _note_changed(self, family: Family, keys: Sequence[str]) -> None:
+        self._warehouse.call(
+            "note which keys' figures changed",
+            lambda client: client.command(
+                "INSERT INTO figure_keys (topic, key, changed_at) SELECT %(topic)s, arrayJoin(%(keys)s), now64(3)",
+                parameters={"topic": family.topic, "keys": list(keys)},
+                settings={"max_query_size": LONGEST_QUERY_BYTES},
+            ),
+        )
+
+    def _read(self, what: str, sql: str, keys: Sequence[str], **parameters: Any) -> pl.DataFrame:
+        parts = [
+            self._warehouse.query(what, sql, {"keys": list(keys[start : start + KEYS_PER_QUERY]), **parameters})
+            for start in range(0, len(keys), KEYS_PER_QUERY)
+        ]
+        return pl.concat(parts)
+
+
+def _deleted(client: Client, rows: pl.DataFrame, applied: int) -> bool:
+    places = rows.select("metric", "window", "key", "item", "slot_us").rows()
+    try:
+        client.command(
+            "DELETE FROM metric_rows WHERE key IN %(keys)s AND revision <= %(applied)s"
+            " AND (toString(metric), toString(window), key, item, toUnixTimestamp64Micro(slot)) IN %(places)s",
+            parameters={"keys": rows["key"].unique().to_list(), "applied": applied, "places": places},
+            settings={"max_query_size": LONGEST_QUERY_BYTES, "lightweight_deletes_sync": 2},
+        )
+    except ClickHouseError as error:
+        if isinstance(error, Error) and error.code in NO_RIGHT:
+            return False
+        raise
+    return True

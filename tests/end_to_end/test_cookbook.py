@@ -1,0 +1,146 @@
+"""docs/cookbook.md and docs/examples/evaluation_service.py, run on a small district as the users they name."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from sinks.verify_evaluator import verify_evaluator
+from sinks.verify_report import VerifyReport
+from sinks.warehouse import Target, connect
+from tests.end_to_end.school_week import LATE_LESSON, fill
+from tests.oracle.database import fresh_database, running_clickhouse
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/cookbook.md").read_text(encoding="utf-8")
+#: Every query: the user it names, and its text.
+QUERIES = [
+    (user or "classpulse_reader", text)
+    for user, text in re.findall(r"^```sql(?: as (\w+))?\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+]
+#: The instant of the page's reports; in the test it lies between two cycles of the evaluator.
+INSTANT = "2026-03-10 08:00:00"
+MONDAY = "2026-03-02"
+
+
+@dataclass(frozen=True)
+class District:
+    """A filled database: its users' targets, and the instants of two cycles."""
+
+    targets: dict[str, Target]
+    first_cycle: datetime
+    second_cycle: datetime
+
+    def client(self, user: str) -> Client:
+        """Connect as ``user``."""
+        return connect(self.targets[user])
+
+
+@pytest.fixture(scope="module")
+def district(tmp_path_factory: pytest.TempPathFactory) -> Iterator[District]:
+    """A real database with two school days, two cycles of the evaluator, and every user."""
+    folder = tmp_path_factory.mktemp("cookbook")
+    with running_clickhouse(folder) as server:
+        target = fresh_database(server, "classpulse")
+        passwords = json.loads((folder / "credentials.json").read_text(encoding="utf-8"))
+        targets = {user: Target(target.url, user, password, "classpulse") for user, password in passwords.items()}
+        yield District(targets, *fill(target))
+
+
+def sql_instant(instant: datetime) -> str:
+    """Return the instant as the page writes one."""
+    return instant.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def test_every_query_of_the_cookbook_answers(district: District) -> None:
+    """Each query runs as the user the page names, and has rows."""
+    assert len(QUERIES) >= 20
+    read_at = sql_instant(district.first_cycle)
+    clients = {user: district.client(user) for user in {user for user, _ in QUERIES}}
+    empty = [text for user, text in QUERIES if not clients[user].query(text.replace(INSTANT, read_at)).result_rows]
+    assert empty == []
+    for client in clients.values():
+        client.close()
+
+
+def test_a_revised_figure_is_told_and_the_old_one_can_be_read(district: District) -> None:
+    """The hands that came late change the lesson's figures; as of the first cycle they read as they did then."""
+    client = district.client("classpulse_reader")
+    lesson, first, second = LATE_LESSON.decode(), sql_instant(district.first_cycle), sql_instant(district.second_cycle)
+    known = (
+        "SELECT value FROM v1_lesson_figures_as_of(school = '', lesson = {lesson:String},"
+        " as_of = {at:DateTime64(3, 'UTC')}) WHERE metric = 'hand_raises_per_student_minute'"
+    )
+    [(before,)] = set(client.query(known, parameters={"lesson": lesson, "at": first}).result_rows)
+    [(after,)] = set(client.query(known, parameters={"lesson": lesson, "at": second}).result_rows)
+    assert before == 0
+    assert after > 0
+    told = client.query(
+        "SELECT DISTINCT key, old_value, new_value, withdrawn FROM v1_revised_since(since = {at:DateTime64(3, 'UTC')})"
+        " WHERE window = 'lesson' AND metric = 'hand_raises_per_student_minute'",
+        parameters={"at": first},
+    ).result_rows
+    assert told == [(lesson, before, after, False)]
+    nothing = "SELECT count() FROM v1_revised_since(since = {at:DateTime64(3, 'UTC')})"
+    assert client.query(nothing, parameters={"at": second}).result_rows == [(0,)]
+    latest = client.query("SELECT DISTINCT lesson_id FROM v1_class_latest(school = 's01', class = 's01-c1')").result_rows
+    assert latest == [("lesson-s01-c1-20260309-3",)]
+    client.close()
+
+
+def test_the_example_reads_a_report_again_and_tells_what_changed(district: District, tmp_path: Path) -> None:
+    """Read as of the first cycle twice, the report is the same; since then the late hands are told."""
+    reader = district.targets["classpulse_reader"]
+    environment = os.environ | {
+        "CLASSPULSE_CLICKHOUSE_URL": reader.url,
+        "CLASSPULSE_CLICKHOUSE_USER": reader.user,
+        "CLASSPULSE_CLICKHOUSE_PASSWORD": reader.password,
+    }
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, str(ROOT / "docs/examples/evaluation_service.py"), "s01", MONDAY, *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    at_first = ("--as-of", sql_instant(district.first_cycle))
+    first = run(*at_first)
+    report = json.loads(first)
+    assert min(len(report[part]) for part in ("scores", "figures", "portraits")) > 0
+    assert run(*at_first) == first
+    assert json.loads(run())["as_of"] == sql_instant(district.second_cycle)
+    (tmp_path / "report.json").write_text(first, encoding="utf-8")
+    changed = json.loads(run("--since", str(tmp_path / "report.json")))
+    assert {row["lesson_id"] for row in changed} == {LATE_LESSON.decode()}
+
+
+def test_verification_finds_what_the_evaluator_did_not_make(district: District) -> None:
+    """Versions and portraits agree with the figures; a version and a portrait that were tampered with are named."""
+    client = district.client("classpulse_admin")
+
+    def differences() -> list[str]:
+        report = VerifyReport(limit=100)
+        verify_evaluator(client, report)
+        return [f"{one.kind} {one.key.get('metric') or one.key.get('dimension')}" for one in report.differences]
+
+    assert differences() == []
+    wrong = "FROM {0} WHERE school_id = 's01' AND {1} = '{2}' AND live ORDER BY recorded_at DESC LIMIT 1"
+    client.command(
+        "INSERT INTO pane_versions SELECT * REPLACE (numerator + 1 AS numerator, 7 AS row_id, [row_id] AS replaces,"
+        " recorded_at + INTERVAL 1 SECOND AS recorded_at) " + wrong.format("pane_versions", "metric", "early_stop_seconds")
+    )
+    client.command(
+        "INSERT INTO portraits SELECT * REPLACE (level + 0.1 AS level, recorded_at + INTERVAL 1 SECOND AS recorded_at) "
+        + wrong.format("portraits", "kind", "class")
+    )
+    found = differences()
+    assert "different early_stop_seconds" in found
+    assert len({name for name in found if "early_stop" not in name}) > 0

@@ -1,0 +1,417 @@
+"""The classroom figures at their edges, each worked out by hand."""
+
+import math
+from typing import Any
+
+import polars as pl
+import pytest
+
+from schemas.event_types import CLASSROOM
+from schemas.figure_rules import FigureRules
+from schemas.figures_classroom import CLASSROOM_METRICS, LESSON_GRACE_US, STRATEGIES, STUDENT_PARTS
+from streams.core import classroom
+from streams.figures import FIGURES
+
+SECOND_US = 1_000_000
+MINUTE_US = 60 * SECOND_US
+#: A whole hour, so that windows begin here.
+START_US = 1_794_787_200_000_000
+SCHEMA = FIGURES[CLASSROOM.name].fact_schema(CLASSROOM)
+
+Event = dict[str, Any]
+Rows = dict[tuple[str, str, str, str, float], dict[str, Any]]
+
+
+def event(name: str, second: float, **data: Any) -> Event:
+    """Return an event so many seconds after the hour."""
+    return {"type": f"classroom.{name}", "key": "lesson", "time_us": START_US + round(second * SECOND_US), **data}
+
+
+def started(second: float = 0, roster: tuple[str, ...] = (), due: tuple[float, float] = (0, 600), **data: Any) -> Event:
+    """Return a lesson.started."""
+    times = [START_US + round(due_second * SECOND_US) for due_second in due]
+    named = {"roster": list(roster), "scheduled_start_us": times[0], "scheduled_end_us": times[1]}
+    return event("lesson.started", second, **named, **data)
+
+
+def frame(events: list[Event]) -> pl.DataFrame:
+    """Return the events as facts, with an identity each."""
+    told = [{"source": "s", "id": f"{number:03}", **event} for number, event in enumerate(events)]
+    return pl.DataFrame([{name: one.get(name) for name in SCHEMA} for one in told], schema=SCHEMA)
+
+
+def fold(*events: Event, fresh: int | None = None, rules: FigureRules | None = None) -> Rows:
+    """Return the rows by metric, window, key, item and slot (seconds); the last ``fresh`` events (all) are fresh."""
+    facts = frame(list(events))
+    rows = classroom.rows(facts, facts if fresh is None else facts.tail(fresh), rules or FigureRules())
+    found = {}
+    for row in rows.iter_rows(named=True):
+        slot = (row["slot_us"] - START_US) / SECOND_US if row["slot_us"] else 0
+        place = (row["metric"], row["window"], row["key"], row["item"], slot)
+        assert place not in found, f"{place} twice"
+        found[place] = row
+    return found
+
+
+def lesson(rows: Rows, metric: str, item: str = "", key: str = "lesson") -> dict[str, Any]:
+    """Return the row of the lesson so far."""
+    return rows[metric, "lesson", key, item, 0]
+
+
+def figure(row: dict[str, Any]) -> tuple[float, float, int]:
+    """Return numerator, denominator and sample size."""
+    return row["numerator"], row["denominator"], row["sample_size"]
+
+
+def student(rows: Rows, name: str, key: str = "lesson") -> dict[str, float]:
+    """Return the parts of a student's row by name."""
+    return dict(zip(STUDENT_PARTS, rows["student_lesson", "student", key, name, 0]["parts"], strict=True))
+
+
+def seconds(row: dict[str, Any]) -> tuple[float, float]:
+    """Return the bounds of the row's window in seconds after the hour."""
+    return (row["window_start_us"] - START_US) / SECOND_US, (row["window_end_us"] - START_US) / SECOND_US
+
+
+def test_nobody_present() -> None:
+    """An empty room has figures, but nothing is divided by 0: the values are NULL, and so is the index."""
+    rows = fold(started(), event("question.asked", 10, prompt_id="q"), event("lesson.ended", 600))
+    for metric in (
+        "response_rate", "participation_breadth", "participation_gini", "hand_raises_per_student_minute",
+        "interactions_per_student_minute", "attendance_rate", "wait_time_seconds", "long_wait_share", "engagement_index",
+    ):  # fmt: skip
+        row = lesson(rows, metric)
+        assert (row["value"], *figure(row)) == (None, 0, 0, 0), metric
+    assert lesson(rows, "engagement_index")["parts"] == [None] * 4 + [0.25] * 4
+    assert rows["response_rate", "prompt", "lesson", "q", 0]["value"] is None
+    assert not [place for place in rows if place[0] in ("student_lesson", "call_through_rate", "correct_rate_lesson")]
+
+
+def test_one_student() -> None:
+    """One student who does everything: breadth 1, Gini 0, one interaction a minute."""
+    rows = fold(
+        started(0, ("安",)),
+        event("attendance.joined", 0, student_id="安"),
+        event("question.asked", 10, prompt_id="问-一"),
+        event("answer.submitted", 13, student_id="安", prompt_id="问-一", correct=True, latency_ms=2000),
+        event("hand.raised", 60, student_id="安"),
+        event("hand.called", 61, student_id="安"),
+        event("lesson.ended", 120),
+    )
+    assert figure(lesson(rows, "participation_breadth")) == (1, 1, 1)
+    assert figure(lesson(rows, "participation_gini")) == (0, 4, 1)
+    assert figure(lesson(rows, "interactions_per_student_minute")) == (2, 2, 2)
+    assert figure(lesson(rows, "hand_raises_per_student_minute")) == (1, 2, 1)
+    assert figure(lesson(rows, "call_through_rate")) == (1, 1, 1)
+    assert figure(lesson(rows, "wait_time_seconds")) == (3, 1, 1)
+    assert lesson(rows, "wait_time_seconds")["parts"] == [3]
+    assert figure(lesson(rows, "long_wait_share")) == (1, 1, 1)
+    assert figure(rows["response_rate", "prompt", "lesson", "问-一", 0]) == (1, 1, 1)
+    assert figure(rows["answer_latency_p90_ms", "prompt", "lesson", "问-一", 0]) == (2000, 1, 1)
+    assert figure(lesson(rows, "engagement_index")) == (1, 1, 1)
+    assert figure(rows["student_lesson", "student", "lesson", "安", 0]) == (2, 2, 2)
+    assert student(rows, "安") == {
+        "scheduled_seconds": 600, "attended_seconds": 120, "present_seconds": 120, "interactions": 2, "answers": 1,
+        "graded_answers": 1, "correct_answers": 1, "hands_raised": 1, "hands_called": 1, "assessments": 0,
+        "assessment_score_sum": 0, "plan_steps": 0, "plan_progress": 0, "took_part": 1,
+    }  # fmt: skip
+
+
+def test_everyone_silent() -> None:
+    """Two are present and do nothing: breadth 0, no Gini, and the index is of what is known."""
+    rows = fold(
+        started(0, ("a", "b")),
+        event("attendance.joined", 0, student_id="a"),
+        event("attendance.joined", 0, student_id="b"),
+        event("speech.recorded", 30, speaker="silence", fias_code=10),
+        event("lesson.ended", 60),
+    )
+    assert figure(lesson(rows, "participation_breadth")) == (0, 2, 2)
+    assert (lesson(rows, "participation_gini")["value"], *figure(lesson(rows, "participation_gini"))) == (None, 0, 0, 2)
+    assert lesson(rows, "engagement_index")["parts"] == [None, 0, None, 0, *[0.25] * 4]
+    assert figure(lesson(rows, "engagement_index")) == (0, 0.5, 2)
+    assert figure(lesson(rows, "silence_share")) == (1, 1, 1)
+    assert lesson(rows, "question_ratio")["value"] is None
+
+
+def test_a_lesson_without_length() -> None:
+    """A lesson that ends as it starts has no seconds to share out."""
+    rows = fold(
+        started(0, ("a",), (0, 0)),
+        event("attendance.joined", 0, student_id="a"),
+        event("tool.used", 0, tool="t", platform="city", duration_ms=1000),
+        event("strategy.changed", 0, strategy="digital"),
+        event("lesson.ended", 0),
+    )
+    assert figure(lesson(rows, "tool_share")) == (0, 0, 1)
+    assert figure(lesson(rows, "strategy_balance")) == (0, 0, 1)
+    assert figure(lesson(rows, "strategy_share", "digital")) == (0, 0, 1)
+    assert figure(lesson(rows, "attendance_rate")) == (0, 0, 1)
+    assert figure(lesson(rows, "early_stop_seconds")) == (0, 1, 1)
+    assert student(rows, "a")["present_seconds"] == 0
+
+
+def test_an_event_on_a_boundary() -> None:
+    """Speech exactly at a window's end is in the next window; a change of speaker across the edge is not counted."""
+    rows = fold(
+        event("speech.recorded", 599.999999, speaker="teacher", fias_code=5),
+        event("speech.recorded", 600, speaker="student", fias_code=8),
+        event("speech.recorded", 601, speaker="both"),
+    )
+    place = ("teacher_occupancy", "10m/1m", "lesson", "")
+    assert figure(rows[*place, 0]) == (1, 1, 1)
+    assert figure(rows[*place, 600]) == (0.5, 2, 2)
+    assert figure(rows[*place, 60]) == (1.5, 3, 3)
+    place = ("behaviour_conversion", "10m/1m", "lesson", "")
+    assert [figure(rows[*place, slot])[0] for slot in (0, 60, 600)] == [0, 2, 1]
+    assert figure(lesson(rows, "behaviour_conversion")) == (2, 3, 3)
+    assert figure(rows["teacher_talk_share", "10m/1m", "lesson", "", 0]) == (1, 1, 1)
+    assert figure(rows["student_talk_share", "10m/1m", "lesson", "", 600]) == (1, 1, 1)
+
+
+def test_one_instant_is_in_the_order_of_source_and_id() -> None:
+    """Events at one instant follow each other by source, then id, however they came."""
+    at_once = {"speech.recorded": "speaker", "strategy.changed": "strategy"}
+    for name, field in at_once.items():
+        first, second, third = ("teacher", "student", "teacher") if field == "speaker" else STRATEGIES[:3]
+        rows = fold(
+            event(name, 5, source="b", id="1", **{field: third}),
+            event(name, 5, source="a", id="2", **{field: second}),
+            event(name, 5, source="a", id="1", **{field: first}),
+            event("lesson.ended", 10),
+        )
+        if field == "speaker":
+            assert lesson(rows, "behaviour_conversion")["numerator"] == 2
+        else:
+            assert [lesson(rows, "strategy_share", item)["numerator"] for item in STRATEGIES] == [0, 0, 5, 0, 0]
+
+
+def test_overlapping_tools_count_once() -> None:
+    """The union of the uses counts, for each platform and for all; what lies outside the lesson does not."""
+    rows = fold(
+        started(0),
+        event("tool.used", -20, platform="school", duration_ms=30_000),
+        event("tool.used", 5, platform="school", duration_ms=2_000),
+        event("tool.used", 8, platform="district", duration_ms=12_000),
+        event("tool.used", 90, platform="district", duration_ms=60_000),
+        event("tool.used", 200, platform="national", duration_ms=1_000),
+        event("lesson.ended", 100),
+    )
+    assert figure(lesson(rows, "tool_share")) == (30, 100, 5)
+    assert figure(lesson(rows, "tool_share", "school")) == (10, 100, 2)
+    assert figure(lesson(rows, "tool_share", "district")) == (22, 100, 2)
+    assert figure(lesson(rows, "tool_share", "national")) == (0, 100, 1)
+    assert ("tool_share", "lesson", "lesson", "municipal", 0) not in rows
+
+
+def test_strategies_share_the_lesson() -> None:
+    """A strategy lasts until the next one or the end; the entropy of the shares is the balance."""
+    rows = fold(
+        started(0),
+        event("strategy.changed", -10, strategy="digital"),
+        event("strategy.changed", 25, strategy="interactive"),
+        event("strategy.changed", 75, strategy="digital"),
+        event("lesson.ended", 100),
+    )
+    assert [figure(lesson(rows, "strategy_share", item)) for item in STRATEGIES] == [
+        (0, 100, 3), (0, 100, 3), (50, 100, 3), (0, 100, 3), (50, 100, 3)
+    ]  # fmt: skip
+    balance = lesson(rows, "strategy_balance")
+    assert balance["value"] == pytest.approx(math.log(2) / math.log(5))
+    assert balance["parts"] == [0, 0, 50, 0, 50]
+
+
+def test_students_who_leave_and_return() -> None:
+    """Absence between two stays is no presence; who is away when asked is not expected to answer."""
+    rows = fold(
+        started(0, ("a", "b"), (0, 100)),
+        event("attendance.joined", 0, student_id="a"),
+        event("attendance.left", 20, student_id="a"),
+        event("question.asked", 30, prompt_id="q"),
+        event("attendance.joined", 40, student_id="a"),
+        event("attendance.joined", 0, student_id="b"),
+        event("lesson.ended", 100),
+    )
+    assert figure(rows["response_rate", "prompt", "lesson", "q", 0]) == (0, 1, 1)
+    assert figure(lesson(rows, "attendance_rate")) == (180, 200, 2)
+    assert student(rows, "a")["present_seconds"] == 80
+    assert figure(lesson(rows, "interactions_per_student_minute")) == (0, 3, 0)
+
+
+def test_a_lesson_that_never_ends() -> None:
+    """It ends at its latest event, and at the latest half an hour after its timetable; open stays wait for that end."""
+    joined = event("attendance.joined", 0, student_id="a")
+    early = fold(started(0, ("a",)), joined, event("hand.raised", 300, student_id="a"))
+    assert seconds(lesson(early, "tool_share")) == (0, 300)
+    assert figure(lesson(early, "attendance_rate")) == (300, 600, 1)
+    assert student(early, "a")["present_seconds"] == 0
+    assert seconds(early["student_lesson", "student", "lesson", "a", 0]) == (0, 300)
+    latest = 600 + LESSON_GRACE_US / SECOND_US
+    late = fold(started(0, ("a",)), joined, event("attendance.left", 9000, student_id="a"))
+    assert seconds(lesson(late, "tool_share")) == (0, latest)
+    assert student(late, "a")["present_seconds"] == latest
+    assert student(late, "a")["attended_seconds"] == 600
+    open_end = fold(joined, event("hand.raised", 9000, student_id="b"))
+    assert seconds(lesson(open_end, "tool_share")) == (0, 9000)
+    assert figure(lesson(open_end, "interactions_per_student_minute")) == (1, 150, 1)
+
+
+def test_a_lesson_that_ends_before_it_starts() -> None:
+    """Its end is where it was told; it has no seconds, and nobody is present after that end."""
+    rows = fold(
+        started(100, ("a",), (0, 200)),
+        event("attendance.joined", 10, student_id="a"),
+        event("attendance.joined", 50, student_id="b"),
+        event("tool.used", 20, platform="school", duration_ms=100_000),
+        event("lesson.ended", 40),
+    )
+    assert seconds(lesson(rows, "tool_share")) == (100, 40)
+    assert (lesson(rows, "tool_share")["value"], *figure(lesson(rows, "tool_share"))) == (None, 0, 0, 1)
+    assert figure(lesson(rows, "early_stop_seconds")) == (160, 1, 1)
+    assert figure(lesson(rows, "attendance_rate")) == (0, 200, 1)
+    assert figure(lesson(rows, "participation_breadth")) == (0, 1, 1)
+    assert (student(rows, "a")["present_seconds"], student(rows, "b")["present_seconds"]) == (30, 0)
+
+
+def test_a_timetable_that_ends_before_it_starts() -> None:
+    """Nobody can attend it: the rate is NULL."""
+    rows = fold(started(0, ("a",), (600, 0)), event("attendance.joined", 0, student_id="a"), event("lesson.ended", 600))
+    assert (lesson(rows, "attendance_rate")["value"], *figure(lesson(rows, "attendance_rate"))) == (None, 0, 0, 1)
+    assert student(rows, "a")["scheduled_seconds"] == 0
+
+
+def test_two_lessons_of_one_class_at_once() -> None:
+    """Lessons are kept apart by their key, whoever is in both."""
+    rows = fold(
+        event("hand.raised", 10, student_id="a", classid="c"),
+        {**event("attendance.joined", 10, student_id="a", classid="c"), "key": "other"},
+        {**event("lesson.ended", 20), "key": "other"},
+    )
+    assert figure(lesson(rows, "participation_breadth")) == (1, 1, 1)
+    assert figure(lesson(rows, "participation_breadth", key="other")) == (0, 1, 1)
+    assert student(rows, "a")["hands_raised"] == 1
+    assert student(rows, "a", "other")["present_seconds"] == 10
+
+
+def test_a_dual_teacher_lesson() -> None:
+    """Two schools start one lesson: the rosters join, the timetable is the earliest start's, each side's first counts."""
+    sides = [
+        started(60, ("b", "c"), (0, 900), schoolid="s2", classid="k2", id="1"),
+        started(30, ("a", "b"), (0, 600), schoolid="s1", classid="k1", id="2"),
+        started(90, ("d",), (0, 100), schoolid="s1", classid="k1", id="3"),
+    ]
+    stays = [event("attendance.joined", 30, student_id=name) for name in "abcd"]
+    rows = fold(*sides, *stays, event("lesson.ended", 330))
+    assert figure(lesson(rows, "attendance_rate")) == (900, 1800, 3)
+    assert figure(lesson(rows, "delayed_start_seconds")) == (30, 1, 1)
+    assert figure(lesson(rows, "early_stop_seconds")) == (270, 1, 1)
+    assert student(rows, "c")["scheduled_seconds"] == 600
+    outside = student(rows, "d")
+    assert (outside["scheduled_seconds"], outside["attended_seconds"], outside["present_seconds"]) == (0, 0, 300)
+
+
+def test_an_earlier_start_leaves_no_row_behind() -> None:
+    """Who is named only by a start that no longer counts keeps a row, and it says that nothing is expected."""
+    late = started(60, ("a",), id="1")
+    assert student(fold(late), "a")["scheduled_seconds"] == 600
+    rows = fold(late, started(0, ("b",), id="2"), fresh=1)
+    assert student(rows, "a")["scheduled_seconds"] == 0
+    assert student(rows, "b")["scheduled_seconds"] == 600
+
+
+def test_what_is_read_back_is_what_came() -> None:
+    """Facts read back have empty text where events as they come have NULL: the rows are the same."""
+    facts = frame(
+        [
+            started(0, ("a",)),
+            started(60, ("b",)),
+            event("attendance.joined", 0, student_id="a"),
+            event("speech.recorded", 5, speaker="teacher"),
+            event("lesson.ended", 90),
+        ]
+    )
+    read_back = facts.head(1).with_columns(pl.col(pl.String).fill_null(""))
+    mixed = pl.concat([read_back, facts.tail(-1)])
+    order = ["metric", "window", "item", "slot_us"]
+    every = classroom.rows(facts, facts, FigureRules()).sort(order)
+    assert every.equals(classroom.rows(mixed, mixed, FigureRules()).sort(order))
+    emptied = facts.with_columns(pl.col(pl.String).fill_null(""))
+    assert every.equals(classroom.rows(emptied, emptied, FigureRules()).sort(order))
+
+
+def test_quantiles_and_their_sketch() -> None:
+    """Quantiles lie between the two nearest; the sketch holds every answer, below 1 ms in bucket 0."""
+    answers = [
+        event("answer.submitted", number, student_id="a", prompt_id="q", latency_ms=latency_ms, correct=latency_ms == 0)
+        for number, latency_ms in enumerate((0, 1, 100, 1000))
+    ]
+    rows = fold(*answers, event("answer.submitted", 9, student_id="a", prompt_id="q"))
+    assert figure(lesson(rows, "answer_latency_p50_ms")) == (50.5, 1, 4)
+    assert figure(lesson(rows, "answer_latency_p90_ms")) == (pytest.approx(730), 1, 4)
+    buckets = [math.ceil(math.log(value) / math.log(1.01 / 0.99)) for value in (100, 1000)]
+    assert lesson(rows, "answer_latency_p50_ms")["parts"] == [0, 2, buckets[0], 1, buckets[1], 1]
+    assert figure(lesson(rows, "correct_rate")) == (1, 4, 4)
+    assert ("correct_rate", "prompt", "lesson", "q", 0) not in rows
+
+
+def test_a_question_asked_twice() -> None:
+    """The earliest asking counts; the window of the second one has a row as well, and it stays empty."""
+    rows = fold(
+        event("question.asked", 900, prompt_id="q"),
+        event("question.asked", 0, prompt_id="q"),
+        event("answer.submitted", -5, student_id="a", prompt_id="q"),
+        event("answer.submitted", 2, student_id="b", prompt_id="q"),
+        event("question.closed", 20, prompt_id="q"),
+    )
+    prompt = rows["response_rate", "prompt", "lesson", "q", 0]
+    assert (figure(prompt), seconds(prompt)) == ((2, 2, 2), (0, 20))
+    assert figure(rows["response_rate", "10m/1m", "lesson", "", 0]) == (1, 1, 1)
+    assert figure(rows["response_rate", "10m/1m", "lesson", "", 900]) == (0, 0, 0)
+    assert lesson(rows, "wait_time_seconds")["parts"] == [2]
+    assert figure(lesson(rows, "long_wait_share")) == (0, 1, 1)
+
+
+def test_the_index_weighs_what_is_known() -> None:
+    """Parts are weighted as configured, a rate above the full one counts as full, weights of unknown parts fall out."""
+    rows = fold(
+        *(event("attendance.joined", 0, student_id=name) for name in "abc"),
+        *(event("hand.raised", 10, student_id="a") for _ in range(3)),
+        event("lesson.ended", 60),
+        rules=FigureRules(engagement_weights=(0.4, 0.3, 0.2, 0.1), engagement_full_rate=1.0),
+    )
+    index = lesson(rows, "engagement_index")
+    third = pytest.approx(1 / 3)
+    assert index["parts"] == [None, third, third, 1, 0.4, 0.3, 0.2, 0.1]
+    assert figure(index) == (pytest.approx(0.5 / 3 + 0.1), pytest.approx(0.6), 3)
+
+
+def test_only_what_fresh_events_can_change_is_written() -> None:
+    """A student's act writes that student's row and not another's; speech and hands write where they are."""
+    past = [
+        started(0, ("a", "b")),
+        event("attendance.joined", 0, student_id="a"),
+        event("attendance.joined", 0, student_id="b"),
+        event("speech.recorded", 10, speaker="teacher", fias_code=5),
+        event("hand.raised", 20, student_id="a"),
+    ]
+    rows = fold(*past, event("interaction.recorded", 1800, student_id="a"), fresh=1)
+    assert [place[3] for place in rows if place[0] == "student_lesson"] == ["a"]
+    assert not [place for place in rows if place[0] in ("teacher_occupancy", "call_through_rate") and place[1] != "lesson"]
+    rows = fold(*past, event("lesson.ended", 1800), fresh=1)
+    assert sorted(place[3] for place in rows if place[0] == "student_lesson") == ["a", "b"]
+
+
+def test_every_declared_row_is_made() -> None:
+    """One rich lesson has a row of every figure in every window declared, and no other."""
+    rows = fold(
+        started(0, ("a",)),
+        event("attendance.joined", 0, student_id="a"),
+        event("speech.recorded", 1, speaker="teacher", fias_code=4),
+        event("strategy.changed", 1, strategy="digital"),
+        event("question.asked", 1, prompt_id="q"),
+        event("answer.submitted", 2, student_id="a", prompt_id="q", correct=False, latency_ms=7),
+        event("hand.raised", 3, student_id="a"),
+        event("lesson.ended", 9),
+    )
+    declared = {(metric.name, window.name) for metric in CLASSROOM_METRICS for window in metric.windows}
+    assert {place[:2] for place in rows} == declared

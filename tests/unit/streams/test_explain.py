@@ -1,0 +1,244 @@
+"""``classpulse explain`` and ``classpulse evaluation``: the tree, the quality, and queries that return the events."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from clickhouse_connect.driver.client import Client
+
+from deploy.documents.catalogue import folder
+from schemas.errors import MustStop
+from schemas.evaluation import KINDS, Kind
+from schemas.evaluation_figures import exists_for, figures
+from schemas.evaluation_file import default_text
+from schemas.figure_rules import FigureRules
+from sinks.warehouse import Target
+from streams.commands.evaluation import evaluation
+from streams.commands.explain import explain as explain_command
+from streams.explain import explain, iso_week
+from streams.explain_events import Scope, events_query, keys_query
+from streams.scoring import step
+from tests.oracle.database import fresh_database, insert_events, open_client
+from tests.oracle.oracle import Event
+from tests.unit.sinks.evaluation_data import EVALUATION, NOW, WEEK, prepare
+
+ENTITIES: dict[Kind, str] = {"teacher": "t-s02", "class": "s02-c1", "school": "s02", "group": "g1", "district": "district"}
+#: Whose lessons of the week are behind the figures of each entity.
+LESSONS: dict[Kind, list[str]] = {
+    "teacher": ["l2", "l3"], "class": ["l2", "l3"], "school": ["l2", "l3"], "group": ["l1", "l2", "l3"],
+    "district": ["l1", "l2", "l3", "l4"],
+}  # fmt: skip
+RUNNER = CliRunner()
+
+
+def events() -> list[Event]:
+    """A lesson.started and an answer in each lesson, of which only the first is behind attendance."""
+    start_us = int(datetime.combine(WEEK, datetime.min.time(), UTC).timestamp() * 1e6)
+    return [
+        {
+            "type": f"classroom.{what}",
+            "key": f"l{number}",
+            "source": "/d/1",
+            "id": f"{what}-{number}",
+            "time_us": start_us + number,
+            "schoolid": "s02",
+        }
+        for number in range(1, 6)
+        for what in ("lesson.started", "answer.submitted")
+    ]
+
+
+@pytest.fixture(scope="module")
+def target(clickhouse: Target) -> Target:
+    """Return a database whose week is scored, with events behind it."""
+    found = fresh_database(clickhouse, "explained")
+    client = open_client(found)
+    prepare(client)
+    insert_events(client, events())
+    step(client, FigureRules(), NOW, EVALUATION)
+    client.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def client(target: Target) -> Iterator[Client]:
+    """Return a connection to it."""
+    found = open_client(target)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def environment(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point the commands at the database."""
+    for name in ("url", "user", "password", "database"):
+        monkeypatch.setenv(f"CLASSPULSE_CLICKHOUSE_{name.upper()}", getattr(target, name))
+
+
+def scope(kind: Kind, entity_id: str | None = None) -> Scope:
+    """The week of an entity."""
+    return Scope(kind, ENTITIES[kind] if entity_id is None else entity_id, WEEK, NOW, "Asia/Shanghai")
+
+
+def read_only(client: Client, query: str) -> list[tuple[object, ...]]:
+    """Run a query that may not write."""
+    return [tuple(row) for row in client.query(query, settings={"readonly": 1}).result_rows]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_events_of_an_indicator_are_those_of_its_lessons(client: Client, kind: Kind) -> None:
+    """The query returns the events that the figure is made of, of all lessons of the entity and of no other."""
+    query = events_query(scope(kind), "attendance_rate")
+    rows = read_only(client, f"SELECT key, type FROM ({query})")
+    assert rows == [(key, "classroom.lesson.started") for key in LESSONS[kind]]
+
+
+def test_the_lessons_are_as_many_as_the_roll_up_merged(client: Client) -> None:
+    """A group's query finds as many lessons as its figure was merged from."""
+    merged = client.query(
+        "SELECT keys FROM v1_rollups(level = 'group', school = '', as_of = '2200-01-01 00:00:00',"
+        f" day_from = '{WEEK}', day_to = '{WEEK + timedelta(days=6)}')"
+        " WHERE metric = 'attendance_rate' AND entity_id = 'g1'"
+    ).result_rows
+    assert merged == [(len(read_only(client, keys_query(scope("group"), "attendance_rate"))),)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_query_runs(client: Client, kind: Kind) -> None:
+    """For every figure an indicator may refer to, the query is answered, without a right to write."""
+    queries = {
+        events_query(scope(kind), name, found.items[0]) for name, found in figures().items() if exists_for(name, kind)
+    }
+    assert len(queries) > 10
+    for query in queries:
+        read_only(client, f"SELECT count() FROM ({query})")
+
+
+def test_ids_are_quoted(client: Client) -> None:
+    """An id with quotes, backslashes and Chinese is a value, never a part of the query."""
+    for kind in KINDS:
+        assert kind == "district" or read_only(client, events_query(scope(kind, "七小'\\ OR 1=1 --"), "correct_rate")) == []
+
+
+def test_the_queries_need_no_other_right_than_the_workers() -> None:
+    """Every table in the queries may be read by the worker's user, as users.xml grants it."""
+    texts = [events_query(scope(kind), name, found.items[0]) for kind in KINDS for name, found in figures().items()]
+    named = {name for text in texts for name in re.findall(r"FROM (\w+)", text)}
+    users = ET.parse(folder().parent / "deploy" / "clickhouse" / "users.xml").getroot()
+    grants = [query.text or "" for query in users.iterfind(".//classpulse_worker/grants/query")]
+    granted = {match[1] for text in grants if (match := re.search(r"GRANT SELECT.* ON classpulse\.(\w+)", text))}
+    assert named <= granted
+    assert named >= {"pane_versions", "events_registry", "events_classroom", "events_prep", "events_research"}
+
+
+def test_what_was_known_then(client: Client) -> None:
+    """As of an instant before the figures were recorded there are no keys behind one."""
+    early = Scope("school", "s02", WEEK, NOW - timedelta(days=1), "Asia/Shanghai")
+    assert read_only(client, keys_query(early, "attendance_rate")) == []
+    with pytest.raises(MustStop, match="classpulse evaluate"):
+        explain(client, "school", "s02", WEEK, NOW - timedelta(days=1), "Asia/Shanghai")
+
+
+def test_an_explanation_adds_up(client: Client) -> None:
+    """The whole is the mean of its indicators' scores by their weights, and the latest week is the default."""
+    found = explain(client, "group", "g1", None, NOW, "Asia/Shanghai")
+    assert (found.week, found.config_version, found.parts[0].node) == (WEEK, 1, "")
+    indicators = [part for part in found.parts if part.metric]
+    assert found.parts[0].value == pytest.approx(sum(part.weight * (part.value or 0) for part in indicators))
+    assert found.quality["events"] == found.quality["district_events"] == len(events())
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_command_prints_the_tree() -> None:
+    """Both names, score, figure, norm, quality, and the queries; without them with --no-queries."""
+    arguments = ["school", "s02", "--week", "2026-W47"]
+    shown = RUNNER.invoke(explain_command, arguments)
+    assert shown.exit_code == 0, shown.output
+    for text in (
+        "学校 school s02 · 2026-W47",
+        "精准管 Precise management",
+        "0.934",
+        "参与率",
+        "数据质量",
+        "FROM events_classroom FINAL",
+    ):
+        assert text in shown.output
+    assert "SELECT" not in RUNNER.invoke(explain_command, [*arguments, "--no-queries"]).output
+    part = RUNNER.invoke(explain_command, [*arguments, "--node", "research", "--no-queries"]).output
+    assert "高效研" in part
+    assert "精准管" not in part
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_command_prints_json() -> None:
+    """--json holds every node with its query."""
+    found = json.loads(RUNNER.invoke(explain_command, ["district", "--json"]).output)
+    assert (found["week"], len(found["parts"])) == ("2026-W47", 6)
+    assert all(bool(part["query"]) == bool(part["metric"]) for part in found["parts"])
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_teachers_score_is_named_personal() -> None:
+    """Whoever prints a teacher's score reads that it is personal data."""
+    assert "教师个人信息" in RUNNER.invoke(explain_command, ["teacher", "t-s02"]).stderr
+    assert "Who may see what" in RUNNER.invoke(explain_command, ["--help"]).output
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["school"], "Say which school"),
+        (["school", "s02", "--week", "2026-W54"], "no week 54"),
+        (["school", "s02", "--week", "soon"], "no ISO week"),
+        (["school", "s02", "--as-of", "soon"], "no instant"),
+        (["principal", "s02"], "Invalid value"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: list[str], message: str) -> None:
+    """The message says what to give instead."""
+    assert message in RUNNER.invoke(explain_command, arguments).output
+
+
+@pytest.mark.usefixtures("environment")
+def test_what_is_missing_is_told_with_the_remedy() -> None:
+    """A week without a score names those that have one; a node that is not there the nodes that are."""
+    other = RUNNER.invoke(explain_command, ["school", "s02", "--week", "2026-W40"])
+    assert isinstance(other.exception, MustStop)
+    assert "2026-W47" in str(other.exception)
+    node = RUNNER.invoke(explain_command, ["school", "s02", "--node", "nothing"])
+    assert "governance/attendance" in str(node.exception)
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_configuration_is_checked_activated_and_shown(tmp_path: Path) -> None:
+    """A sound file gets a version when it is activated, and is shown again as it was."""
+    file = tmp_path / "district.yaml"
+    file.write_text(default_text(), encoding="utf-8")
+    checked = RUNNER.invoke(evaluation, ["check", str(file)])
+    assert "sound" in checked.output
+    assert re.search(r"school\s+\d+ indicators", checked.output)
+    assert "Configuration 2 counts from 2099-W01 on" in RUNNER.invoke(
+        evaluation, ["activate", str(file), "--from", "2099-W01"]
+    ).output  # fmt: skip
+    assert "counts already" in RUNNER.invoke(evaluation, ["activate", str(file), "--from", "2099-W01"]).output
+    assert RUNNER.invoke(evaluation, ["show", "--week", "2099-W02"]).output == default_text()
+    assert RUNNER.invoke(evaluation, ["show", "--version", "1"]).output == EVALUATION
+    file.write_text("format: 1\n", encoding="utf-8")
+    assert isinstance(RUNNER.invoke(evaluation, ["check", str(file)]).exception, MustStop)
+
+
+def test_the_default_can_be_shown_without_a_database() -> None:
+    """It is where a district begins."""
+    assert RUNNER.invoke(evaluation, ["show", "--default"]).output == default_text()
+
+
+def test_weeks_are_written_as_people_do() -> None:
+    """The ISO year is that of the week, not of the Monday."""
+    assert iso_week(date(2026, 12, 28)) == "2026-W53"
+    assert iso_week(date(2025, 12, 29)) == "2026-W01"
