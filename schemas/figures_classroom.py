@@ -64,7 +64,6 @@ STUDENT_PARTS: Final = (
     "assessment_score_sum",
     "plan_steps",  # plan.progressed
     "plan_progress",  # the highest progress told in the lesson; 0 where none was
-    "took_part",  # 1 if the student was there at any moment (open stays included) or interacted; otherwise 0
 )
 
 _SPEECH: Final = ("speech.recorded",)
@@ -181,7 +180,9 @@ CLASSROOM_METRICS: Final = (
         numerator="sum over all ordered pairs of students of the difference of their interactions",
         denominator="2 x students x interactions of all; students as in participation_breadth, zeros included",
         sample="students", exists="when any event of the lesson is stored", windows=(WINDOW_LESSON,), direction="lower",
-        events=(*_INTERACTIONS, *_PRESENCE), source="Gini's mean difference, relative (Gini 1912)", merge="gini",
+        events=(*_INTERACTIONS, *_PRESENCE),
+        source="Gini's mean difference, relative (Gini 1912). Merged as sums over lessons: who was in more of them, or a "
+        "guest in one (双师), makes no inequality",
     ),
     Metric(
         name="hand_raises_per_student_minute", number=10, chinese="人均举手频次", family="classroom",

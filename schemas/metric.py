@@ -63,7 +63,7 @@ WINDOWS: Final = (
 #: How the figure of several lessons, teachers or activities comes from theirs; never as a mean of means.
 #: ratio: sum of numerators / sum of denominators. values: exact quantile of the joined ``parts``. sketch: quantile of the
 #: summed DDSketch in ``parts``. entropy: entropy of the summed ``parts`` / ln(number of them). gini: of the persons' sums,
-#: from the rows of the window ``student`` or ``participant``. blend: of the merged figures it is made of.
+#: from the rows of the window ``participant``. blend: of the merged figures it is made of.
 Merge = Literal["ratio", "values", "sketch", "entropy", "gini", "blend"]
 
 

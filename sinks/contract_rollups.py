@@ -129,20 +129,14 @@ def _by_item(day: str) -> str:
 
 def _by_metric(day: str) -> str:
     """Return the same with the persons of an entity together; ``counts`` are theirs, of those who count, ascending."""
-    interactions, contributions = (
-        PERSON_PARTS[source].index(part) + 1
-        for source, part in (("student_lesson", "interactions"), ("participant_activity", "contributions"))
-    )
-    took_part = PERSON_PARTS["student_lesson"].index("took_part") + 1
-    joined = PERSON_PARTS["participant_activity"].index("joined") + 1
+    contributions, joined = (PERSON_PARTS["participant_activity"].index(part) + 1 for part in ("contributions", "joined"))
     return f"""SELECT entity_id, d, metric, if(metric IN {_PERSONS}, '', item) AS of_item,
         sum(i.numerators) AS numerators, sum(i.denominators) AS denominators, sum(i.samples) AS samples,
         sum(i.merged_rows) AS merged_rows, sumForEach(i.sums) AS sums, groupArrayArray(i.joined) AS joined,
         any(i.blend) AS blend, sum(i.invited_and_joined) AS invited_and_joined, uniqExactArray(i.hashes) AS merged_keys,
         arraySort(groupArrayIf(
-            i.sums[if(metric = 'student_lesson', {interactions}, {contributions})],
-            metric = 'student_lesson' AND i.sums[{took_part}] > 0
-            OR metric = 'participant_activity' AND (i.sums[{contributions}] > 0 OR i.sums[{joined}] > 0)
+            i.sums[{contributions}],
+            metric = 'participant_activity' AND (i.sums[{contributions}] > 0 OR i.sums[{joined}] > 0)
         )) AS counts
     FROM ({_by_item(day)}) AS i
     GROUP BY entity_id, d, metric, of_item"""
@@ -214,9 +208,7 @@ def _figures(day: str) -> str:
         arrayJoin(if(metric IN {_PERSONS},
             arrayConcat(
                 {_persons()},
-                if(empty(counts) OR {{level:String}} = 'student'
-                    OR (metric = 'participant_activity' AND {{level:String}} IN ('class', 'teacher')), [],
-                    [(if(metric = 'student_lesson', 'participation_gini', 'contribution_gini'),
+                if(empty(counts) OR {{level:String}} IN ('student', 'class', 'teacher'), [], [('contribution_gini',
                     2 * arraySum((x, k) -> (2 * toFloat64(k) - persons - 1) * x, counts, arrayEnumerate(counts)),
                     2 * persons * arraySum(counts), toUInt64(persons), merged_keys)])),
             [(toString(metric), n, d0, samples, merged_rows)]

@@ -37,7 +37,6 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
         .join(_presence(lessons, students), on="person", how="left")
         # Of presence within the timetable only that of the roster counts.
         .with_columns(attended_seconds=pl.when(pl.col("scheduled_seconds").is_not_null()).then("attended_seconds"))
-        .with_columns(took_part=pl.col("was_there").fill_null(value=False) | (pl.col("interactions").fill_null(0) > 0))
         .with_columns(pl.col(STUDENT_PARTS).fill_null(0).cast(pl.Float64))
     )
     # Without this a minimum would find the latest end possible for those who have no event of their own.
@@ -81,18 +80,13 @@ def _acts(lessons: Lessons, students: pl.DataFrame) -> pl.DataFrame:
 
 
 def _presence(lessons: Lessons, students: pl.DataFrame) -> pl.DataFrame:
-    """Return ``person, was_there``, and of the stays that are closed ``present_us, present_seconds, attended_seconds``."""
-    stays = lessons.present.join(students.select("person"), on="person", how="semi")
+    """Return ``person, present_us, present_seconds, attended_seconds`` of the stays that are closed."""
+    stays = lessons.present.filter("closed").join(students.select("person"), on="person", how="semi")
     timetable = lessons.started.select("key", "scheduled_start_us", "scheduled_end_us")
-    present_us = (pl.col("end_us") - pl.col("start_us")).filter("closed").sum()
-    inside_us = overlap_us(pl.col("scheduled_start_us"), pl.col("scheduled_end_us")).filter("closed").sum()
+    present_us = (pl.col("end_us") - pl.col("start_us")).sum()
+    inside_us = overlap_us(pl.col("scheduled_start_us"), pl.col("scheduled_end_us")).sum()
     return (
         stays.join(timetable, on="key", how="left")
         .group_by("person")
-        .agg(
-            was_there=pl.lit(value=True),
-            present_us=present_us,
-            present_seconds=present_us / SECOND_US,
-            attended_seconds=inside_us / SECOND_US,
-        )
+        .agg(present_us=present_us, present_seconds=present_us / SECOND_US, attended_seconds=inside_us / SECOND_US)
     )

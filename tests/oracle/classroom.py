@@ -352,8 +352,6 @@ def student_rows(lesson: Lesson) -> Rows:
         own = [event for event in lesson.events if event.get("student_id") == student]
         stays = [stay for stay in closed if stay.person == student]
         parts = student_parts(lesson, student, own, stays)
-        was_there = any(stay.person == student for stay in lesson.stays)
-        parts["took_part"] = float(was_there or parts["interactions"] > 0)
         minutes = parts["present_seconds"] / 60
         acts = int(parts["interactions"])
         told = [parts[name] for name in STUDENT_PARTS]

@@ -214,15 +214,14 @@ def expected(rows: list[Pane], level: str) -> dict[tuple[str, str, str], Merged]
 
 def gini_rows(entity: str, source: str, level: str, rows: list[Pane]) -> dict[tuple[str, str, str], Merged]:
     """Return the coefficient over the persons' sums, where the level has one."""
-    name, part, levels = {
-        "student_lesson": ("participation_gini", "interactions", {"class", "teacher", "school", "group", "district"}),
-        "participant_activity": ("contribution_gini", "contributions", {"school", "group", "district"}),
-    }[source]
+    if source == "student_lesson":
+        return {}
+    name, part, levels = "contribution_gini", "contributions", {"school", "group", "district"}
     persons: dict[str, list[Pane]] = defaultdict(list)
     for row in rows:
         persons[row["item"]].append(row)
     parts = PERSON_PARTS[source]
-    tokens = {"student_lesson": ["took_part"], "participant_activity": ["joined", "contributions"]}[source]
+    tokens = ["joined", "contributions"]
     for who, of_person in list(persons.items()):
         if not any(row["parts"][parts.index(token)] for row in of_person for token in tokens):
             del persons[who]

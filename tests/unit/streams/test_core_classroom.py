@@ -113,7 +113,7 @@ def test_one_student() -> None:
     assert student(rows, "安") == {
         "scheduled_seconds": 600, "attended_seconds": 120, "present_seconds": 120, "interactions": 2, "answers": 1,
         "graded_answers": 1, "correct_answers": 1, "hands_raised": 1, "hands_called": 1, "assessments": 0,
-        "assessment_score_sum": 0, "plan_steps": 0, "plan_progress": 0, "took_part": 1,
+        "assessment_score_sum": 0, "plan_steps": 0, "plan_progress": 0,
     }  # fmt: skip
 
 

@@ -24,11 +24,11 @@ WITH
     (
         SELECT
             p.key AS key, p.student_id AS student,
-            sumIf(p.stop - p.start, p.is_closed) / 1000000 AS present,
-            sumIf(greatest(0, least(p.stop, l.due.2) - greatest(p.start, l.due.1)), p.is_closed) / 1000000 AS attended,
-            toUInt8(1) AS there
+            sum(p.stop - p.start) / 1000000 AS present,
+            sum(greatest(0, least(p.stop, l.due.2) - greatest(p.start, l.due.1))) / 1000000 AS attended
         FROM presence AS p
         INNER JOIN lessons AS l ON p.key = l.key
+        WHERE p.is_closed
         GROUP BY p.key, p.student_id
     ),
     everyone AS
@@ -50,7 +50,7 @@ WITH
             [
                 if(on_roster, greatest(0, l.due.2 - l.due.1) / 1000000, 0), if(on_roster, s.attended, 0), s.present,
                 a.interactions, a.answers, a.graded, a.correct_answers, a.raised, a.called, a.assessments, a.scores,
-                a.steps, a.highest, toFloat64(s.there OR a.interactions > 0)
+                a.steps, a.highest
             ] AS parts
         FROM everyone AS e
         INNER JOIN lessons AS l ON e.key = l.key
