@@ -134,7 +134,8 @@ def test_a_class_has_no_preparation() -> None:
     """Figures that a kind cannot have are refused for it, those it can have are not."""
     assert not exists_for("active_prep_minutes", "class")
     assert exists_for("teacher_effective_attendance", "teacher")
-    assert figure("participation_gini").source == "student_lesson"
+    assert figure("contribution_gini").source == "participant_activity"
+    assert figure("participation_gini").source == "participation_gini"
 
 
 def test_comments_make_no_difference() -> None:
