@@ -7,7 +7,7 @@ from typing import Any, Final
 import polars as pl
 from clickhouse_connect.driver.client import Client
 
-__all__ = ["FAR_FUTURE", "answered", "bound", "instant"]
+__all__ = ["FAR_FUTURE", "answered", "bound", "framed", "instant"]
 
 #: As of then everything is known.
 FAR_FUTURE: Final = datetime(2200, 1, 1, tzinfo=UTC)
@@ -22,7 +22,12 @@ def bound(parameters: Mapping[str, Value]) -> dict[str, Any]:
 
 def answered(client: Client, sql: str, parameters: Mapping[str, Value]) -> pl.DataFrame:
     """Return the answer to ``sql``. Raises clickhouse-connect's ``ClickHouseError`` if there is none."""
-    frame = pl.from_arrow(client.query_arrow(sql, parameters=bound(parameters), use_strings=True))
+    return framed(client, sql, bound(parameters))
+
+
+def framed(client: Client, sql: str, parameters: Mapping[str, Any]) -> pl.DataFrame:
+    """As :func:`answered`, with parameters as the driver takes them, also those it fills in itself (``%(name)s``)."""
+    frame = pl.from_arrow(client.query_arrow(sql, parameters=dict(parameters), use_strings=True))
     if not isinstance(frame, pl.DataFrame):
         raise TypeError("expected a table")
     return frame.with_columns(pl.col(pl.Categorical).cast(pl.String))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from schemas.codec import event_columns
 from schemas.event_types import Family
 from sinks.warehouse import Warehouse
 
@@ -40,7 +41,7 @@ class EventStore:
         stored beyond its checkpoint will come again.
         """
         sql = (
-            f"SELECT {_selected(columns)} FROM {family.table} WHERE key IN %(keys)s "  # noqa: S608 - names come from the models
+            f"SELECT {_selected(family, columns)} FROM {family.table} WHERE key IN %(keys)s "  # noqa: S608 - names come from the models
             "AND position < transform(partition, %(partitions)s, %(positions)s, toUInt64(18446744073709551615))"
         )
         limits = {
@@ -66,14 +67,19 @@ class EventStore:
         """
         return self._warehouse.query(
             f"read what is stored above the checkpoint in {family.table}",
-            f"SELECT {_selected(columns)}, partition, position FROM {family.table} FINAL "  # noqa: S608 - as above
+            f"SELECT {_selected(family, columns)}, partition, position FROM {family.table} FINAL "  # noqa: S608 - as above
             "WHERE partition = %(partition)s AND position >= %(low)s AND position < %(high)s",
             {"partition": partition, "low": positions[0], "high": positions[1]},
         )
 
 
-def _selected(columns: Sequence[str]) -> str:
-    return ", ".join(
-        f"toUnixTimestamp64Micro({name.removesuffix('_us')}) AS {name}" if name.endswith("_us") else name
-        for name in [*_EVERY_FACT, *columns]
-    )
+def _selected(family: Family, columns: Sequence[str]) -> str:
+    """Return the columns as an event has them: where a field is absent the table has an empty text, and an event NULL."""
+    kinds = event_columns(family)
+
+    def selected(name: str) -> str:
+        if name.endswith("_us"):
+            return f"toUnixTimestamp64Micro({name.removesuffix('_us')}) AS {name}"
+        return f"nullIf({name}, '') AS {name}" if name not in _EVERY_FACT and kinds[name] == pl.String else name
+
+    return ", ".join(selected(name) for name in [*_EVERY_FACT, *columns])

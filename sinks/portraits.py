@@ -5,15 +5,16 @@ Rows are only ever added: of each place (school, kind, entity, dimension, day) t
 ``live = 0`` takes a place back. ``streams/portraits.py`` decides what is added.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
 from clickhouse_connect.driver.client import Client
 
 from schemas.portraits import ACTIVE_DAYS_LONG, DIMENSIONS, INACTIVE_DAYS, PORTRAIT_VERSION, Kind
+from sinks.answers import FAR_FUTURE, framed, instant
 from sinks.warehouse import WRITE_SETTINGS
 
 __all__ = ["FIGURES", "PEER_FIGURES", "ROWS_AT_ONCE", "Pending", "PortraitStore", "Run"]
@@ -29,7 +30,6 @@ MOST_NAMED_ENTITIES: Final = 2_000
 OVERLAP: Final = timedelta(minutes=2)
 #: The bits of a mask of days that a 64-bit number has room for; more than the longest span that counts.
 _MASK_DAYS: Final = 60
-_FAR_FUTURE: Final = "2200-01-01 00:00:00.000"
 
 _LATEST: Final = f"""
     SELECT school_id, entity_id, dimension, day,
@@ -109,7 +109,7 @@ class PortraitStore:
         if not found:
             return None
         recorded_at, panes_until, registry_until, last_day_over, version = found[0]
-        return Run(_in_utc(recorded_at), _in_utc(panes_until), _in_utc(registry_until), last_day_over, version)
+        return Run(instant(recorded_at), instant(panes_until), instant(registry_until), last_day_over, version)
 
     def pending(self, since: Run | None, now: datetime) -> Pending:
         """Return what has come since the run, everything if there was none.
@@ -124,7 +124,7 @@ class PortraitStore:
             f" FROM pane_versions WHERE {after} ORDER BY day",
             parameters={"panes_after": since and f"{since.panes_until:%Y-%m-%d %H:%M:%S.%f}"},
         ).result_rows
-        panes_until, registry_until = _in_utc(panes_until), _in_utc(registry_until)
+        panes_until, registry_until = instant(panes_until), instant(registry_until)
         return Pending(
             min(panes_until, now - OVERLAP),
             min(registry_until, now - OVERLAP),
@@ -150,13 +150,13 @@ class PortraitStore:
             schema={"metric": pl.String, "item": pl.String, "dimension": pl.String, "weekly": pl.Boolean},
             orient="row",
         )
-        found = self._frame(
+        found = framed(self._client,
             "SELECT entity_id, toDate32(day) AS day, metric, item, value AS observed FROM v1_rollup_days("
             "level = %(kind)s, school = '', as_of = %(as_of)s, day_from = %(day_from)s, day_to = %(day_to)s)"
             " WHERE metric IN %(metrics)s AND value IS NOT NULL AND entity_id != ''",
             {
                 "kind": kind,
-                "as_of": _FAR_FUTURE,
+                "as_of": FAR_FUTURE.strftime("%Y-%m-%d %H:%M:%S"),
                 "day_from": min(day - timedelta(days=6 * (day.isoweekday() == 7)) for day in days).isoformat(),
                 "day_to": max(days).isoformat(),
                 "metrics": [*named["metric"], ""],
@@ -169,7 +169,7 @@ class PortraitStore:
     def said(self, kind: Kind, day: date, entities: pl.Series | None = None) -> pl.DataFrame:
         """Return what the portraits say on ``day``: ``school_id, entity_id, dimension, day`` and ``FIGURES``."""
         condition, parameters = self._condition("day = %(day)s", entities)
-        return self._frame(
+        return framed(self._client,
             f"SELECT * EXCEPT (live) FROM ({_LATEST.format(condition=condition)})",
             {"kind": kind, "day": day.isoformat(), **parameters},
         )
@@ -179,12 +179,12 @@ class PortraitStore:
         condition, parameters = self._condition("day < %(day)s", entities)
         latest = _LATEST.format(condition=condition)
         parameters |= {"kind": kind, "day": day.isoformat(), "mask_days": _MASK_DAYS}
-        levels = self._frame(
+        levels = framed(self._client,
             "SELECT entity_id, dimension, argMax(level, day) AS level, max(day) AS observed_on"
             f" FROM ({latest}) WHERE observed IS NOT NULL GROUP BY entity_id, dimension {_IN_ORDER}",
             parameters,
         )
-        activity = self._frame(
+        activity = framed(self._client,
             "SELECT entity_id, last_active, toInt64(bitAnd(if(gap <= %(mask_days)s, bitShiftRight(days, gap), 0),"
             f" {(1 << ACTIVE_DAYS_LONG) - 1})) AS active_mask FROM (SELECT entity_id, max(day) AS last_active,"
             " dateDiff('day', last_active, toDate32(%(day)s)) AS gap,"
@@ -202,7 +202,7 @@ class PortraitStore:
     def falling_silent(self, kind: Kind, day: date) -> pl.Series:
         """Return the entities whose latest observation before ``day`` is as old as makes them inactive on it."""
         latest = _LATEST.format(condition="day >= %(first)s AND day < %(day)s")
-        found = self._frame(
+        found = framed(self._client,
             f"SELECT entity_id FROM ({latest}) WHERE observed IS NOT NULL GROUP BY entity_id HAVING max(day) = %(first)s",
             {"kind": kind, "day": day.isoformat(), "first": (day - timedelta(days=INACTIVE_DAYS)).isoformat()},
         )
@@ -216,20 +216,20 @@ class PortraitStore:
     def latest_version(self) -> datetime | None:
         """Return the latest ``recorded_at`` of the portraits; None if there is none."""
         ((rows, latest),) = self._client.query("SELECT count(), max(recorded_at) FROM portraits").result_rows
-        return _in_utc(latest) if rows else None
+        return instant(latest) if rows else None
 
-    def recorded_after(self, kind: Kind, instant: datetime) -> pl.DataFrame:
-        """Return ``entity_id, from_day``: the first day of which something was said of the entity after ``instant``."""
-        return self._frame(
+    def recorded_after(self, kind: Kind, after: datetime) -> pl.DataFrame:
+        """Return ``entity_id, from_day``: the first day of which something was said of the entity after that."""
+        return framed(self._client,
             "SELECT entity_id, min(day) AS from_day FROM portraits"
             " WHERE kind = %(kind)s AND recorded_at > toDateTime64(%(instant)s, 3, 'UTC') GROUP BY entity_id",
-            {"kind": kind, "instant": f"{instant:%Y-%m-%d %H:%M:%S.%f}"},
+            {"kind": kind, "instant": f"{after:%Y-%m-%d %H:%M:%S.%f}"},
         )
 
     def last_levels(self, kind: Kind, week: date) -> pl.DataFrame:
         """Return ``entity_id, peer_group, dimension, level``: the last level of the ISO week of each observed in it."""
         latest = _LATEST.format(condition="day >= %(monday)s AND day <= %(sunday)s")
-        return self._frame(
+        return framed(self._client,
             "SELECT entity_id, argMax(peer_group, day) AS peer_group, dimension, argMax(level, day) AS level"
             f" FROM ({latest}) WHERE observed IS NOT NULL GROUP BY entity_id, dimension",
             {"kind": kind, "monday": week.isoformat(), "sunday": (week + timedelta(days=6)).isoformat()},
@@ -237,7 +237,7 @@ class PortraitStore:
 
     def peers(self, kind: Kind, week: date) -> pl.DataFrame:
         """Return ``peer_group, dimension`` and ``PEER_FIGURES`` of the week, as stored."""
-        return self._frame(
+        return framed(self._client,
             "SELECT peer_group, dimension, tupleElement(latest, 1) AS peers, tupleElement(latest, 2) AS median,"
             " tupleElement(latest, 3) AS mad FROM"
             f" (SELECT peer_group, dimension, argMax(tuple({', '.join(PEER_FIGURES)}), recorded_at) AS latest"
@@ -248,11 +248,11 @@ class PortraitStore:
 
     def registrations(self, time_zone: str) -> pl.DataFrame:
         """Return what the registry says, where it changes: frame ``REGISTRATIONS_SCHEMA`` of the places."""
-        return self._frame(_REGISTRATIONS, {"time_zone": time_zone})
+        return framed(self._client, _REGISTRATIONS, {"time_zone": time_zone})
 
     def places(self) -> pl.DataFrame:
         """Return ``kind, entity_id, from_week, school_id, peer_group`` as stored."""
-        return self._frame(
+        return framed(self._client,
             "SELECT kind, entity_id, from_week, tupleElement(latest, 1) AS school_id, tupleElement(latest, 2) AS peer_group"
             " FROM (SELECT kind, entity_id, from_week, argMax(tuple(school_id, peer_group, live), recorded_at) AS latest"
             " FROM portrait_places GROUP BY kind, entity_id, from_week) WHERE tupleElement(latest, 3) = 1",
@@ -285,13 +285,3 @@ class PortraitStore:
             return condition, {}
         named: Sequence[str] = [*entities.to_list(), ""]
         return f"{condition} AND entity_id IN %(entities)s", {"entities": named}
-
-    def _frame(self, sql: str, parameters: Mapping[str, Any]) -> pl.DataFrame:
-        frame = pl.from_arrow(self._client.query_arrow(sql, parameters=dict(parameters), use_strings=True))
-        if not isinstance(frame, pl.DataFrame):
-            raise TypeError("expected a table")
-        return frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
-
-
-def _in_utc(instant: datetime) -> datetime:
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant

@@ -1,17 +1,16 @@
 """Reads the roll-ups of ``v1_rollups`` and ``v1_rollup_days``."""
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Final
 
 import polars as pl
 from clickhouse_connect.driver.client import Client
 
+from sinks.answers import FAR_FUTURE, answered, instant
 from sinks.contract_rollups import LEVELS, VIEWS
 
-__all__ = ["FAR_FUTURE", "latest_cycle", "rollup_days", "rollups"]
+__all__ = ["latest_cycle", "rollup_days", "rollups"]
 
-#: As of this instant: everything that is recorded.
-FAR_FUTURE: Final = datetime(2199, 1, 1, tzinfo=UTC)
 #: The server works out what a parameterised view's columns are each time it is read; its SELECT alone spares that, which
 #: is half of what a small roll-up takes.
 _SELECTS: Final = {view.name: view.select for view in VIEWS}
@@ -42,7 +41,7 @@ def rollup_days(
 def latest_cycle(client: Client) -> datetime | None:
     """Return the instant of the evaluator's latest completed cycle; None before the first."""
     count, latest = client.query("SELECT count(), max(cycle_at) FROM evaluator_cycles").result_rows[0]
-    return latest.replace(tzinfo=UTC) if count else None
+    return instant(latest) if count else None
 
 
 def _read(
@@ -50,18 +49,12 @@ def _read(
 ) -> pl.DataFrame:
     if level not in LEVELS:
         raise ValueError(f"unknown level {level!r}; give one of {', '.join(LEVELS)}")
-    instant = as_of or FAR_FUTURE
-    if instant.tzinfo is None:
+    known_at = as_of or FAR_FUTURE
+    if known_at.tzinfo is None:
         raise ValueError("as_of needs a zone, such as UTC")
-    table = client.query_arrow(
+    day_from, day_to = days
+    return answered(
+        client,
         _SELECTS[view],
-        parameters={
-            "level": level, "school": school, "as_of": instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3],
-            "day_from": days[0].isoformat(), "day_to": days[1].isoformat(),
-        },
-        use_strings=True,
-    )  # fmt: skip
-    frame = pl.from_arrow(table)
-    if not isinstance(frame, pl.DataFrame):
-        raise TypeError("expected a table of roll-ups")
-    return frame
+        {"level": level, "school": school, "as_of": known_at, "day_from": day_from, "day_to": day_to},
+    )

@@ -133,8 +133,8 @@ def verify_sql(name: str) -> str:
 @cache
 def figures_sql(family: str, module: str) -> str:
     """Return the query that recomputes the figures of one module, with what the family's queries share put in."""
-    shared = _without_comments(verify_sql(f"{family}/events"))
-    return verify_sql(f"{family}/{module}").replace("/* events */", shared)
+    applied, shared = (_without_comments(verify_sql(name)) for name in ("applied", f"{family}/events"))
+    return verify_sql(f"{family}/{module}").replace("/* events */", shared).replace("/* applied */", applied)
 
 
 def _without_comments(sql: str) -> str:

@@ -8,7 +8,7 @@ last run counts as a difference.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 
 from clickhouse_connect.driver.client import Client
@@ -22,6 +22,7 @@ from schemas.portraits import (
     KINDS,
     Kind,
 )
+from sinks.answers import FAR_FUTURE
 from sinks.portraits import ROWS_AT_ONCE, PortraitStore
 from sinks.verify import verify_sql
 from sinks.verify_report import Difference
@@ -30,7 +31,6 @@ __all__ = ["PortraitReport", "verify_portraits"]
 
 #: Rows of ``portraits`` that one query recomputes.
 ROWS_PER_SLICE: Final = 2_000_000
-_FAR_FUTURE: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ def _dimensions(kind: Kind) -> dict[str, Any]:
         "items": [dimension.item for dimension in declared],
         "dimensions": [dimension.name for dimension in declared],
         "weekly": [int(dimension.weekly) for dimension in declared],
-        "as_of": _FAR_FUTURE,
+        "as_of": FAR_FUTURE,
     }
 
 

@@ -12,9 +12,9 @@ from typing import Final
 import click
 from rich.console import Console
 
-from schemas.errors import MustStop, RetryLater
 from streams import evaluator as evaluation
 from streams import settings as settings_module
+from streams.commands.reading import away_is_final
 from streams.web import WebServer
 
 #: A first cycle over a long history asks more of the server than a worker ever does.
@@ -65,7 +65,8 @@ def evaluate(*, once: bool, interval_seconds: float, web_port: int, user: str | 
         steps = evaluation.steps()
         evaluator = evaluation.Evaluator(target, settings.figure_rules, steps=steps, stop=stop, on_step=on_step)
         if once:
-            cycle = _once(evaluator, target.url)
+            with away_is_final(target, "CLASSPULSE_CLICKHOUSE_URL"):
+                cycle = evaluator.once()
     if once:
         click.echo(str(cycle) if cycle else "stopped before the cycle was complete; the next one goes on from here")
         return
@@ -73,13 +74,6 @@ def evaluate(*, once: bool, interval_seconds: float, web_port: int, user: str | 
     with _served(evaluator, settings.web_host, web_port):
         evaluator.follow(interval_seconds, lambda cycle: click.echo(str(cycle)))
     click.echo("stopped")
-
-
-def _once(evaluator: evaluation.Evaluator, url: str) -> evaluation.Cycle | None:
-    try:
-        return evaluator.once()
-    except RetryLater as error:
-        raise MustStop(str(error), f"Check that ClickHouse runs at {url}; CLASSPULSE_CLICKHOUSE_URL says where") from error
 
 
 @contextmanager

@@ -2,24 +2,19 @@
 
 import json
 import re
-from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
 import click
-from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.console import Console
-from urllib3.exceptions import HTTPError
 
-from schemas.errors import MustStop, RetryLater
+from schemas.errors import MustStop
 from schemas.evaluation import KINDS, Kind
-from sinks import warehouse
 from sinks.answers import FAR_FUTURE
 from sinks.quality import DISTRICT
 from streams import settings as settings_module
-from streams.explain import Explanation
+from streams.commands.reading import reading, target_of
 from streams.explain import explain as explained
 from streams.explain_display import PERSONAL, show
 
@@ -114,17 +109,13 @@ def explain(
     if kind != "district" and not entity_id:
         raise click.UsageError(f"Say which {kind}: give its id.")
     settings = settings_module.load_for_admin(user, password_env)
-    target = replace(
-        settings.clickhouse,
-        url=url or settings.clickhouse_url,
-        database=database or settings.clickhouse_database,
-        timeout_seconds=TIMEOUT_SECONDS,
-    )
+    target = target_of(settings, url, database, TIMEOUT_SECONDS)
     instant = FAR_FUTURE if as_of is None else as_of
     if instant.tzinfo is None:
         instant = instant.replace(tzinfo=ZoneInfo(settings.time_zone))
     asked = DISTRICT if kind == "district" else entity_id or ""
-    found = _explained(target, kind, asked, week, min(instant.astimezone(UTC), FAR_FUTURE), settings.time_zone)
+    with reading(target, "explain the score") as client:
+        found = explained(client, kind, asked, week, min(instant.astimezone(UTC), FAR_FUTURE), settings.time_zone)
     if node and not any(part.node == node for part in found.parts):
         raise MustStop(f"The tree has no node {node}", f"Give one of {', '.join(part.node for part in found.parts[1:])}")
     if kind == "teacher":
@@ -133,17 +124,3 @@ def explain(
         click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
     else:
         show(found, Console(), queries=queries, below=node)
-
-
-def _explained(
-    target: warehouse.Target, kind: Kind, entity_id: str, week: date | None, as_of: datetime, time_zone: str
-) -> Explanation:
-    try:
-        with closing(warehouse.connect(target)) as client:
-            return explained(client, kind, entity_id, week, as_of, time_zone)
-    except (ClickHouseError, HTTPError, OSError) as error:
-        raise warehouse.classify(error, "explain the score") from error
-    except RetryLater as error:
-        raise MustStop(
-            str(error), f"Check that ClickHouse runs at {target.url}; CLASSPULSE_CLICKHOUSE_URL or --url says where"
-        ) from error

@@ -11,14 +11,14 @@ from typing import Final
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from schemas.errors import MustStop, RetryLater
 from schemas.figures import METRICS
 from sinks import warehouse
 from streams import recompute as recomputation
 from streams import settings as settings_module
+from streams.commands.family_bars import family_bars
+from streams.commands.reading import away_is_final
 
 #: A range of keys is read in seconds; a busy server may need longer than a worker would wait.
 TIMEOUT_SECONDS: Final = 300.0
@@ -57,7 +57,8 @@ def recompute(
     wanted = _wanted(metrics, every=every, first_day=first_day, last_day=last_day)
     settings = settings_module.load_for_admin(user, password_env)
     target = replace(settings.clickhouse, timeout_seconds=TIMEOUT_SECONDS)
-    _reach(target)
+    with away_is_final(target, "CLASSPULSE_CLICKHOUSE_URL"):
+        warehouse.connect(target).close()
     database = warehouse.Warehouse(target, on_retry=lambda _what, error: click.echo(f"waiting: {error}", err=True))
     try:
         with _progress() as on_progress:
@@ -89,33 +90,12 @@ def _wanted(
     return recomputation.Wanted(frozenset(metrics), first_day.date(), last_day.date())
 
 
-def _reach(target: warehouse.Target) -> None:
-    """Say at once that there is no database, instead of waiting for it as a worker does."""
-    try:
-        warehouse.connect(target).close()
-    except RetryLater as error:
-        remedy = f"Check that ClickHouse runs at {target.url}; CLASSPULSE_CLICKHOUSE_URL says where"
-        raise MustStop(str(error), remedy) from error
-
-
 @contextmanager
 def _progress() -> Iterator[recomputation.OnProgress]:
-    """Show a bar a family on standard error; nothing where that is not a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        tasks = {}
-
-        def on_progress(progress: recomputation.Progress) -> None:
-            if progress.family not in tasks:
-                tasks[progress.family] = bars.add_task(progress.family, total=progress.ranges_total)
-            bars.update(
-                tasks[progress.family],
-                completed=progress.ranges_done,
-                description=f"{progress.family}: {progress.rows_written:,} rows written",
-            )
-
-        yield on_progress
+    with family_bars() as show:
+        yield lambda progress: show(
+            progress.family, progress.ranges_done, progress.ranges_total, f"{progress.rows_written:,} rows written"
+        )
 
 
 def _show(report: recomputation.RecomputeReport) -> None:

@@ -2,21 +2,17 @@
 
 import os
 import re
-from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final, get_args
 from zoneinfo import ZoneInfo
 
 import click
-from clickhouse_connect.driver.exceptions import ClickHouseError
-from urllib3.exceptions import HTTPError
 
-from schemas.errors import MustStop, RetryLater
-from sinks import warehouse
+from schemas.errors import MustStop
 from streams import settings as settings_module
 from streams.commands.explain import InstantType, WeekType
+from streams.commands.reading import reading, target_of
 from streams.report.data import ReportData, ReportKind, week_label
 from streams.report.gather import gather, settled
 from streams.report.page import page
@@ -68,36 +64,18 @@ def report(
     Exit code: 0 written, 2 the database cannot be read or the file cannot be written.
     """
     settings = settings_module.load_for_admin(user, password_env)
-    target = replace(
-        settings.clickhouse,
-        url=url or settings.clickhouse_url,
-        database=database or settings.clickhouse_database,
-        timeout_seconds=TIMEOUT_SECONDS,
-    )
+    target = target_of(settings, url, database, TIMEOUT_SECONDS)
     now = datetime.now(UTC)
     instant = now if as_of is None else as_of
     if instant.tzinfo is None:
         instant = instant.replace(tzinfo=ZoneInfo(settings.time_zone))
     if instant > now:
         raise click.BadParameter(f"{instant.isoformat()} is in the future; leave it out for now.", param_hint="--as-of")
-    data = _gathered(target, kind, entity_id, week, instant.astimezone(UTC), settings.time_zone)
+    with reading(target, "read the report's figures") as client:
+        data = gather(client, kind, entity_id, week, settled(client, instant.astimezone(UTC)), settings.time_zone)
     if data.is_empty:
         click.echo(f"Nothing is known of {kind} {entity_id!r} in {week_label(week)}; the page says so.", err=True)
     _write(out or Path(_file_name(data)), page(data))
-
-
-def _gathered(
-    target: warehouse.Target, kind: ReportKind, entity_id: str, week: date, as_of: datetime, time_zone: str
-) -> ReportData:
-    try:
-        with closing(warehouse.connect(target)) as client:
-            return gather(client, kind, entity_id, week, settled(client, as_of), time_zone)
-    except (ClickHouseError, HTTPError, OSError) as error:
-        raise warehouse.classify(error, "read the report's figures") from error
-    except RetryLater as error:
-        raise MustStop(
-            str(error), f"Check that ClickHouse runs at {target.url}; CLASSPULSE_CLICKHOUSE_URL or --url says where"
-        ) from error
 
 
 def _file_name(data: ReportData) -> str:

@@ -4,24 +4,21 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import date, datetime
 from typing import Final
 
 import click
-from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
-from urllib3.exceptions import HTTPError
 
-from schemas.errors import MustStop, RetryLater
 from schemas.figure_rules import FigureRules
 from sinks import verify as verification
 from sinks import verify_report, warehouse
 from sinks.verify_evaluator import verify_evaluator
 from streams import settings as settings_module
+from streams.commands.family_bars import family_bars
+from streams.commands.reading import FAILURES, away_is_final, target_of
 
 #: One range of keys is recomputed in a few seconds; a busy server may need longer than a worker would wait.
 TIMEOUT_SECONDS: Final = 300.0
@@ -64,18 +61,9 @@ def verify(
     Exit code: 0 everything agrees, 1 something differs, 2 could not be verified.
     """
     settings = settings_module.load_for_admin(user, password_env)
-    target = replace(
-        settings.clickhouse,
-        url=url or settings.clickhouse_url,
-        database=database or settings.clickhouse_database,
-        timeout_seconds=TIMEOUT_SECONDS,
-    )
-    try:
+    target = target_of(settings, url, database, TIMEOUT_SECONDS)
+    with away_is_final(target):
         report = _verified(target, settings.figure_rules, limit, since.date() if since else None, evaluator=evaluator)
-    except RetryLater as error:
-        raise MustStop(
-            str(error), f"Check that ClickHouse runs at {target.url}; CLASSPULSE_CLICKHOUSE_URL or --url says where"
-        ) from error
     if as_json:
         click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
     else:
@@ -93,7 +81,7 @@ def _verified(
             if evaluator:
                 verify_evaluator(client, report, on_progress)
             return report
-    except (ClickHouseError, HTTPError, OSError) as error:
+    except FAILURES as error:
         raise warehouse.classify(error, "verify the figures") from error
     finally:
         client.close()
@@ -101,21 +89,12 @@ def _verified(
 
 @contextmanager
 def _progress() -> Iterator[verify_report.OnProgress]:
-    """Show a bar a family on standard error; nothing where that is not a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        tasks = {}
+    with family_bars() as show:
 
         def on_progress(progress: verify_report.Progress) -> None:
-            if progress.family not in tasks:
-                tasks[progress.family] = bars.add_task(progress.family, total=progress.ranges_total)
             found = f", {progress.differences_total:,} differences" if progress.differences_total else ""
-            bars.update(
-                tasks[progress.family],
-                completed=progress.ranges_done,
-                description=f"{progress.family}: {progress.rows_expected:,} rows{found}",
-            )
+            text = f"{progress.rows_expected:,} rows{found}"
+            show(progress.family, progress.ranges_done, progress.ranges_total, text)
 
         yield on_progress
 

@@ -48,10 +48,9 @@ class Facts:
 
     def load(self, keys: Sequence[str], stored: pl.DataFrame) -> None:
         """Take in every stored event of ``keys``; a replayed insert may have stored one twice."""
-        # Where a field is absent an event has NULL and the store an empty text, which no field may be.
-        texts = pl.col(pl.String).exclude(IDENTITY)
-        facts = stored.select(self._frame.columns).cast(self._frame.schema).with_columns(pl.when(texts != "").then(texts))
-        self._frame = pl.concat([self._frame, facts.unique(IDENTITY)])
+        self._frame = pl.concat(
+            [self._frame, stored.select(self._frame.columns).cast(self._frame.schema).unique(IDENTITY)]
+        )
         self._keys.update(dict.fromkeys(keys))
 
     def add(self, events: pl.DataFrame) -> Added:
@@ -63,7 +62,10 @@ class Facts:
         first = numbered.unique(IDENTITY, keep="first", maintain_order=True)
         known = self._frame.filter(pl.col("key").is_in(first["key"].unique().implode()))
         fresh = first.join(known, on=IDENTITY, how="anti", maintain_order="left")
-        dropped = numbered.join(fresh, on="nth", how="anti").drop("nth")
+        if fresh.height == events.height:
+            dropped = events.clear()
+        else:
+            dropped = numbered.join(fresh, on="nth", how="anti").drop("nth")
         fresh = fresh.drop("nth")
         facts = self.part(fresh)
         self._frame = pl.concat([self._frame, facts])

@@ -137,7 +137,9 @@ def _frame(family: Family, rows: list[Row], columns: Sequence[str]) -> pl.DataFr
         "type": pl.String, "partition": pl.UInt16, "position": pl.UInt64
     }  # fmt: skip
     wanted = {name: schema[name] for name in columns}
-    return pl.DataFrame([{name: row[name] for name in wanted} for row in rows], schema=wanted)
+    absent = {name for name, kind in wanted.items() if kind == pl.String and name not in EVERY_FACT}
+    found = [{name: None if name in absent and row[name] == "" else row[name] for name in wanted} for row in rows]
+    return pl.DataFrame(found, schema=wanted)
 
 
 class MemoryMetricStore:

@@ -41,7 +41,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 def recomputed(client: Client, family: str, key_from: str, key_to: str, rules: FigureRules) -> dict[RowKey, Figures]:
     """Run the SQL of every module of the family for a range of keys."""
-    parameters = {"key_from": key_from, "key_to": key_to, "keys": [], **rule_parameters(rules)}
+    parameters = {
+        "topic": f"classpulse.{family}", "key_from": key_from, "key_to": key_to, "keys": [], **rule_parameters(rules)
+    }  # fmt: skip
     rows: list[Any] = []
     for module, metrics in modules_of(family).items():
         query = f"""

@@ -1,24 +1,8 @@
 -- 智慧课堂: what the queries of several modules share. Times are Int64 microseconds since the epoch until the last SELECT.
 --
--- Parameters: key_from, key_to (first and last lesson), keys (only these; empty: all of them), and those a deployment
+-- Parameters: topic, key_from, key_to (first and last lesson), keys (only these; empty: all of them), and those a deployment
 -- decides: time_zone, weights, full_rate. What the figures mean is declared in schemas/figures_classroom.py.
-(
-    SELECT (groupArray(partition), groupArray(position))
-    FROM checkpoints FINAL
-    WHERE topic = 'classpulse.classroom'
-) AS applied,
--- Figures are written before the checkpoint: a key whose figures are ahead of it is compared as of its figures.
-(
-    SELECT (groupArray(key), groupArray(highest))
-    FROM
-    (
-        SELECT key, max(revision) AS highest
-        FROM metric_rows
-        WHERE topic = 'classpulse.classroom' AND key >= {key_from:String} AND key <= {key_to:String}
-        GROUP BY key
-        HAVING highest > transform(any(partition), applied.1, applied.2, toUInt64(0))
-    )
-) AS ahead,
+/* applied */
 toInt64(4000000000000000000) AS never,
 events AS
 (

@@ -1,24 +1,8 @@
 -- 备课: what the queries of this folder share, the stored events that count.
 --
--- Parameters: key_from, key_to (first and last teacher), keys (only these; empty: all of them), time_zone (IANA name of
+-- Parameters: topic, key_from, key_to (first and last teacher), keys (only these; empty: all of them), time_zone (IANA name of
 -- the zone whose midnights bound the windows). Times are Int64 microseconds since the epoch until the last SELECT.
-    (
-        SELECT (groupArray(partition), groupArray(position))
-        FROM checkpoints FINAL
-        WHERE topic = 'classpulse.prep'
-    ) AS applied,
-    -- Figures are written before the checkpoint: a key whose figures are ahead of it is compared as of its figures.
-    (
-        SELECT (groupArray(key), groupArray(highest))
-        FROM
-        (
-            SELECT key, max(revision) AS highest
-            FROM metric_rows
-            WHERE topic = 'classpulse.prep' AND key >= {key_from:String} AND key <= {key_to:String}
-            GROUP BY key
-            HAVING highest > transform(any(partition), applied.1, applied.2, toUInt64(0))
-        )
-    ) AS ahead,
+/* applied */
     events AS
     (
         SELECT

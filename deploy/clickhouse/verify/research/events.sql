@@ -1,24 +1,8 @@
 -- 教研: what the queries of this folder share: the stored events that count, the plan of each activity, and who was there.
 --
--- Parameters: key_from, key_to (first and last activity), keys (only these; empty: all of them). Times are Int64
+-- Parameters: topic, key_from, key_to (first and last activity), keys (only these; empty: all of them). Times are Int64
 -- microseconds since the epoch until the last SELECT.
-    (
-        SELECT (groupArray(partition), groupArray(position))
-        FROM checkpoints FINAL
-        WHERE topic = 'classpulse.research'
-    ) AS applied,
-    -- Figures are written before the checkpoint: a key whose figures are ahead of it is compared as of its figures.
-    (
-        SELECT (groupArray(key), groupArray(highest))
-        FROM
-        (
-            SELECT key, max(revision) AS highest
-            FROM metric_rows
-            WHERE topic = 'classpulse.research' AND key >= {key_from:String} AND key <= {key_to:String}
-            GROUP BY key
-            HAVING highest > transform(any(partition), applied.1, applied.2, toUInt64(0))
-        )
-    ) AS ahead,
+/* applied */
     toInt64(9000000000000000000) AS never,
     events AS
     (
