@@ -5,14 +5,17 @@
 ``following``, ``decode_batch`` and ``hold`` are in ``streams/intake.py``; :meth:`Pipeline.write` is the second half. It
 drops duplicates, folds the fresh events into figures and writes, in this order: (1) dead letters and events, (2) the
 metric rows that changed, as absolute values, (3) the checkpoint, once the broker has the dead letters. A crash anywhere
-between is harmless, because every step can be repeated without a second effect: see ``docs/delivery.md``.
+between is harmless, because every step can be repeated without a second effect: see ``docs/delivery.md``. Folding needs
+no store, so the database takes the events meanwhile.
 
 Threads: the event loop owns the partitions and calls everything but ``decode_batch``, ``load_checkpoints`` and ``write``,
-which may run in threads of their own, each one at a time; ``write`` may block for as long as ClickHouse is away.
+which may run in threads of their own, each one at a time; ``write`` may block for as long as ClickHouse is away. It
+inserts the events by the executor ``inserting``, and calls no store while that is under way.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -71,7 +74,13 @@ class Pipeline:
     """The partitions this worker owns, and the facts of their open keys."""
 
     def __init__(
-        self, sinks: Sinks, rules: Rules, decoder: Decoder, telemetry: Telemetry, now_us: Callable[[], int]
+        self,
+        sinks: Sinks,
+        rules: Rules,
+        decoder: Decoder,
+        telemetry: Telemetry,
+        now_us: Callable[[], int],
+        inserting: Executor,
     ) -> None:
         self._sinks = sinks
         self._rules = rules
@@ -79,6 +88,7 @@ class Pipeline:
         self._telemetry = telemetry
         self._now_us = now_us
         self.partitions: dict[Place, Partition] = {}
+        self._inserting = inserting
         self._facts = {
             family.name: Facts(FIGURES[family.name].fact_schema(family), rules.cache_max_rows) for family in FAMILIES
         }
@@ -192,14 +202,14 @@ class Pipeline:
         with self._telemetry.stage("dead_letters"):
             self._sinks.dead_letters.insert(letters)
         added = {family.name: self._drop_duplicates(family, write) for family in FAMILIES}
-        fresh = {name: one.fresh for name, one in added.items()}
-        with self._telemetry.stage("store_events"):
-            for family in FAMILIES if write.new else ():
-                self._sinks.events.insert(family, fresh[family.name])
-                self._sinks.events.note_duplicates(family, added[family.name].dropped)
-        for family in FAMILIES:
-            self._write_figures(family, added[family.name], write)
-        checkpoints = [part.counted(_stored(part, fresh[part.partition.family.name])) for part in parts]
+        stored = self._inserting.submit(self._store_events, added) if write.new else None
+        try:
+            figures = {family.name: self._fold(family, added[family.name], write) for family in FAMILIES}
+        finally:
+            if stored is not None:
+                stored.result()
+        self._store_figures(figures)
+        checkpoints = [part.counted(_stored(part, added[part.partition.family.name].fresh)) for part in parts]
         with self._telemetry.stage("checkpoint"):
             published.result()
             self._sinks.checkpoints.save(checkpoints)
@@ -254,17 +264,29 @@ class Pipeline:
             facts.touch(keys)
             return facts.add(events)
 
-    def _write_figures(self, family: Family, added: Added, write: Write) -> None:
+    def _store_events(self, added: Mapping[str, Added]) -> None:
+        with self._telemetry.stage("store_events"):
+            for family in FAMILIES:
+                self._sinks.events.insert(family, added[family.name].fresh)
+                self._sinks.events.note_duplicates(family, added[family.name].dropped)
+
+    def _fold(self, family: Family, added: Added, write: Write) -> pl.DataFrame | None:
+        """Return the metric rows that change; None without a fresh event."""
         if added.fresh.is_empty():
-            return
+            return None
         facts = self._facts[family.name]
         with self._telemetry.stage("fold"):
             rows = FIGURES[family.name].rows(added.known, facts.part(added.fresh), self._rules.figures)
-        with self._telemetry.stage("store_figures"):
-            self._sinks.metrics.upsert(rows.join(_origin(family, added.fresh, write), on="key"))
-        self._telemetry.metric_rows.labels(family.name).inc(rows.height)
-        facts.shrink()
+            facts.shrink()
         self._telemetry.cached_rows.labels(family.name).set(facts.height)
+        return rows.join(_origin(family, added.fresh, write), on="key")
+
+    def _store_figures(self, figures: Mapping[str, pl.DataFrame | None]) -> None:
+        with self._telemetry.stage("store_figures"):
+            for name, rows in figures.items():
+                if rows is not None:
+                    self._sinks.metrics.upsert(rows)
+                    self._telemetry.metric_rows.labels(name).inc(rows.height)
 
 
 def _stored(part: PartitionWrite, fresh: pl.DataFrame) -> int:

@@ -22,7 +22,7 @@ from streams.web import Health
 
 log = logging.getLogger("classpulse.watch")
 
-#: The loop ticks ten times a second, and a batch or a write takes seconds: after a minute without any, something hangs.
+#: The loop ticks twenty times a second, and a batch or a write takes seconds: after a minute without any, something hangs.
 STUCK_SECONDS: Final = 60.0
 #: A partition with records waits seconds for its turn.
 SILENT_SECONDS: Final = 30.0

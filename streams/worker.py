@@ -53,7 +53,7 @@ from streams.web import Health, WebServer
 T = TypeVar("T")
 log = logging.getLogger("classpulse.worker")
 
-TICK_SECONDS: Final = 0.1
+TICK_SECONDS: Final = 0.05
 WATCH_SECONDS: Final = 1.0
 #: A broker that does not answer for so long is asked again, on a new connection.
 REQUEST_SECONDS: Final = 30.0
@@ -101,10 +101,11 @@ class Worker:
         self._dead_letter_topic = KafkaDeadLetterTopic(
             kafka_options, loop, lambda _error: self.telemetry.letter_retries.inc()
         )
-        self.pipeline = self._new_pipeline()
-        # One batch is decoded while another is written; each of the two has one thread, so neither needs a lock.
+        # One batch is decoded while another is folded and a third inserted; each has one thread, so none needs a lock.
         self._decoding = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
         self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
+        self._inserting = ThreadPoolExecutor(max_workers=1, thread_name_prefix="insert")
+        self.pipeline = self._new_pipeline()
         decode, store = partial(self._run, self._decoding), partial(self._run, self._database)
         probe = partial(log_probe.fingerprints, kafka_options)
         self.resumer = Resumer(self.pipeline, self._consumer, store, probe, self._fail)
@@ -140,7 +141,7 @@ class Worker:
             code = 0
         finally:
             self._stop.set()
-            for executor in (self._decoding, self._database):
+            for executor in (self._decoding, self._database, self._inserting):
                 executor.shutdown(wait=False, cancel_futures=True)
             self.web.stop()
         return EXIT_FAILED if self._failure is not None else code
@@ -168,7 +169,7 @@ class Worker:
             settings.max_value_bytes,
             Pseudonymizer(settings.pseudonym_key_bytes()),
         )
-        return Pipeline(sinks, rules, decoder, self.telemetry, now_us)
+        return Pipeline(sinks, rules, decoder, self.telemetry, now_us, self._inserting)
 
     def _new_app(self, loop: asyncio.AbstractEventLoop) -> faust.App:
         settings = self._settings

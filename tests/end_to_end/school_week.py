@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -97,8 +97,9 @@ def _pipeline(warehouse: Warehouse) -> Pipeline:
     day_us = 86_400_000_000
     decoder = Decoder(ClockLimits(0, day_us), 60_000_000, 100_000, Pseudonymizer(b"0123456789abcdef"))
     pipeline = Pipeline(
-        sinks, Rules(60_000_000, 120_000_000, 1_000_000), decoder, Telemetry(), lambda: 4_000_000_000_000_000
-    )
+        sinks, Rules(60_000_000, 120_000_000, 1_000_000), decoder, Telemetry(), lambda: 4_000_000_000_000_000,
+        ThreadPoolExecutor(1),
+    )  # fmt: skip
     places = {(family.topic, 0): Log(0, 10_000_000) for family in FAMILIES}
     pipeline.assign(places, pipeline.load_checkpoints())
     return pipeline

@@ -20,7 +20,7 @@ from tests.protocol.memory import (
     MemoryEventStore,
     MemoryMetricStore,
 )
-from tests.protocol.steps import DIE, GO, Order, Request, SteppedSession, SteppedTopic, Steps
+from tests.protocol.steps import DIE, GO, AtOnce, Order, Request, SteppedSession, SteppedTopic, Steps
 from tests.protocol.vocabulary import MINUTE_US, Batch
 
 ZONE = "Asia/Shanghai"
@@ -82,7 +82,7 @@ class WorkerModel:
         """Return a worker without partitions."""
         session = SteppedSession(database, echoes)
         decoder = Decoder(ClockLimits(0, 100 * MINUTE_US), MINUTE_US, 100_000, _PSEUDONYMIZER)
-        return cls(pipeline_class(built(session, published), _RULES, decoder, _TELEMETRY, now_us), session)
+        return cls(pipeline_class(built(session, published), _RULES, decoder, _TELEMETRY, now_us, AtOnce()), session)
 
     @property
     def places(self) -> list[Place]:

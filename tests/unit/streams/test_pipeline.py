@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
@@ -81,7 +81,7 @@ def new_pipeline(warehouse: Warehouse, letters: Letters | None = None) -> Pipeli
     )  # fmt: skip
     rules = Rules(60_000_000, 120_000_000, 100_000)
     decoder = Decoder(ClockLimits(0, 3_600_000_000), 60_000_000, 100_000, Pseudonymizer(b"0123456789abcdef"))
-    return Pipeline(sinks, rules, decoder, Telemetry(), lambda: (BASE_MS + 7_200_000) * 1000)
+    return Pipeline(sinks, rules, decoder, Telemetry(), lambda: (BASE_MS + 7_200_000) * 1000, ThreadPoolExecutor(1))
 
 
 def assign(pipeline: Pipeline, end: int = 1_000) -> int:
