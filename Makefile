@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test faults check lint types imports docs clean
+.PHONY: help demo test faults bench bench-check check lint types imports docs clean
 
 help:  ## Show what there is.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,23 @@ test: $(STAMP)  ## Pass the whole suite.
 faults: $(STAMP)  ## Break every part at every step, and check that nothing is lost or counted twice.
 	$(BIN)/python -m pytest -n $(AT_ONCE) --dist worksteal tests/faults tests/protocol
 
+# The peers of the benchmark that cannot live beside classpulse.
+PEERS := .classpulse/peers
+BENCH ?=
+
+$(PEERS)/.installed: deploy/bench/peers/requirements.txt $(STAMP)
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement deploy/bench/peers/requirements.txt
+	@touch $@
+
+# A peer that cannot be installed here is reported as not measured.
+bench: $(STAMP)  ## Measure throughput beside the bare client's ceiling and the peers (minutes; options in BENCH='...').
+	-@$(MAKE) --no-print-directory $(PEERS)/.installed
+	@$(BIN)/classpulse bench $(BENCH)
+
+bench-check: $(STAMP)  ## Fail if classpulse has become much slower than the ceiling of the same run (a minute).
+	$(BIN)/classpulse bench --check $(BENCH)
+
 check: lint types imports  ## Lint, types, import rules.
 
 lint: $(STAMP)
@@ -40,6 +57,7 @@ imports: $(STAMP)
 
 docs: $(STAMP)  ## Write the pages that are generated from code.
 	$(BIN)/python -m deploy.documents
+	$(BIN)/python -m deploy.bench.page
 
 clean:  ## Remove what was installed and produced here.
 	rm -rf $(VENV) .classpulse .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

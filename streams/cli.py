@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "verify": ("verify", "Recompute every figure from the stored events and compare."),
     "recompute": ("recompute", "Rebuild stored figures after a formula changed."),
     "report": ("report", "Write the evaluation report of a school, teacher, class or group."),
+    "bench": ("bench", "Measure classpulse beside the bare client's ceiling and its peers."),
     "torture": ("torture", "Strike a running system with faults; check that every law holds."),
     "pseudonym": ("pseudonym", "Print the pseudonym a student id is stored under."),
 }
