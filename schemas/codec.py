@@ -8,7 +8,7 @@ contract. A property test holds the two together.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain, repeat
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from schemas.codec_check import Table, accept
+from schemas.codec_check import Table, accept, merged
 from schemas.codec_headers import HeaderFault, Layout, is_binary, layout
 from schemas.codec_read import read
 from schemas.codec_types import ClockLimits, Decoded, Reason, Record, Reject
@@ -37,12 +37,11 @@ __all__ = ["ClockLimits", "Decoded", "Reason", "Record", "Reject", "decode", "ev
 
 @dataclass(slots=True)
 class _Group:
-    """Records whose headers have the same names in the same order: their rows, values and headers by content mode."""
+    """Binary records whose headers have the same names in the same order: their rows and the headers' values."""
 
     layout: Layout
     modes: dict[bytes | None, bool | HeaderFault] = field(default_factory=dict)
-    structured: list[int] = field(default_factory=list)
-    binary: list[int] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
     headers: list[tuple[bytes | None, ...]] = field(default_factory=list)
 
     def mode(self, headers: tuple[bytes | None, ...]) -> bool | HeaderFault:
@@ -74,17 +73,15 @@ def decode(
     ``now_us`` is the present in microseconds since the epoch. Raises nothing for any content of a record. The rows of
     ``events`` (columns: ``event_columns``) and of ``rejects`` are together the rows of ``records``, each exactly once.
     """
-    groups, doubted = _group(records, max_value_bytes)
+    structured, groups, doubted = _by_mode(records, max_value_bytes)
     tables: list[Table] = []
-    structured = sorted(chain.from_iterable(group.structured for group in groups.values()))
     if structured:
         tables += _read_structured(family, records, structured, doubted)
-    binary = [group for group in groups.values() if group.binary]
-    if binary:
-        tables += _read_binary(family, records, binary, doubted)
+    if groups:
+        tables += _read_binary(family, records, groups, doubted)
 
     frames = []
-    for table in tables:
+    for table in merged(tables):
         accepted = accept(family, records, table, clock=clock, now_us=now_us)
         frames.append(accepted.events)
         doubted += accepted.doubted
@@ -99,64 +96,60 @@ def decode(
     if events or not frames:
         frames.append(pl.DataFrame(events, schema=event_columns(family), orient="row"))
     decoded = pl.concat(frames) if len(frames) > 1 else frames[0]
-    if not decoded["offset"].is_sorted():
-        decoded = decoded.sort("offset", "row")
+    if not decoded["row"].is_sorted():
+        decoded = decoded.sort("row")
     return Decoded(decoded, rejects)
 
 
-def _group(records: Sequence[Record], max_value_bytes: int) -> tuple[dict[tuple[str, ...], _Group], list[int]]:
-    """Sort the rows by their headers' names and content mode; returns also the rows to doubt at once."""
+def _by_mode(records: Sequence[Record], max_value_bytes: int) -> tuple[list[int], list[_Group], list[int]]:
+    """Return the rows of the structured records, the binary ones by their headers' names, and the rows to doubt at once."""
     groups: dict[tuple[str, ...], _Group] = {}
+    structured: list[int] = []
     doubted: list[int] = []
-    #: A lone header that makes its record structured, as most records have it, and where those rows go.
-    alone: dict[tuple[str, bytes], list[int]] = {}
+    #: Headers of the last structured record: most others have the same.
+    usual: Sequence[tuple[str, bytes]] | None = None
     for row, record in enumerate(records):
-        value = record.value
+        value, found = record.value, record.headers
         if not value or len(value) > max_value_bytes:
             doubted.append(row)
-            continue
-        if len(record.headers) == 1 and (structured := alone.get(record.headers[0])) is not None:
+        elif found == usual:
             structured.append(row)
-            continue
-        names, headers = zip(*record.headers, strict=True) if record.headers else ((), ())
-        group = groups.get(names)
-        if group is None:
-            group = groups[names] = _Group(layout(names))
-        mode = group.mode(headers)
-        if mode is False:
-            group.structured.append(row)
-            if len(record.headers) == 1 and len(alone) < MODES_REMEMBERED:
-                alone[record.headers[0]] = group.structured
-        elif mode is True:
-            group.binary.append(row)
-            group.headers.append(headers)
         else:
-            doubted.append(row)
-    return groups, doubted
+            names, headers = zip(*found, strict=True) if found else ((), ())
+            group = groups.get(names)
+            if group is None:
+                group = groups[names] = _Group(layout(names))
+            mode = group.mode(headers)
+            if mode is False:
+                structured.append(row)
+                usual = found
+            elif mode is True:
+                group.rows.append(row)
+                group.headers.append(headers)
+            else:
+                doubted.append(row)
+    return structured, [group for group in groups.values() if group.rows], doubted
 
 
 def _read_structured(family: Family, records: Sequence[Record], rows: list[int], doubted: list[int]) -> list[Table]:
     fields = [*envelope_arrow_fields(), pa.field("data_base64", pa.string())]
     schema = pa.schema([*fields, pa.field("data", pa.struct(data_arrow_fields(family)))])
     tables = []
-    for kept, read_table in read(schema, rows, [records[row].value or b"" for row in rows], doubted):
-        columns = dict(zip(read_table.column_names, map(_single, read_table.columns), strict=True))
-        data = columns.pop("data")
-        suspect = data.is_null().to_numpy(zero_copy_only=False).copy()
-        base64 = columns.pop("data_base64")
+    for kept, table in read(schema, rows, [records[row].value or b"" for row in rows], doubted):
+        suspect = table["data"].is_null().to_numpy()
+        base64 = table["data_base64"]
         if base64.null_count < len(base64):
-            suspect |= base64.is_valid().to_numpy(zero_copy_only=False)
-        parts = dict(zip((part.name for part in data.type), data.flatten(), strict=True))
-        tables.append(Table(kept, columns, parts, suspect))
+            suspect = suspect | base64.is_valid().to_numpy()
+        tables.append(Table(kept, table.drop_columns("data_base64").flatten(), suspect))
     return tables
 
 
 def _read_binary(family: Family, records: Sequence[Record], groups: list[_Group], doubted: list[int]) -> list[Table]:
-    rows = [row for group in groups for row in group.binary]
+    rows = [row for group in groups for row in group.rows]
     columns = _header_columns(groups)
     schema = pa.schema(data_arrow_fields(family))
     tables = []
-    for kept, read_table in read(schema, rows, [records[row].value or b"" for row in rows], doubted):
+    for kept, table in read(schema, rows, [records[row].value or b"" for row in rows], doubted):
         if len(kept) < len(rows):
             place = {row: index for index, row in enumerate(rows)}
             chosen = {name: [values[place[row]] for row in kept] for name, values in columns.items()}
@@ -164,8 +157,8 @@ def _read_binary(family: Family, records: Sequence[Record], groups: list[_Group]
             chosen = columns
         suspect = np.zeros(len(kept), dtype=np.bool_)
         attributes = {name: _text_column(values, suspect) for name, values in chosen.items()}
-        parts = dict(zip(read_table.column_names, map(_single, read_table.columns), strict=True))
-        tables.append(Table(kept, attributes, parts, suspect))
+        data = {f"data.{name}": values for name, values in zip(table.column_names, table.columns, strict=True)}
+        tables.append(Table(kept, pa.table(attributes | data), suspect))
     return tables
 
 
@@ -177,7 +170,7 @@ def _header_columns(groups: list[_Group]) -> dict[str, list[bytes | None]]:
         indices = dict(group.layout.attributes)
         for name, values in columns.items():
             index = indices.get(name)
-            values.extend(by_header[index] if index is not None else repeat(None, len(group.binary)))
+            values.extend(by_header[index] if index is not None else repeat(None, len(group.rows)))
     return columns
 
 
@@ -197,10 +190,6 @@ def _text(value: bytes | None) -> str | None:
         return None if value is None else value.decode("utf-8")
     except UnicodeDecodeError:
         return None
-
-
-def _single(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def event_values(family: Family, event: Event) -> list[Any]:

@@ -28,16 +28,27 @@ _SUPPORTED_VERSION: Final = re.compile(rf"[:/]v?({SUPPORTED_MAJOR_VERSION}(?:\.[
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Records as read: ``rows`` of the batch, their ``attributes`` as text, and their ``data`` fields.
+    """Records as read: ``rows`` of the batch, and their attributes and data fields (``data.<name>``) as ``columns``.
 
     ``suspect`` marks rows that cannot be events whatever their columns hold, such as those without a ``data`` object.
     An attribute that no record has may be left out.
     """
 
     rows: list[int]
-    attributes: dict[str, pa.Array]
-    data: dict[str, pa.Array]
+    columns: pa.Table
     suspect: _Mask
+
+
+def merged(tables: list[Table]) -> list[Table]:
+    """Return two tables as one: most checks cost a few rows as much as many.
+
+    More tables than two come of very long batches, for which a text column of Arrow, 2 GiB, might be too short.
+    """
+    if len(tables) != 2:
+        return tables
+    rows = [row for table in tables for row in table.rows]
+    columns = pa.concat_tables([table.columns for table in tables], promote_options="default")
+    return [Table(rows, columns, np.concatenate([table.suspect for table in tables]))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +61,9 @@ class Accepted:
 
 def accept(family: Family, records: Sequence[Record], table: Table, *, clock: ClockLimits, now_us: int) -> Accepted:
     """Return the rows of ``table`` that keep every rule of ``validate``, in columns, and the others to be asked."""
-    rows, attributes, doubt = table.rows, table.attributes, table.suspect
+    rows, doubt = table.rows, table.suspect.copy()
+    read = dict(zip(table.columns.column_names, map(_single, table.columns.columns), strict=True))
+    attributes = {name: read[name] for name in Envelope.model_fields if name in read}
     times: dict[str, pa.Array] = {}
     for name, field in model_fields(Envelope).items():
         values = attributes.get(name)
@@ -58,35 +71,49 @@ def accept(family: Family, records: Sequence[Record], table: Table, *, clock: Cl
             _doubt_nulls(doubt, values)
         if values is None or values.null_count == len(values):
             continue
-        _add(doubt, field.rule.violations(values))
         if field.rule.kind is Kind.TIMESTAMP:
             times[name], wrong = timestamps_us(values)
             doubt |= wrong
+        else:
+            _add(doubt, field.rule.violations(values))
     if not {"type", "dataschema", "partitionkey"} <= attributes.keys() or "time" not in times:
         return Accepted(pl.DataFrame(schema=event_columns(family)), rows)
+    chosen = [records[row] for row in rows]
     types, names = _types(doubt, family, attributes["type"])
     versions = _versions(doubt, attributes["dataschema"])
-    _check_key(doubt, family, attributes, [records[row].key for row in rows])
-    _check_clock(doubt, times["time"], [records[row].timestamp for row in rows], clock, now_us)
+    _check_key(doubt, family, attributes, [record.key for record in chosen])
+    _check_clock(doubt, times["time"], [record.timestamp for record in chosen], clock, now_us)
 
     columns: dict[str, pa.Array | None] = {
         name: attributes.get(attribute) for name, (_, attribute) in ENVELOPE_COLUMNS.items() if attribute
     }
-    columns["offset"] = pa.array([records[row].offset for row in rows], pa.int64())
+    columns["offset"] = pa.array([record.offset for record in chosen], pa.int64())
     columns["row"] = pa.array(rows, pa.uint32())
     columns["type"] = names
     columns["time_us"] = times["time"]
     columns["sequence"] = _sequences(doubt, attributes.get("sequence"))
     columns["recordedtime_us"] = times.get("recordedtime")
     columns["schema_version"] = versions
+    here = np.flatnonzero(np.bincount(types))
     for column in data_columns(family):
-        values = _data_column(doubt, column, table.data[column.name], types)
+        values = _data_column(doubt, column, read[f"data.{column.name}"], types, here)
         if values is not None:
             columns[column.column] = values
-    events = _assemble(family, columns, len(rows))
-    if not doubt.any():
-        return Accepted(_frame(events), [])
-    return Accepted(_frame(events.filter(pa.array(~doubt))), [rows[index] for index in np.flatnonzero(doubt)])
+    events = _frame(_assemble(family, columns, len(rows)))
+    return Accepted(_in_order(events, doubt), [rows[index] for index in np.flatnonzero(doubt)])
+
+
+def _single(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _in_order(events: pl.DataFrame, doubt: _Mask) -> pl.DataFrame:
+    """Return the events that are not in doubt, by row, at the cost of one copy where one is needed."""
+    rows = events["row"].to_numpy()
+    order = np.argsort(rows, kind="stable") if (rows[1:] < rows[:-1]).any() else None
+    if order is None:
+        return events.filter(pl.Series(~doubt)) if doubt.any() else events
+    return events[order[~doubt[order]]]
 
 
 def _add(doubt: _Mask, mask: _Mask | None) -> None:
@@ -156,22 +183,27 @@ def _check_clock(doubt: _Mask, times: pa.Array, timestamps_ms: list[int], clock:
     doubt |= (time_us < clock.earliest_us) | (time_us > received_us + clock.max_ahead_us)
 
 
-def _data_column(doubt: _Mask, column: DataColumn, values: pa.Array, types: _Index) -> pa.Array | None:
-    """Check one data field against the types that declare it; returns its stored values, None if there are none."""
+def _data_column(
+    doubt: _Mask, column: DataColumn, values: pa.Array, types: _Index, here: npt.NDArray[np.intp]
+) -> pa.Array | None:
+    """Check one data field against the types that declare it; returns its stored values, None if there are none.
+
+    ``here`` are the different ones of ``types``.
+    """
     if values.null_count == len(values):
-        if column.required.any():
-            doubt |= column.required[types]
+        if column.required[here].any():
+            doubt |= column.required.take(types)
         return None
     present = values.is_valid().to_numpy(zero_copy_only=False)
-    doubt |= column.required[types] & ~present
-    undeclared = present & ~column.declared[types]
+    if column.required[here].any():
+        doubt |= column.required.take(types) & ~present
+    undeclared = present & ~column.declared.take(types)
     if undeclared.any():
         values = pc.if_else(pa.array(undeclared), None, values)
     for rule, holds in column.rules:
-        here = holds[types]
-        mask = rule.violations(values)
-        if mask is not None:
-            doubt |= mask & here
+        # Where there is but one rule, it holds for all that declare the field, and the others are null by now.
+        bound = values if len(column.rules) == 1 else pc.if_else(pa.array(holds.take(types)), values, None)
+        _add(doubt, rule.violations(bound))
     if column.is_timestamp:
         values, wrong = timestamps_us(values)
         doubt |= wrong

@@ -15,21 +15,29 @@ some of what it lets pass is no JSON. What it was measured to do (version 26), a
 
 import re
 from collections.abc import Iterable
-from itertools import accumulate, compress
+from itertools import compress
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 from pyarrow import json as arrow_json
 
 from schemas.validate import DEPTH_LIMIT
 
+_Bytes = npt.NDArray[np.uint8]
+_Ints = npt.NDArray[np.int64]
+_Mask = npt.NDArray[np.bool_]
+
 #: Joined input of one call: bounds the copy in memory, and Arrow's 32-bit offsets end at 2 GiB.
 CALL_LIMIT_BYTES: Final = 64 * 1024 * 1024
-#: Rows of one call: a wrong record makes only its block be read again, and the call's overhead is still spread thin.
+#: Rows of the first call, and of one after an error: a wrong record makes only its block be read again, and the call's
+#: overhead is still spread thin.
 BLOCK_ROWS: Final = 1_000
-_BEFORE_A_NUMBER: Final = frozenset(bytes([byte]) for byte in b":[,- \t\n\r\f\v")
+#: By byte: whether a number may stand after it.
+_BEFORE_A_NUMBER: Final = np.isin(np.arange(256), list(b":[,- \t\n\r\f\v"))
+_NO_JSON_NUMBERS: Final = (b"NaN", b"Inf")
 _OBJECT_START, _OBJECT_END = ord("{"), ord("}")
 _ERROR_ROW: Final = re.compile(r" in row (\d+)$")
 #: Errors closer together than this, after the first few, cost more calls than looking at each record.
@@ -40,26 +48,27 @@ HALVING_LIMIT_ROWS: Final = 32
 _SEVERAL_OBJECTS: Final = r"\}[ \t\r\n]*\{"
 
 
-def read(
-    schema: pa.Schema, rows: list[int], values: list[bytes], doubted: list[int]
-) -> list[tuple[list[int], pa.Table]]:
-    """Read ``values``, the JSON objects of the records ``rows``, against ``schema``.
+def read(schema: pa.Schema, rows: list[int], values: list[bytes], doubted: list[int]) -> list[tuple[list[int], pa.Table]]:
+    """Read ``values``, the JSON objects of the records ``rows``, against ``schema``; no value may be empty.
 
     Returns tables with the rows they hold, in order. The rows that were not read are added to ``doubted``.
     """
     tables: list[tuple[list[int], pa.Table]] = []
-    reader = _Reader(schema)
     for part_rows, part_values in _parts(rows, values):
-        joined = b"\n".join(part_values)
-        safe = _safe(joined, part_values)
-        if all(safe):
-            kept, table = reader.read(part_rows, part_values)
+        text = _Text(part_values)
+        safe = _safe(text)
+        if safe.all():
+            kept, table = _Reader(schema, text).read()
         else:
-            kept, table = reader.read(list(compress(part_rows, safe)), list(compress(part_values, safe)))
+            indices = np.flatnonzero(safe).tolist()
+            found, table = _Reader(schema, _Text([part_values[index] for index in indices])).read()
+            kept = [indices[index] for index in found]
+        kept_rows = part_rows
         if len(kept) < len(part_rows):
-            doubted.extend(set(part_rows).difference(kept))
+            kept_rows = [part_rows[index] for index in kept]
+            doubted.extend(set(part_rows).difference(kept_rows))
         if table is not None:
-            tables.append((kept, table))
+            tables.append((kept_rows, table))
     return tables
 
 
@@ -77,30 +86,36 @@ def _parts(rows: list[int], values: list[bytes]) -> Iterable[tuple[list[int], li
     yield rows[start:], values[start:]
 
 
-def _safe(joined: bytes, values: list[bytes]) -> list[bool]:
-    """Return which of ``values`` may be handed to the reader; a fault is looked for in all of them together first."""
-    safe = [value[0] == _OBJECT_START and value[-1] == _OBJECT_END for value in values]
-    if b"\0" in joined:
-        safe = [good and b"\0" not in value for good, value in zip(safe, values, strict=True)]
-    if not _is_utf8(joined):
-        safe = [good and (value.isascii() or _is_utf8(value)) for good, value in zip(safe, values, strict=True)]
-    if _may_hold_nan(joined):
-        safe = [good and not _may_hold_nan(value) for good, value in zip(safe, values, strict=True)]
-    if not _all_shallow(joined, max(map(len, values))):
-        safe = [
-            good and value.count(b"{") + value.count(b"[") <= DEPTH_LIMIT
-            for good, value in zip(safe, values, strict=True)
-        ]
+class _Text:
+    """Records as one text, a line each; line ``i`` is from ``starts[i]`` to ``starts[i + 1]``, line feed included."""
+
+    def __init__(self, values: list[bytes]) -> None:
+        self.values = values
+        self.joined = b"\n".join(values)
+        self.starts = np.zeros(len(values) + 1, dtype=np.int64)
+        np.cumsum(np.fromiter(map(len, values), np.int64, len(values)) + 1, out=self.starts[1:])
+
+    def lines_of(self, places: _Ints) -> _Ints:
+        """Return the line that each of ``places``, positions in ``joined``, lies in."""
+        return np.searchsorted(self.starts, places, side="right") - 1
+
+
+def _safe(text: _Text) -> _Mask:
+    """Return which lines may be handed to the reader; a fault is looked for in all of them together first."""
+    joined = np.frombuffer(text.joined, dtype=np.uint8)
+    safe: _Mask = (joined[text.starts[:-1]] == _OBJECT_START) & (joined[text.starts[1:] - 2] == _OBJECT_END)
+    if b"\0" in text.joined:
+        safe[text.lines_of(np.flatnonzero(joined == 0))] = False
+    if not _is_utf8(text.joined):
+        safe &= np.fromiter((value.isascii() or _is_utf8(value) for value in text.values), np.bool_, len(safe))
+    for literal in _NO_JSON_NUMBERS:
+        if literal[:1] in text.joined:
+            safe[text.lines_of(_numbers_called(literal, joined))] = False
+    # The two opening brackets, 0x5b and 0x7b, differ in one bit.
+    opening = np.flatnonzero((joined | 0x20) == _OBJECT_START)
+    if len(opening) > DEPTH_LIMIT and (opening[DEPTH_LIMIT:] - opening[:-DEPTH_LIMIT]).min() <= np.diff(text.starts).max():
+        safe &= np.bincount(text.lines_of(opening), minlength=len(safe)) <= DEPTH_LIMIT
     return safe
-
-
-def _all_shallow(joined: bytes, longest_bytes: int) -> bool:
-    """Return True if more than ``DEPTH_LIMIT`` opening brackets always span more than the longest value."""
-    # The two brackets, 0x5b and 0x7b, differ in one bit.
-    opening = np.flatnonzero((np.frombuffer(joined, dtype=np.uint8) | 0x20) == ord("{"))
-    if len(opening) <= DEPTH_LIMIT:
-        return True
-    return bool((opening[DEPTH_LIMIT:] - opening[:-DEPTH_LIMIT]).min() > longest_bytes)
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -113,16 +128,12 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def _may_hold_nan(text: bytes) -> bool:
-    # Literal searches, single bytes first: most batches have none, and a pattern that begins with a choice of bytes takes
-    # many times as long.
-    for first, literal in ((b"N", b"NaN"), (b"I", b"Inf")):
-        found = text.find(literal) if first in text else -1
-        while found >= 0:
-            if text[found - 1 : found] in _BEFORE_A_NUMBER:
-                return True
-            found = text.find(literal, found + 1)
-    return False
+def _numbers_called(literal: bytes, joined: _Bytes) -> _Ints:
+    """Return the places of ``literal`` where a number may stand. A search for several bytes takes many times as long."""
+    places = np.flatnonzero(joined[1 : 1 - len(literal)] == literal[0]) + 1
+    for distance, byte in enumerate(literal[1:], start=1):
+        places = places[joined[places + distance] == byte]
+    return places[_BEFORE_A_NUMBER[joined[places - 1]]]
 
 
 class _Unreadable(Exception):  # noqa: N818 - a verdict on the input, caught in this module
@@ -134,46 +145,58 @@ class _Unreadable(Exception):  # noqa: N818 - a verdict on the input, caught in 
 class _Reader:
     """Reads all it can in few calls, whatever a few records hold.
 
-    Most errors name their row: the rows before it can be read, so only those after it are tried next, and what was
-    left behind is read together at the end. That costs a wrong record little more than one call's overhead. Errors
-    that name no row (numbers of the wrong form, met after parsing) are foreseen by a pattern, and failing that
-    narrowed by halving.
+    Most errors name their row: only the rows after it are tried next, and those before it, which had no error, are read
+    together at the end of their block. That costs a wrong record little more than a call's overhead. Errors that name no
+    row (numbers of the wrong form, met after parsing) are foreseen by a pattern, and failing that narrowed by halving.
     """
 
-    def __init__(self, schema: pa.Schema) -> None:
+    def __init__(self, schema: pa.Schema, text: _Text) -> None:
         self._options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-        self._suspect = _suspect_pattern(schema)
+        self._schema = schema
+        self._values = text.values
+        self._joined = pa.py_buffer(text.joined)
+        self._starts = text.starts
 
-    def read(self, rows: list[int], values: list[bytes]) -> tuple[list[int], pa.Table | None]:
-        """Return the rows that could be read, and their table."""
+    def read(self) -> tuple[list[int], pa.Table | None]:
+        """Return the indices of the values that could be read, and their table, in chunks."""
         kept: list[int] = []
-        tables = []
-        for start in range(0, len(rows), BLOCK_ROWS):
-            found, table = self._read_block(rows[start : start + BLOCK_ROWS], values[start : start + BLOCK_ROWS])
+        tables: list[pa.Table] = []
+        start, size = 0, BLOCK_ROWS
+        while start < len(self._values):
+            end = min(start + size, len(self._values))
+            found, read = self._read_block(start, end)
             kept += found
-            if table is not None:
-                tables.append(table)
-        return kept, _one(tables)
+            tables += read
+            # The longer nothing is wrong, the larger the blocks.
+            size = size * 2 if len(found) == end - start else BLOCK_ROWS
+            start = end
+        return kept, pa.concat_tables(tables) if tables else None
 
-    def _read_block(self, rows: list[int], values: list[bytes]) -> tuple[list[int], pa.Table | None]:
-        try:
-            return rows, self._call(pa.py_buffer(b"\n".join(values)), len(values))
-        except _Unreadable:
-            pass
-        suspect = pl.Series(values, dtype=pl.Binary).cast(pl.String).str.contains(self._suspect)
-        plain = [index for index, bad in enumerate(suspect) if not bad]
-        kept, tail = self._past_errors(plain, values)
-        before = kept if tail is None else kept[: -tail.num_rows]
-        read_before, table = self._together(before, values)
-        tables = [part for part in (table, tail) if part is not None]
-        indices = read_before + kept[len(before) :]
-        return [rows[index] for index in indices], _one(tables)
+    def _read_block(self, start: int, end: int) -> tuple[list[int], list[pa.Table]]:
+        """Read the values from ``start`` to ``end``, but for each that an error names; cut short where errors crowd."""
+        before: list[int] = []
+        begin, errors = start, 0
+        while start < end and not (errors >= CROWD_ERRORS and start - begin < errors * CROWD_ROWS):
+            first, after = int(self._starts[start]), int(self._starts[end])
+            lines = self._joined.slice(first, after - first - 1)
+            try:
+                tail = self._call(lines, end - start)
+            except _Unreadable as unreadable:
+                if unreadable.row is None or unreadable.row >= end - start:
+                    return self._apart([*before, *range(start, end)])
+                before += range(start, start + unreadable.row)
+                start += unreadable.row + 1
+                errors += 1
+            else:
+                found, tables = self._together(before)
+                return [*found, *range(start, end)], [*tables, tail]
+        return self._together(before)
 
-    def _call(self, joined: pa.Buffer, rows: int) -> pa.Table:
+    def _call(self, lines: pa.Buffer, rows: int) -> pa.Table:
         try:
             table = arrow_json.read_json(
-                pa.BufferReader(joined),
-                read_options=arrow_json.ReadOptions(use_threads=False, block_size=joined.size + 1),
+                pa.BufferReader(lines),
+                read_options=arrow_json.ReadOptions(use_threads=False, block_size=lines.size + 1),
                 parse_options=self._options,
             )
         except pa.ArrowInvalid as error:
@@ -183,52 +206,28 @@ class _Reader:
             raise _Unreadable(None)
         return table
 
-    def _past_errors(self, indices: list[int], values: list[bytes]) -> tuple[list[int], pa.Table | None]:
-        """Return ``indices`` without each row that an error names, cut short where errors crowd.
-
-        The table, if there is one, holds the last of them, those after the last error.
-        """
-        chosen = [values[index] for index in indices]
-        joined = pa.py_buffer(b"\n".join(chosen))
-        starts = [0, *accumulate(len(value) + 1 for value in chosen)]
-        kept: list[int] = []
-        start = errors = 0
-        while start < len(indices):
-            try:
-                table = self._call(joined.slice(starts[start]), len(indices) - start)
-            except _Unreadable as unreadable:
-                if unreadable.row is None or unreadable.row >= len(indices) - start:
-                    return kept + indices[start:], None
-                end = start + unreadable.row
-                kept.extend(indices[start:end])
-                start = end + 1
-                errors += 1
-                if errors >= CROWD_ERRORS and start < errors * CROWD_ROWS:
-                    return kept, None
-            else:
-                return kept + indices[start:], table
-        return kept, None
-
-    def _together(self, indices: list[int], values: list[bytes]) -> tuple[list[int], pa.Table | None]:
-        """Read the values at ``indices`` in one call, or in halves of halves where that fails."""
+    def _together(self, indices: list[int]) -> tuple[list[int], list[pa.Table]]:
+        """Read the values at ``indices`` in one call, or apart where that fails."""
         if not indices:
-            return [], None
+            return [], []
         try:
-            joined = pa.py_buffer(b"\n".join([values[index] for index in indices]))
-            return indices, self._call(joined, len(indices))
+            lines = pa.py_buffer(b"\n".join([self._values[index] for index in indices]))
+            return indices, [self._call(lines, len(indices))]
         except _Unreadable:
-            if len(indices) <= HALVING_LIMIT_ROWS:
-                return [], None
+            return self._apart(indices)
+
+    def _apart(self, indices: list[int]) -> tuple[list[int], list[pa.Table]]:
+        """Read the values at ``indices``, which cannot be read in one call, without the suspects or in halves."""
+        values = pl.Series([self._values[index] for index in indices], dtype=pl.Binary)
+        suspect = values.cast(pl.String).str.contains(_suspect_pattern(self._schema))
+        if suspect.any():
+            return self._together(list(compress(indices, ~suspect)))
+        if len(indices) <= HALVING_LIMIT_ROWS:
+            return [], []
         middle = len(indices) // 2
-        left, left_table = self._together(indices[:middle], values)
-        right, right_table = self._together(indices[middle:], values)
-        return left + right, _one([table for table in (left_table, right_table) if table is not None])
-
-
-def _one(tables: list[pa.Table]) -> pa.Table | None:
-    if len(tables) > 1:
-        return pa.concat_tables(tables).combine_chunks()
-    return tables[0] if tables else None
+        left, left_tables = self._together(indices[:middle])
+        right, right_tables = self._together(indices[middle:])
+        return left + right, left_tables + right_tables
 
 
 def _suspect_pattern(schema: pa.Schema) -> str:

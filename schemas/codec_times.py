@@ -1,14 +1,17 @@
 """RFC 3339 text to microseconds, a column at a time.
 
-The texts of one length have every digit in the same place, so a column is a few byte matrices, and parsing is
-arithmetic on their columns: about 0.2 µs a value, where ``datetime.fromisoformat`` takes several times that.
+Arrow parses a column of such texts at about 0.03 µs a value, but takes other forms for times as well, so the form is
+looked at beside it. A column with anything that is not plainly a time is parsed here: the texts of one length have every
+digit in the same place, so they are a byte matrix, and parsing is arithmetic on its columns, at about 0.3 µs a value.
 """
 
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.columns import text_bytes
 
@@ -17,7 +20,13 @@ _Ints = npt.NDArray[np.int64]
 _Mask = npt.NDArray[np.bool_]
 
 _SHORTEST: Final = len("2026-11-16T08:05:12Z")
+_SHORTEST_WITH_OFFSET: Final = len("2026-11-16T08:05:12+08:00")
 _LONGEST: Final = len("2026-11-16T08:05:12.123456789+08:00")
+#: With nine digits of a fraction, which are cut to six afterwards; it holds the years 1678 to 2261.
+_NANOSECONDS: Final = pa.timestamp("ns", "UTC")
+#: A day within the years that are accepted, so that the zone cannot matter.
+_EARLIEST_NS: Final = 86_400 * 10**9
+_LATEST_NS: Final = int(datetime(2199, 12, 31, tzinfo=UTC).timestamp()) * 10**9
 _SEPARATORS: Final = ((4, "-"), (7, "-"), (10, "T"), (13, ":"), (16, ":"))
 _DAYS_IN_MONTH: Final = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 _DAYS_BEFORE_MONTH: Final = np.concatenate([[0], np.cumsum(_DAYS_IN_MONTH)[:-1]])
@@ -28,6 +37,9 @@ def timestamps_us(texts: pa.Array) -> tuple[pa.Array, _Mask]:
 
     A null stays null and is not counted as wrong. The rules are those of ``schemas.fields.Timestamp``.
     """
+    plain = _plain_us(texts)
+    if plain is not None:
+        return plain, np.zeros(len(texts), dtype=np.bool_)
     data, lengths = text_bytes(texts)
     present = texts.is_valid().to_numpy(zero_copy_only=False)
     wrong = np.zeros(len(texts), dtype=np.bool_)
@@ -38,17 +50,42 @@ def timestamps_us(texts: pa.Array) -> tuple[pa.Array, _Mask]:
         if not _SHORTEST <= width <= _LONGEST:
             wrong[rows] = True
             continue
-        if len(rows) * width == len(data):
-            matrix = data.reshape(len(rows), width)
-        else:
-            matrix = data[starts[rows][:, None] + np.arange(width)]
+        matrix = data[starts[rows][:, None] + np.arange(width)]
         zulu = matrix[:, -1] == ord("Z")
         for of_zone, zone_width in ((zulu, 1), (~zulu, 6)):
             if of_zone.any():
-                chosen, part = (rows, matrix) if of_zone.all() else (rows[of_zone], matrix[of_zone])
-                micros[chosen], valid = _parse(part, zone_width)
+                chosen = rows[of_zone]
+                micros[chosen], valid = _parse(matrix[of_zone], zone_width)
                 wrong[chosen] = ~valid
     return pa.array(micros, mask=~present), wrong
+
+
+def _plain_us(texts: pa.Array) -> pa.Array | None:
+    """Return what ``timestamps_us`` does if Arrow parses every text and the form of each is beyond doubt, else None.
+
+    Arrow also takes a space for the T, leaves out seconds, and takes zones without a colon or without minutes. With the
+    T at its place and the zone in full at the end, the length leaves only a time with seconds between them.
+    """
+    data, lengths = text_bytes(texts)
+    ends = np.cumsum(lengths)
+    if texts.null_count:
+        present = texts.is_valid().to_numpy(zero_copy_only=False)
+        lengths, ends = lengths[present], ends[present]
+    if not len(lengths) or lengths.min() < _SHORTEST or lengths.max() > _LONGEST:
+        return None
+    zulu = data[ends - 1] == ord("Z")
+    sign = data[ends - 6]
+    offset = (lengths >= _SHORTEST_WITH_OFFSET) & (data[ends - 3] == ord(":")) & ((sign == ord("+")) | (sign == ord("-")))
+    if not ((data[ends - lengths + 10] == ord("T")) & (zulu | offset)).all():
+        return None
+    try:
+        nanos = texts.cast(_NANOSECONDS).cast(pa.int64())
+    except pa.ArrowInvalid:
+        return None
+    first, last = pc.min_max(nanos).values()
+    if first.as_py() < _EARLIEST_NS or last.as_py() > _LATEST_NS:
+        return None
+    return pc.divide(nanos, 1_000)
 
 
 def _parse(matrix: _Bytes, zone_width: int) -> tuple[_Ints, _Mask]:

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Final
 
 import polars as pl
+import pyarrow as pa
 
 from schemas.fields import STUDENT_FIELDS
 
@@ -44,22 +45,20 @@ class Pseudonymizer:
 
         Each id is hashed once. Apply it once: a pseudonym would be hashed like an id.
         """
-        present = [name for name in events.columns if name in STUDENT_FIELDS]
-        columns = [name for name in present if events[name].null_count() < events.height]
-        if not columns:
-            return events
-        values = [events[name] for name in columns]
-        flat = [column.explode() if column.dtype == pl.List(pl.String) else column for column in values]
-        ids = pl.concat([column.alias("id") for column in flat]).unique().drop_nulls()
-        pseudonyms = pl.Series([self._cached(student_id) for student_id in ids], dtype=pl.String)
-        replaced = []
-        for name, column in zip(columns, values, strict=True):
-            if column.dtype == pl.List(pl.String):
-                element = pl.element().replace_strict(ids, pseudonyms, return_dtype=pl.String)
-                replaced.append(pl.col(name).list.eval(element))
-            else:
-                replaced.append(pl.col(name).replace_strict(ids, pseudonyms, return_dtype=pl.String))
-        return events.with_columns(replaced)
+        replaced = [
+            pl.Series(name, self._replaced(events[name].to_arrow(compat_level=pl.CompatLevel.oldest())))
+            for name in events.columns
+            if name in STUDENT_FIELDS and events[name].null_count() < events.height
+        ]
+        return events.with_columns(replaced) if replaced else events
+
+    def _replaced(self, ids: pa.Array) -> pa.Array:
+        """Return ``ids``, texts or lists of texts, as pseudonyms."""
+        if pa.types.is_large_list(ids.type):
+            return pa.LargeListArray.from_arrays(ids.offsets, self._replaced(ids.values), mask=ids.is_null())
+        encoded = ids.dictionary_encode()
+        pseudonyms = pa.array(map(self._cached, encoded.dictionary.to_pylist()), pa.string())
+        return pseudonyms.take(encoded.indices)
 
     def _hash(self, student_id: str) -> str:
         return "p" + hmac.digest(self._key, student_id.encode("utf-8"), "sha256").hex()[:PSEUDONYM_HEX_DIGITS]

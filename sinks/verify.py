@@ -126,19 +126,16 @@ def verify(
 
 @cache
 def verify_sql(name: str) -> str:
-    """Return the text of ``deploy/clickhouse/verify/<name>.sql``."""
-    return files("deploy").joinpath("clickhouse", "verify", f"{name}.sql").read_text(encoding="utf-8")
+    """Return the text of ``deploy/clickhouse/verify/<name>.sql`` without its lines of comment."""
+    text = files("deploy").joinpath("clickhouse", "verify", f"{name}.sql").read_text(encoding="utf-8")
+    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
 
 
 @cache
 def figures_sql(family: str, module: str) -> str:
     """Return the query that recomputes the figures of one module, with what the family's queries share put in."""
-    applied, shared = (_without_comments(verify_sql(name)) for name in ("applied", f"{family}/events"))
+    applied, shared = (verify_sql(name) for name in ("applied", f"{family}/events"))
     return verify_sql(f"{family}/{module}").replace("/* events */", shared).replace("/* applied */", applied)
-
-
-def _without_comments(sql: str) -> str:
-    return "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
 
 
 def rule_parameters(rules: FigureRules) -> dict[str, str | float | list[float]]:

@@ -91,6 +91,9 @@ class Flow:
         if self._pipeline.pending_records >= self._flush_max_rows or self._pipeline.pending_bytes >= FLUSH_MAX_BYTES:
             await self._write_done()
             self._start_write()
+        elif self._pipeline.is_fresh:
+            # Every key of the first write is read back from the store: with a batch of one partition, that is soon done.
+            self._start_write()
 
     async def tick(self) -> None:
         """Write what has waited long enough; let a trial batch through where a pause is over."""

@@ -7,6 +7,8 @@ thread that owns the partitions.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from schemas.codec import ClockLimits, Record, Reject, decode
@@ -80,28 +82,34 @@ class Decoder:
             family, records, clock=self.clock, now_us=now_us, max_value_bytes=self.max_value_bytes
         )
         events = self.pseudonymizer.apply(decoded.events)
-        latest_us = events["time_us"].max()
+        times_us = events["time_us"].to_numpy()
+        # No expressions: each would be planned for every batch anew, which costs more than what they compute.
+        events = events.hstack(
+            [
+                pl.repeat(batch.partition, len(events), dtype=pl.UInt16, eager=True).alias("partition"),
+                (events["offset"] + position(before.epoch, 0)).cast(pl.UInt64).alias("position"),
+                pl.Series("late", self._late(times_us, before.latest_us), pl.Boolean),
+            ]
+        )
+        for name in ("offset", "row"):
+            events.drop_in_place(name)
         letters = [_dead_letter(batch, reject, records[reject.row], before.epoch) for reject in decoded.rejects]
         return Chunk(
-            events=events.with_columns(
-                pl.lit(batch.partition, pl.UInt16).alias("partition"),
-                (pl.col("offset") + position(before.epoch, 0)).cast(pl.UInt64).alias("position"),
-                self._late(before.latest_us),
-            ).drop("offset", "row"),
+            events=events,
             dead_letters=letters,
             records=len(records),
             next_offset=records[-1].offset + 1,
-            latest_us=latest_us if isinstance(latest_us, int) else 0,
+            latest_us=int(times_us.max(initial=0)),
             oldest_ms=records[0].timestamp,
             last_record_ms=records[-1].timestamp,
             last_fingerprint=fingerprint(records[-1]),
             size_bytes=int(events.estimated_size()) + sum(letter.size_bytes for letter in letters),
         )
 
-    def _late(self, latest_us: int) -> pl.Expr:
+    def _late(self, times_us: npt.NDArray[np.int64], latest_us: int) -> npt.NDArray[np.bool_]:
         """Whether an event is behind the watermark that those before it in the log make; independent of how they came."""
-        seen_us = pl.max_horizontal(pl.col("time_us").shift(1).cum_max(), pl.lit(latest_us, pl.Int64))
-        return (pl.col("time_us") < seen_us - self.out_of_orderness_us).alias("late")
+        seen_us = np.maximum.accumulate(np.concatenate([[latest_us], times_us[:-1]]))[: len(times_us)]
+        return times_us < seen_us - self.out_of_orderness_us
 
 
 def _dead_letter(batch: Batch, reject: Reject, record: Record, epoch: int) -> DeadLetter:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import polars as pl
 
@@ -35,6 +36,8 @@ from streams.partition import Batch, Chunk, Log, Partition, PartitionWrite, Plac
 from streams.telemetry import Telemetry
 
 Checkpoints = Mapping[Place, Checkpoint]
+#: Facts folded at once; what folding holds in memory grows with them, and fewer cost more for each.
+FOLD_MAX_ROWS: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class Pipeline:
         self._telemetry = telemetry
         self._now_us = now_us
         self.partitions: dict[Place, Partition] = {}
+        #: Nothing was written yet since the partitions were taken over.
+        self.is_fresh = True
         self._inserting = inserting
         self._facts = {
             family.name: Facts(FIGURES[family.name].fact_schema(family), rules.cache_max_rows) for family in FAMILIES
@@ -134,6 +139,7 @@ class Pipeline:
             if before is not None and point.epoch != before.epoch:
                 partition.ended = before
             self.partitions[topic, number] = partition
+        self.is_fresh = True
         self._telemetry.partitions.set(len(self.partitions))
         return {place: partition.next_offset for place, partition in self.partitions.items()}
 
@@ -217,6 +223,7 @@ class Pipeline:
 
     def finish(self, write: Write, checkpoints: Sequence[Checkpoint]) -> None:
         """Note that a write is done."""
+        self.is_fresh = False
         clock_seconds = time.time()
         for part, after in zip(write.parts, checkpoints, strict=True):
             part.partition.checkpoint = after
@@ -276,17 +283,20 @@ class Pipeline:
             return None
         facts = self._facts[family.name]
         with self._telemetry.stage("fold"):
-            rows = FIGURES[family.name].rows(added.known, facts.part(added.fresh), self._rules.figures)
+            rows = pl.concat([
+                FIGURES[family.name].rows(known, fresh, self._rules.figures) for known, fresh in added.slices(FOLD_MAX_ROWS)
+            ])
             facts.shrink()
         self._telemetry.cached_rows.labels(family.name).set(facts.height)
         return rows.join(_origin(family, added.fresh, write), on="key")
 
     def _store_figures(self, figures: Mapping[str, pl.DataFrame | None]) -> None:
         with self._telemetry.stage("store_figures"):
-            for name, rows in figures.items():
-                if rows is not None:
-                    self._sinks.metrics.upsert(rows)
-                    self._telemetry.metric_rows.labels(name).inc(rows.height)
+            written = {name: rows for name, rows in figures.items() if rows is not None}
+            if written:  # in one insert, since each costs the server some ms whatever is in it
+                self._sinks.metrics.upsert(pl.concat(written.values()))
+            for name, rows in written.items():
+                self._telemetry.metric_rows.labels(name).inc(rows.height)
 
 
 def _stored(part: PartitionWrite, fresh: pl.DataFrame) -> int:

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     engagement_full_rate: float = Field(
         0.5, gt=0, description="Interactions per student and minute that count as full engagement."
     )
-    flush_max_rows: Positive = Field(100_000, description="Write to ClickHouse once so many records wait.")
+    flush_max_rows: Positive = Field(60_000, description="Write to ClickHouse once so many records wait.")
     flush_interval_ms: Positive = Field(500, description="Write to ClickHouse once a record has waited so long.")
     cache_max_rows: Positive = Field(
         1_000_000, description="Events of open lessons held in memory; others are read back when needed."

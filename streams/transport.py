@@ -8,9 +8,10 @@ Why: Faust's per-record path is the bottleneck, and its acknowledgements can run
 (``docs/decisions/0001``). Written against faust-streaming 0.15.3 and aiokafka 0.14.0, which are pinned.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import faust
 from aiokafka.errors import KafkaError
@@ -27,6 +28,8 @@ from streams.resume import Logs
 
 Resume = Callable[[frozenset[Place]], Awaitable[Mapping[Place, int]]]
 EVENT_TOPICS = frozenset(family.topic for family in FAMILIES)
+#: One answer of Kafka holds at most so many full partitions; the next comes while it is decoded.
+FETCHED_PARTITIONS: Final = 2
 
 
 @dataclass(slots=True)
@@ -95,12 +98,28 @@ class _NoReadOffsets(dict[TP, int | None]):
         return None
 
 
+class _ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Asks for less at a time than aiokafka's 50 MiB, for which Faust has no setting.
+
+    A buffer of that size is new memory for each answer, and to touch it costs as much as reading the records. The
+    partitions of a request are shuffled, so all have their turn.
+    """
+
+    def _create_consumer(self, loop: asyncio.AbstractEventLoop) -> Any:
+        consumer = super()._create_consumer(loop)
+        consumer._fetch_max_bytes = FETCHED_PARTITIONS * consumer._max_partition_fetch_bytes  # noqa: SLF001 - before it starts
+        return consumer
+
+
 class CheckpointConsumer(driver.Consumer):
     """Resumes where the checkpoints say."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._read_offset = _NoReadOffsets()
+
+    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Seek every assigned partition to its checkpoint; return the offsets, as far as they are known yet.

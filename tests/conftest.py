@@ -13,13 +13,35 @@ from deploy.embedded.apache import ApacheCluster, jars
 from deploy.embedded.errors import StackError
 from sinks.migrations import migrate
 from sinks.warehouse import Target, Warehouse
-from tests.oracle.database import running_clickhouse
+from streams.commands.dev import DATABASE
+from tests.oracle.database import fresh_database, running_clickhouse
 
 # Several tests run at once on few cores: how long an example takes says nothing.
 settings.register_profile("classpulse", deadline=None)
 settings.load_profile("classpulse")
 
 _numbers = itertools.count()
+#: Most of these take half a minute and more: one that began last would keep all others waiting.
+_LONG = (
+    "faults/", "end_to_end/test_demo", "end_to_end/test_dlq", "end_to_end/test_torture", "end_to_end/test_worker",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let every process that runs tests begin with long ones: ``--dist worksteal`` gives each an equal share in order."""
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    if processes == 1:
+        return
+    folder = Path(__file__).parent
+    long = [item for item in items if item.path.relative_to(folder).as_posix().startswith(_LONG)]
+    longs = set(long)
+    short = iter([item for item in items if item not in longs])
+    ordered: list[pytest.Item] = []
+    for number in range(processes):
+        ordered += long[number::processes]
+        end_of_share = len(items) * (number + 1) // processes
+        ordered += itertools.islice(short, max(0, end_of_share - len(ordered)))
+    items[:] = [*ordered, *short]
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +49,15 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """Run the embedded engine behind its HTTP interface; the user may do everything."""
     with running_clickhouse(Path(tmp_path_factory.mktemp("clickhouse"))) as target:
         yield target
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a stopped engine with every table and view; to migrate anew costs as much as a small test."""
+    folder = tmp_path_factory.mktemp("migrated")
+    with running_clickhouse(folder) as server:
+        fresh_database(server, DATABASE)
+    return folder / "clickhouse"
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deploy.documents import events, example, metrics, operations, settings, tables
+from deploy.documents import capacity, events, example, metrics, operations, settings, tables
 from deploy.documents.pages import fill
 
 __all__ = ["folder", "rendered"]
@@ -22,6 +22,7 @@ def rendered(docs: Path) -> dict[Path, str]:
         blocks = {
             "events.md": events.blocks(),
             "metrics.md": metrics.blocks(),
+            "capacity.md": capacity.blocks(),
             "adding-a-metric.md": example.blocks(),
             "settings.md": settings.blocks(),
             "operations.md": operations.blocks(),

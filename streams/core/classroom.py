@@ -7,7 +7,9 @@ import polars as pl
 
 from schemas.figure_rules import FigureRules
 from streams.core import course, engagement, participation, questions, students, talk
+from streams.core.codes import coded
 from streams.core.lessons import read, touched
+from streams.core.rows import joined
 
 #: The columns of a stored event that the figures need, besides those every event has.
 FACT_COLUMNS = (
@@ -21,8 +23,9 @@ def rows(facts: pl.DataFrame, fresh: pl.DataFrame, rules: FigureRules) -> pl.Dat
 
     ``facts`` holds every stored event of the lessons in ``fresh``, those of ``fresh`` included.
     """
-    lessons = read(facts)
-    changed = touched(lessons, fresh)
+    codes = facts.schema if isinstance(facts.schema["key"], pl.Categorical) else coded(facts.schema)
+    lessons = read(facts.cast(codes))
+    changed = touched(lessons, fresh.cast(codes))
     found = [
         *talk.rows(lessons, changed),
         *questions.rows(lessons, changed),
@@ -30,6 +33,5 @@ def rows(facts: pl.DataFrame, fresh: pl.DataFrame, rules: FigureRules) -> pl.Dat
         *course.rows(lessons),
         *students.rows(lessons, changed),
     ]
-    every = pl.concat([*found, *engagement.rows(found, rules)])
-    # The number of a lesson is its place among the names.
-    return every.with_columns(key=lessons.names["name"].gather(every["key"]))
+    every = joined([*found, *engagement.rows(found, rules)])
+    return every.with_columns(lessons.spelled(pl.col("key")))

@@ -19,7 +19,7 @@ _ANY_PLATFORM = ""
 def rows(lessons: Lessons) -> list[pl.DataFrame]:
     """Return the rows of the figures over the lesson so far."""
     spans = lessons.spans.select("key", "ended_us", window_start_us="start_us", window_end_us="end_us")
-    return [*_attendance(lessons, spans), *_strategies(lessons.facts, spans), _tools(lessons.facts, spans)]
+    return [*_attendance(lessons, spans), *_strategies(lessons, spans), _tools(lessons, spans)]
 
 
 def _attendance(lessons: Lessons, spans: pl.DataFrame) -> list[pl.DataFrame]:
@@ -45,13 +45,13 @@ def _attendance(lessons: Lessons, spans: pl.DataFrame) -> list[pl.DataFrame]:
     over = started.filter(pl.col("ended_us").is_not_null())
     return [
         metric_rows("attendance_rate", _LESSON, rate),
-        metric_rows("delayed_start_seconds", _LESSON, started.with_columns(numerator=delay_us / SECOND_US, **one)),
-        metric_rows("early_stop_seconds", _LESSON, over.with_columns(numerator=early_us / SECOND_US, **one)),
+        metric_rows("delayed_start_seconds", _LESSON, started, numerator=delay_us / SECOND_US, **one),
+        metric_rows("early_stop_seconds", _LESSON, over, numerator=early_us / SECOND_US, **one),
     ]
 
 
-def _strategies(facts: pl.DataFrame, spans: pl.DataFrame) -> list[pl.DataFrame]:
-    changes = facts.filter(pl.col("type") == CHANGED).sort("key", "time_us", "source", "id")
+def _strategies(lessons: Lessons, spans: pl.DataFrame) -> list[pl.DataFrame]:
+    changes = lessons.of([CHANGED], "key", "time_us", "source", "id", "strategy").sort("key", "time_us", "source", "id")
     if changes.is_empty():
         return []
     next_us = pl.when(pl.col("key") == pl.col("key").shift(-1)).then(pl.col("time_us").shift(-1))
@@ -72,7 +72,7 @@ def _strategies(facts: pl.DataFrame, spans: pl.DataFrame) -> list[pl.DataFrame]:
     balance = under.with_columns(
         numerator=pl.sum_horizontal(_surprise(name) for name in STRATEGIES),
         denominator=pl.when(pl.col("seconds") > 0).then(math.log(len(STRATEGIES))).otherwise(0.0),
-        parts=pl.concat_list(STRATEGIES),
+        parts=pl.concat_arr(STRATEGIES).arr.to_list(),
     )
     return [metric_rows("strategy_share", _LESSON, shares), metric_rows("strategy_balance", _LESSON, balance)]
 
@@ -83,10 +83,13 @@ def _surprise(strategy: str) -> pl.Expr:
     return pl.when(pl.col(strategy) > 0).then(-share * share.log()).otherwise(0.0)
 
 
-def _tools(facts: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+def _tools(lessons: Lessons, spans: pl.DataFrame) -> pl.DataFrame:
     place = ["key", "item"]
-    used = facts.filter(pl.col("type") == USED).select(
-        "key", item="platform", start_us="time_us", end_us=pl.col("time_us") + pl.col("duration_ms") * 1000
+    used = lessons.of([USED], "key", "platform", "time_us", "duration_ms").select(
+        "key",
+        item=pl.col("platform").cast(pl.String),
+        start_us="time_us",
+        end_us=pl.col("time_us") + pl.col("duration_ms") * 1000,
     )
     uses = pl.concat([used.with_columns(item=pl.lit(_ANY_PLATFORM)), used]).join(spans, on="key")
     ordered = uses.select(

@@ -4,7 +4,7 @@ import polars as pl
 
 from schemas.figure_rules import ENGAGEMENT_PARTS, FigureRules
 from schemas.metric import WINDOW_LESSON
-from streams.core.rows import metric_rows
+from streams.core.rows import metric_rows, value
 
 
 def rows(found: list[pl.DataFrame], rules: FigureRules) -> list[pl.DataFrame]:
@@ -14,7 +14,7 @@ def rows(found: list[pl.DataFrame], rules: FigureRules) -> list[pl.DataFrame]:
         for frame in found
         if not frame.is_empty() and frame["metric"][0] in ENGAGEMENT_PARTS and frame["window"][0] == WINDOW_LESSON.name
     ]
-    values = {frame["metric"][0]: frame.select("key", pl.col("value").alias(frame["metric"][0])) for frame in lesson}
+    values = {frame["metric"][0]: frame.select("key", value().alias(frame["metric"][0])) for frame in lesson}
     parted = next(frame for frame in lesson if frame["metric"][0] == "participation_breadth").select(
         "key", "window_start_us", "window_end_us", "sample_size"
     )

@@ -4,36 +4,62 @@ State is a pure function of the stored events, so it may be thrown away at any t
 from the store. That one rule covers the start of a worker, a rebalance, and an event that comes days late.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 import polars as pl
 
+from streams.core.codes import coded
+
 #: What makes an event the same event; never its time.
 IDENTITY = ("key", "source", "id")
+#: A hash of the identity. Equal ones may be the same event, others never are.
+_MARK: Final = "mark"
+#: Each write adds a chunk to every column, and every look at a column goes through its chunks.
+_MAX_CHUNKS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
     """What came of some events: ``fresh`` were new, ``dropped`` were known already; both whole.
 
-    ``known`` holds the facts of all their keys, the new ones included.
+    ``known`` holds the facts of all their keys, the new ones included; ``facts`` those of the new ones, in the order of
+    ``fresh``.
     """
 
     fresh: pl.DataFrame
     known: pl.DataFrame
     dropped: pl.DataFrame
+    facts: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+    def slices(self, most_rows: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """Yield ``known`` and ``facts`` of whole keys, about ``most_rows`` known rows at a time; a key may have more."""
+        if self.known.height <= most_rows:
+            yield self.known, self.facts
+            return
+        sizes = self.known.group_by("key").len()
+        numbered = sizes.select("key", slice=(pl.col("len").cum_sum() - pl.col("len")) // most_rows)
+        for keys in numbered.partition_by("slice", include_key=False):
+            known, facts = (
+                frame.join(keys, on="key", how="semi", maintain_order="left") for frame in (self.known, self.facts)
+            )
+            yield known, facts
 
 
 class Facts:
     """Stored events of some keys of one family: ``key, type, source, id, time_us`` and the family's fact columns.
 
-    ``max_rows`` bounds what is kept between flushes; the keys longest untouched are forgotten first.
+    Text is coded, as ``streams/core/codes.py`` says. ``max_rows`` bounds what is kept between flushes; the keys longest
+    untouched are forgotten first.
     """
 
     def __init__(self, schema: pl.Schema, max_rows: int) -> None:
         self._max_rows = max_rows
-        self._frame = pl.DataFrame(schema=schema)
+        self._plain = schema
+        self._schema = coded(schema)
+        self._frame = _marked(pl.DataFrame(schema=self._schema))
+        self._forgotten_rows = 0
         #: Insertion order is the order of last use.
         self._keys: dict[str, None] = {}
 
@@ -48,9 +74,7 @@ class Facts:
 
     def load(self, keys: Sequence[str], stored: pl.DataFrame) -> None:
         """Take in every stored event of ``keys``; a replayed insert may have stored one twice."""
-        self._frame = pl.concat(
-            [self._frame, stored.select(self._frame.columns).cast(self._frame.schema).unique(IDENTITY)]
-        )
+        self._remember(_marked(self.part(stored).unique(IDENTITY)))
         self._keys.update(dict.fromkeys(keys))
 
     def add(self, events: pl.DataFrame) -> Added:
@@ -58,22 +82,21 @@ class Facts:
 
         All keys must be in memory. Of several events with one identity the first counts.
         """
-        numbered = events.with_row_index("nth")
-        first = numbered.unique(IDENTITY, keep="first", maintain_order=True)
-        known = self._frame.filter(pl.col("key").is_in(first["key"].unique().implode()))
-        fresh = first.join(known, on=IDENTITY, how="anti", maintain_order="left")
-        if fresh.height == events.height:
-            dropped = events.clear()
+        facts = _marked(self.part(events))
+        touched = facts["key"].to_physical().unique()
+        known = self._frame.filter(pl.col("key").to_physical().is_in(touched.implode()))
+        repeats = _repeats(facts, known)
+        if repeats is None:
+            fresh, dropped = events, events.clear()
         else:
-            dropped = numbered.join(fresh, on="nth", how="anti").drop("nth")
-        fresh = fresh.drop("nth")
-        facts = self.part(fresh)
-        self._frame = pl.concat([self._frame, facts])
-        return Added(fresh, pl.concat([known, facts]), dropped)
+            fresh, dropped, facts = events.filter(~repeats), events.filter(repeats), facts.filter(~repeats)
+        self._remember(facts)
+        facts = facts.drop(_MARK)
+        return Added(fresh, pl.concat([known.drop(_MARK), facts]), dropped, facts)
 
     def part(self, events: pl.DataFrame) -> pl.DataFrame:
         """Return the columns of ``events`` that are kept as facts."""
-        return events.select(self._frame.columns).cast(self._frame.schema)
+        return events.select(self._schema.names()).cast(self._schema)
 
     def touch(self, keys: Iterable[str]) -> None:
         """Note that ``keys`` were used now."""
@@ -97,8 +120,12 @@ class Facts:
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop ``keys`` and their facts."""
-        gone = pl.Series("key", list(keys), pl.String)
+        gone = pl.Series("key", list(keys), self._schema["key"])
+        before = self._frame.height
         self._frame = self._frame.filter(~pl.col("key").is_in(gone.implode()))
+        self._forgotten_rows += before - self._frame.height
+        if self._forgotten_rows > self._max_rows:
+            self._code_again()
         for key in gone:
             self._keys.pop(key, None)
 
@@ -106,3 +133,37 @@ class Facts:
         """Drop everything."""
         self._frame = self._frame.clear()
         self._keys.clear()
+        self._code_again()
+
+    def _remember(self, facts: pl.DataFrame) -> None:
+        self._frame = pl.concat([self._frame, facts])
+        if self._frame.n_chunks() > _MAX_CHUNKS:
+            self._frame = self._frame.rechunk()
+
+    def _code_again(self) -> None:
+        """Begin a new dictionary, without what only forgotten facts used."""
+        self._schema = coded(self._plain)
+        self._frame = _marked(self.part(self._frame))
+        self._forgotten_rows = 0
+
+
+def _marked(facts: pl.DataFrame) -> pl.DataFrame:
+    """Add the hash of each identity."""
+    codes = [pl.col(name).to_physical().hash(seed) for seed, name in enumerate(("key", "source"))]
+    return facts.with_columns((pl.col("id").hash(len(codes)) ^ codes[0] ^ codes[1]).alias(_MARK))
+
+
+def _repeats(facts: pl.DataFrame, known: pl.DataFrame) -> pl.Series | None:
+    """Return which rows of ``facts`` have the identity of an earlier one or of one that is ``known``; None if no row has.
+
+    Only where the hashes are equal the identities are compared.
+    """
+    marks = facts[_MARK]
+    alike = known.filter(known[_MARK].is_in(marks.implode()))
+    if alike.is_empty() and marks.n_unique() == len(marks):
+        return None
+    twice = pl.concat([marks.filter(~marks.is_first_distinct()), alike[_MARK]])
+    suspects = facts.select(IDENTITY).with_row_index("nth").filter(marks.is_in(twice.implode()))
+    fresh = suspects.unique(IDENTITY, keep="first", maintain_order=True).join(alike, on=IDENTITY, how="anti")
+    repeats = suspects["nth"].filter(~suspects["nth"].is_in(fresh["nth"].implode()))
+    return facts.select(pl.int_range(pl.len(), dtype=pl.UInt32).is_in(repeats.implode())).to_series()

@@ -1,16 +1,17 @@
 """Lessons as their facts tell them: who was expected, who was there, from when until when.
 
-The rules are those at the top of ``schemas/figures_classroom.py``. Lessons and students are small numbers in here, since
-joins and groups on numbers cost a fraction of those on text.
+The rules are those at the top of ``schemas/figures_classroom.py``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import polars as pl
 
 from schemas.figures_classroom import CLASSROOM_PANE_US, LESSON_GRACE_US
-from schemas.metric import Window
-from streams.core.panes import pane_of, windows_of
+from streams.core.codes import pair
+from streams.core.panes import pane_of
 from streams.core.presence import FOREVER_US, cut, intervals
 
 STARTED, ENDED = "classroom.lesson.started", "classroom.lesson.ended"
@@ -18,25 +19,43 @@ JOINED, LEFT = "classroom.attendance.joined", "classroom.attendance.left"
 ASKED, CLOSED = "classroom.question.asked", "classroom.question.closed"
 ANSWERED = "classroom.answer.submitted"
 
+#: The columns of a fact that the figures take as they are.
+_KEPT: Final = (
+    "type", "source", "id", "time_us", "speaker", "fias_code", "strategy", "platform", "duration_ms", "latency_ms",
+    "correct", "score", "progress",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """What the facts of some lessons say, in the shapes the figures need."""
+    """What the facts of some lessons say, in the shapes the figures need.
 
-    #: Every fact; ``key`` is the lesson's number, ``person`` the student's (NULL where the event names none).
+    ``key`` is the lesson's code; ``person`` and ``prompt`` are the codes of a student and of a question together with the
+    lesson's, NULL where an event names none.
+    """
+
+    #: ``key, person, prompt``, and the columns of a fact that the figures are made of: every fact.
     facts: pl.DataFrame
     #: ``key, start_us, end_us``, ``started_us`` and ``ended_us`` (NULL without such an event), ``cut_us`` (nobody is
     #: present later; NULL where no end is known).
     spans: pl.DataFrame
-    #: ``key, time_us, roster`` (number of students), ``persons`` (those with a number), ``scheduled_start_us,
-    #: scheduled_end_us``: one row a lesson that has started.
+    #: ``key, time_us, roster`` (number of students), ``persons``, ``scheduled_start_us, scheduled_end_us``: one row a
+    #: lesson that has started.
     started: pl.DataFrame
     #: ``key, person, start_us, end_us, closed``: the stays of the students; ``closed`` by a leave or by lesson.ended.
     present: pl.DataFrame
-    #: ``key, name``: the lessons by number.
-    names: pl.DataFrame
-    #: ``key, person, student_id``: the students by number, those of any roster and those with an event of their own.
-    students: pl.DataFrame
+    #: ``key, person``: those of any roster.
+    named: pl.DataFrame
+    #: The dictionary of all codes.
+    code: pl.DataType
+
+    def of(self, types: Sequence[str], *columns: str) -> pl.DataFrame:
+        """Return these columns of the facts of some types."""
+        return self.facts.select("type", *columns).filter(pl.col("type").is_in(types))
+
+    def spelled(self, codes: pl.Expr) -> pl.Expr:
+        """Return the text of each code."""
+        return codes.cat.to(self.code).cast(pl.String)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,39 +73,23 @@ class Touched:
         return own.select("key", pane_us=pane_of(pl.col("time_us"), CLASSROOM_PANE_US)).unique()
 
 
-def windows_at(panes: pl.DataFrame, window: Window) -> pl.DataFrame:
-    """Return ``key, slot_us, window_start_us, window_end_us`` of the windows that the panes belong to."""
-    starts = windows_of(panes.select("key", "pane_us"), window).select("key", "start_us").unique()
-    return starts.select(
-        "key", slot_us="start_us", window_start_us="start_us", window_end_us=pl.col("start_us") + window.size_us
-    )
-
-
 def read(facts: pl.DataFrame) -> Lessons:
-    """Read the lessons out of ``facts``, which holds every stored event of each."""
-    names = facts.select(name="key").unique().with_row_index("key")
+    """Read the lessons out of ``facts``, which holds every stored event of each; its text must be coded."""
+    numbered = _numbered(facts)
     starts = (
         facts.filter(pl.col("type") == STARTED)
         # What an event does not name is NULL as it comes, and empty as it is read back.
         .with_columns(pl.col("schoolid", "classid").fill_null(""))
         .sort("time_us", "source", "id")
+        .with_columns(pl.col("key").to_physical())
     )
-    # Those of a start that does not count keep their number and their row: what was written once must not go stale.
-    named = starts.select("key", student_id="roster").explode("student_id")
-    students = (
-        pl.concat([named, facts.select("key", "student_id")])
-        .filter(pl.col("student_id") != "")
-        .unique()
-        .with_row_index("person")
-    )
-    numbered = _numbered(facts.join(students, on=["key", "student_id"], how="left", maintain_order="left"), names)
-    students = _numbered(students, names)
-    started = _started(_numbered(starts, names), students)
+    # Those of a start that does not count keep their row: what was written once must not go stale.
+    named = _of_rosters(starts)
+    started = _started(starts)
     spans = _spans(numbered, started)
-    marks = numbered.filter(pl.col("type").is_in([JOINED, LEFT])).select(
-        "key", "person", "time_us", joined=pl.col("type") == JOINED
-    )
-    return Lessons(numbered, spans, started, _stays(marks, spans), names, students)
+    marks = numbered.select("type", "key", "person", "time_us").filter(pl.col("type").is_in([JOINED, LEFT]))
+    present = _stays(marks.select("key", "person", "time_us", joined=pl.col("type") == JOINED), spans)
+    return Lessons(numbered, spans, started, present, named, facts.schema["key"])
 
 
 def touched(lessons: Lessons, fresh: pl.DataFrame) -> Touched:
@@ -95,16 +98,11 @@ def touched(lessons: Lessons, fresh: pl.DataFrame) -> Touched:
     An event touches its own pane. What happens to a question also touches every pane it was asked in. A join or leave
     touches every later pane of the lesson, and its start or end all of them, since presence reaches across panes.
     """
-    numbered = _numbered(fresh, lessons.names).join(lessons.students, on=["key", "student_id"], how="left")
+    numbered = _numbered(fresh)
     pane = pane_of(pl.col("time_us"), CLASSROOM_PANE_US).alias("pane_us")
     kind = pl.col("type")
-    questions = numbered.filter(kind.is_in([ASKED, ANSWERED, CLOSED])).select("key", "prompt_id").unique()
-    put = (
-        lessons.facts.filter(kind == ASKED)
-        .select("key", "prompt_id", pane)
-        .join(questions, on=["key", "prompt_id"], how="semi")
-        .select("key", "pane_us")
-    )
+    questions = numbered.filter(kind.is_in([ASKED, ANSWERED, CLOSED])).select("prompt").unique()
+    put = lessons.of([ASKED], "key", "prompt", "time_us").join(questions, on="prompt", how="semi").select("key", pane)
     reaching = (
         numbered.filter(kind.is_in([JOINED, LEFT, STARTED, ENDED]))
         .with_columns(pl.when(kind.is_in([STARTED, ENDED])).then(0).otherwise(pane).alias("from_us"))
@@ -113,7 +111,6 @@ def touched(lessons: Lessons, fresh: pl.DataFrame) -> Touched:
     )
     later = (
         lessons.facts.select("key", pane)
-        .unique()
         .join(reaching, on="key")
         .filter(pl.col("pane_us") >= pl.col("from_us"))
         .select("key", "pane_us")
@@ -121,26 +118,30 @@ def touched(lessons: Lessons, fresh: pl.DataFrame) -> Touched:
     return Touched(numbered, pl.concat([numbered.select("key", pane), put, later]).unique())
 
 
-def _numbered(frame: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
-    """Replace the lesson's name in ``key`` by its number."""
-    return frame.rename({"key": "name"}).join(names, on="name", maintain_order="left").drop("name")
+def _numbered(facts: pl.DataFrame) -> pl.DataFrame:
+    key, student, prompt = (pl.col(name) for name in ("key", "student_id", "prompt_id"))
+    return facts.select(
+        key.to_physical(),
+        # What an event does not name is NULL as it comes, and empty as it is read back.
+        pl.when(student != "").then(pair(key, student)).alias("person"),
+        pair(key, prompt).alias("prompt"),
+        *_KEPT,
+    )
 
 
-def _started(starts: pl.DataFrame, students: pl.DataFrame) -> pl.DataFrame:
+def _of_rosters(starts: pl.DataFrame) -> pl.DataFrame:
+    """Return ``key, person`` of the rosters."""
+    students = starts.select("key", student_id="roster").explode("student_id").filter(pl.col("student_id") != "")
+    return students.select("key", person=pair(pl.col("key"), pl.col("student_id"))).unique()
+
+
+def _started(starts: pl.DataFrame) -> pl.DataFrame:
     """Return the lessons that have started, out of ``starts``, the earliest first.
 
     Of each school and class the earliest counts: two of them are the two sides of a dual-teacher lesson.
     """
-    rosters = (
-        starts.unique(["key", "schoolid", "classid"], keep="first", maintain_order=True)
-        .select("key", student_id="roster")
-        .explode("student_id")
-        .drop_nulls()
-        .unique()
-        .join(students, on=["key", "student_id"])
-        .group_by("key")
-        .agg(persons=pl.col("person"))
-    )
+    counted = starts.unique(["key", "schoolid", "classid"], keep="first", maintain_order=True)
+    rosters = _of_rosters(counted).group_by("key").agg(persons=pl.col("person"))
     return (
         starts.unique("key", keep="first", maintain_order=True)
         .select("key", "time_us", "scheduled_start_us", "scheduled_end_us")
@@ -164,11 +165,17 @@ def _spans(facts: pl.DataFrame, started: pl.DataFrame) -> pl.DataFrame:
     kind, time_us = pl.col("type"), pl.col("time_us")
     due_us = pl.col("scheduled_end_us") + LESSON_GRACE_US
     return (
-        facts.group_by("key")
+        facts.select(
+            "key",
+            "time_us",
+            started_us=pl.when(kind == STARTED).then(time_us),
+            ended_us=pl.when(kind == ENDED).then(time_us),
+        )
+        .group_by("key")
         .agg(
-            started_us=time_us.filter(kind == STARTED).min(),
+            pl.col("started_us").min(),
+            pl.col("ended_us").max(),
             first_us=time_us.min(),
-            ended_us=time_us.filter(kind == ENDED).max(),
             last_us=time_us.max(),
         )
         .join(started.select("key", "scheduled_end_us"), on="key", how="left")

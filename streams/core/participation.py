@@ -3,9 +3,9 @@
 import polars as pl
 
 from schemas.figures_classroom import CLASSROOM_PANE_US, INTERACTION_TYPES
-from schemas.metric import MINUTE_US, WINDOW_1M, WINDOW_5M, WINDOW_10M, WINDOW_LESSON, Window
-from streams.core.lessons import Lessons, Touched, windows_at
-from streams.core.panes import pane_of, windows_of
+from schemas.metric import MINUTE_US, WINDOW_1M, WINDOW_5M, WINDOW_10M, WINDOW_LESSON
+from streams.core.lessons import Lessons, Touched
+from streams.core.panes import pane_of, windows_at, windows_of
 from streams.core.presence import overlap_us, persons_in, seconds_until, share_of_present, while_absent
 from streams.core.rows import metric_rows
 
@@ -17,49 +17,53 @@ _COUNTS = ("interactions", "raised")
 _PLACE = ["key", "window_start_us", "window_end_us"]
 #: They hop together.
 _OF_BREADTH = (WINDOW_5M, WINDOW_10M)
+_SIZE_US = pl.col("window_end_us") - pl.col("window_start_us")
+#: The window that has the row's size.
+_NAME = _SIZE_US.replace_strict({window.size_us: window.name for window in (WINDOW_1M, *_OF_BREADTH)})
+_LESSON = pl.lit(WINDOW_LESSON.name)
 
 
 def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
     """Return the rows of the figures, over hopping windows and over the lesson so far."""
-    pane = pane_of(pl.col("time_us"), CLASSROOM_PANE_US).alias("pane_us")
-    acts = lessons.facts.filter(pl.col("type").is_in(INTERACTION_TYPES)).select(
-        "key", "person", "time_us", pane, raised=pl.col("type") == RAISED
+    acts = lessons.of(INTERACTION_TYPES, "key", "person", "time_us").select(
+        "key",
+        "person",
+        "time_us",
+        pane_us=pane_of(pl.col("time_us"), CLASSROOM_PANE_US),
+        interactions=pl.lit(1, pl.UInt32),
+        raised=(pl.col("type") == RAISED).cast(pl.UInt32),
     )
-    panes = acts.group_by("key", "person", "pane_us").agg(interactions=pl.len(), raised=pl.col("raised").sum())
-    windows = {window: windows_at(touched.panes, window) for window in (WINDOW_1M, WINDOW_5M, WINDOW_10M)}
-    rates = _rates(lessons, pl.concat(windows.values()), panes)
-    breadth = _breadth(lessons, acts, panes, pl.concat(windows[window] for window in _OF_BREADTH))
+    windows = windows_at(touched.panes, *_OF_BREADTH)
+    breadth = _breadth(lessons, acts, windows)
+    rates = _rates(lessons, pl.concat([windows, windows_at(touched.panes, WINDOW_1M)]), acts)
+    of_hands = rates.filter(WINDOW_10M.size_us == _SIZE_US)
     return [
-        *(metric_rows(_BREADTH, window.name, _of_size(breadth, window)) for window in _OF_BREADTH),
-        *(_rate_rows(_RATE, "interactions", window, _of_size(rates, window)) for window in windows),
-        _rate_rows(_HANDS, "raised", WINDOW_10M, _of_size(rates, WINDOW_10M)),
-        *_of_lessons(lessons, panes),
+        metric_rows(_BREADTH, _NAME, breadth),
+        _rate_rows(_RATE, "interactions", _NAME, rates),
+        _rate_rows(_HANDS, "raised", pl.lit(WINDOW_10M.name), of_hands),
+        *_of_lessons(lessons, acts),
         *_call_through(lessons, touched),
     ]
 
 
-def _of_size(figures: pl.DataFrame, window: Window) -> pl.DataFrame:
-    return figures.filter(pl.col("window_end_us") - pl.col("window_start_us") == window.size_us)
-
-
-def _breadth(lessons: Lessons, acts: pl.DataFrame, panes: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
+def _breadth(lessons: Lessons, acts: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     present = persons_in(lessons.present, windows)
     return (
-        _active(panes, present)
+        _active(acts, present)
         .join(_absent(lessons, acts, windows), on=_PLACE, how="left")
         .with_columns(denominator=pl.col("persons") + pl.col("absent").fill_null(0))
         .with_columns(sample_size="denominator")
     )
 
 
-def _active(panes: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
+def _active(acts: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     """Add to ``windows`` how many persons acted in each (``numerator``).
 
     Of all hops in which a person acted, a window counts the first inside it. So each hop counts for the windows that
     begin after the person's hop before and no later than itself: a step up and a step down, whatever the window's size.
     """
     hop_us = _OF_BREADTH[0].hop_us
-    hops = panes.select("key", "person", hop=pane_of(pl.col("pane_us"), hop_us)).unique().sort("person", "hop")
+    hops = acts.select("key", "person", hop=pane_of(pl.col("time_us"), hop_us)).unique().sort("person", "hop")
     before_us = pl.when(pl.col("person") == pl.col("person").shift(1)).then(pl.col("hop").shift(1))
     changes = []
     for window in _OF_BREADTH:
@@ -71,13 +75,12 @@ def _active(panes: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
         ]
     steps = (
         pl.concat(changes)
-        .group_by("key", "size_us", "at_us")
-        .agg(pl.col("change").sum())
+        # Of several changes at one moment a window finds the last, with all of them added up.
         .sort("at_us")
         .select("key", "size_us", window_start_us="at_us", numerator=pl.col("change").cum_sum().over("key", "size_us"))
     )
     return (
-        windows.with_columns(size_us=pl.col("window_end_us") - pl.col("window_start_us"))
+        windows.with_columns(size_us=_SIZE_US)
         .sort("window_start_us")
         .join_asof(steps, on="window_start_us", by=["key", "size_us"], check_sortedness=False)
         .with_columns(pl.col("numerator").fill_null(0))
@@ -89,28 +92,22 @@ def _absent(lessons: Lessons, acts: pl.DataFrame, windows: pl.DataFrame) -> pl.D
     strays = while_absent(acts, lessons.present).select(
         "key", "person", pane_us=pane_of(pl.col("time_us"), _OF_BREADTH[0].hop_us)
     )
-    placed = pl.concat(
-        windows_of(strays.unique(), window).select(
-            "key", "person", window_start_us="start_us", window_end_us=pl.col("start_us") + window.size_us
-        )
-        for window in _OF_BREADTH
-    )
-    placed = placed.unique().join(windows, on=_PLACE, how="semi")
-    there = placed.join(lessons.present, on=["key", "person"]).filter(
+    placed = windows_at(strays, *_OF_BREADTH, by="person").join(windows, on=_PLACE, how="semi")
+    there = placed.join(lessons.present.select("person", "start_us", "end_us"), on="person").filter(
         (pl.col("start_us") < pl.col("window_end_us")) & (pl.col("end_us") > pl.col("window_start_us"))
     )
-    return placed.join(there, on=[*_PLACE, "person"], how="anti").group_by(_PLACE).agg(absent=pl.len())
+    away = placed.join(there, on=["person", "window_start_us", "window_end_us"], how="anti")
+    return away.group_by(_PLACE).agg(absent=pl.len())
 
 
-def _rates(lessons: Lessons, windows: pl.DataFrame, panes: pl.DataFrame) -> pl.DataFrame:
-    """Add to ``windows`` the counts of ``panes`` in them, and the presence of all students (``present_us``).
+def _rates(lessons: Lessons, windows: pl.DataFrame, acts: pl.DataFrame) -> pl.DataFrame:
+    """Add to ``windows`` the counts of ``acts`` in them, and the presence of all students (``present_us``).
 
     What happened before a moment is looked up at the window's two edges: the difference is what happened inside.
     """
     sums = ("present_us", *_COUNTS)
     grown = (
-        panes.group_by("key", "pane_us")
-        .agg(pl.col(_COUNTS).sum())
+        acts.select("key", "pane_us", *_COUNTS)
         .sort("pane_us")
         .select("key", pl.col(_COUNTS).cast(pl.Int64).cum_sum().over("key"), at_us="pane_us")
     )
@@ -132,19 +129,19 @@ def _rates(lessons: Lessons, windows: pl.DataFrame, panes: pl.DataFrame) -> pl.D
     )
 
 
-def _rate_rows(metric: str, count: str, window: Window, rates: pl.DataFrame) -> pl.DataFrame:
-    figures = rates.with_columns(numerator=count, denominator=pl.col("present_us") / MINUTE_US, sample_size=count)
-    return metric_rows(metric, window.name, figures)
+def _rate_rows(metric: str, count: str, window: pl.Expr, rates: pl.DataFrame) -> pl.DataFrame:
+    minutes = pl.col("present_us") / MINUTE_US
+    return metric_rows(metric, window, rates, numerator=count, denominator=minutes, sample_size=count)
 
 
-def _of_lessons(lessons: Lessons, panes: pl.DataFrame) -> list[pl.DataFrame]:
+def _of_lessons(lessons: Lessons, acts: pl.DataFrame) -> list[pl.DataFrame]:
     """Return the rows of the lesson so far.
 
     Every act and every student ever present counts, before the start and after the end as well: else a row could lose
     what it had when the lesson's bounds move. Only the minutes of presence are those within the bounds.
     """
     whole = lessons.spans.select("key", window_start_us="start_us", window_end_us="end_us")
-    acted = panes.group_by("key", "person").agg(pl.col(_COUNTS).sum())
+    acted = acts.group_by("person").agg(pl.col("key").first(), pl.col(_COUNTS).sum())
     breadth = share_of_present(whole, ["key"], acted, lessons.present)
     inside_us = overlap_us(pl.col("window_start_us"), pl.col("window_end_us"))
     presence = lessons.present.join(whole, on="key").group_by("key").agg(present_us=inside_us.sum())
@@ -157,8 +154,8 @@ def _of_lessons(lessons: Lessons, panes: pl.DataFrame) -> list[pl.DataFrame]:
     return [
         metric_rows(_BREADTH, WINDOW_LESSON.name, breadth),
         metric_rows("participation_gini", WINDOW_LESSON.name, _gini(breadth, acted)),
-        _rate_rows(_RATE, "interactions", WINDOW_LESSON, rates),
-        _rate_rows(_HANDS, "raised", WINDOW_LESSON, rates),
+        _rate_rows(_RATE, "interactions", _LESSON, rates),
+        _rate_rows(_HANDS, "raised", _LESSON, rates),
     ]
 
 
@@ -192,7 +189,7 @@ def _gini(breadth: pl.DataFrame, acted: pl.DataFrame) -> pl.DataFrame:
 
 def _call_through(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
     kind = pl.col("type")
-    hands = lessons.facts.filter(kind.is_in([RAISED, CALLED]))
+    hands = lessons.of([RAISED, CALLED], "key", "time_us")
     if hands.is_empty():
         return []
     both = [pl.col("called", "raised").sum()]
@@ -206,6 +203,6 @@ def _call_through(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
         hops.group_by("key").agg(both), on="key"
     )
     return [
-        metric_rows(_CALLED, window, counted.with_columns(numerator="called", denominator="raised", sample_size="raised"))
+        metric_rows(_CALLED, window, counted, numerator="called", denominator="raised", sample_size="raised")
         for window, counted in ((WINDOW_10M.name, hopping), (WINDOW_LESSON.name, whole))
     ]

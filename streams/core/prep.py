@@ -7,6 +7,8 @@ import polars as pl
 
 from schemas.figure_rules import FigureRules
 from streams.core import plans, prep_time
+from streams.core.codes import spelled
+from streams.core.rows import joined
 
 #: The columns of a stored event that the figures need, besides those every event has.
 FACT_COLUMNS = ("subject", "substantive", "editor_id", "origin", "platform", "lesson_start_us")
@@ -18,6 +20,5 @@ def rows(facts: pl.DataFrame, fresh: pl.DataFrame, rules: FigureRules) -> pl.Dat
     ``facts`` holds every stored event of the teachers in ``fresh``, those of ``fresh`` included. Days and weeks are
     those of ``rules.time_zone``.
     """
-    return pl.concat(
-        [*prep_time.rows(facts, fresh, rules.time_zone), *plans.rows(facts, fresh, rules.time_zone)]
-    )
+    facts, fresh = spelled(facts), spelled(fresh)
+    return joined([*prep_time.rows(facts, fresh, rules.time_zone), *plans.rows(facts, fresh, rules.time_zone)])

@@ -47,13 +47,11 @@ def seconds_until(present: pl.DataFrame, moments: pl.DataFrame) -> pl.DataFrame:
     stops = present.filter(pl.col("end_us") < FOREVER_US).select("key", at_us="end_us", change=pl.lit(-1, pl.Int64))
     steps = (
         pl.concat([starts, stops])
-        .group_by("key", "at_us")
-        .agg(pl.col("change").sum())
-        .sort("key", "at_us")
+        # Of several changes at one moment the last is found, with all of them added up.
+        .sort("at_us")
         .with_columns(step_us="at_us", count=pl.col("change").cum_sum().over("key"))
         .with_columns(area=(pl.col("at_us").diff().over("key") * pl.col("count").shift(1).over("key")).fill_null(0))
         .with_columns(before_us=pl.col("area").cum_sum().over("key"))
-        .sort("at_us")
     )
     looked_up = moments.sort("at_us").join_asof(
         steps.select("key", "at_us", "step_us", "count", "before_us"),
@@ -116,24 +114,22 @@ def persons_in(present: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _running_count(moments: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Return ``key, at_us, total``: how many of the key's moments lie at or before each moment."""
-    return (
-        moments.group_by("key", at_us=column)
-        .agg(total=pl.len().cast(pl.Int64))
-        .sort("key", "at_us")
-        .with_columns(pl.col("total").cum_sum().over("key"))
-        .sort("at_us")
-    )
+    """Return ``key, at_us, total``: how many of the key's moments lie at or before each; of equal ones the last has all."""
+    ordered = moments.select("key", at_us=column).sort("at_us")
+    return ordered.with_columns(total=pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("key"))
 
 
 def while_absent(actions: pl.DataFrame, present: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of ``actions`` (``key, person, time_us``) at a time outside every interval of the person."""
+    """Return the rows of ``actions`` (``person, time_us``) at a time outside every interval of the person.
+
+    Nobody may be of two keys.
+    """
     return (
         actions.sort("time_us")
         .join_asof(
-            present.select(*_PERSON, stay_end_us="end_us", time_us="start_us").sort("time_us"),
+            present.select("person", stay_end_us="end_us", time_us="start_us").sort("time_us"),
             on="time_us",
-            by=_PERSON,
+            by="person",
             strategy="backward",
             check_sortedness=False,
         )

@@ -6,8 +6,9 @@ import polars as pl
 
 from schemas.figures_classroom import CLASSROOM_PANE_US, LONG_WAIT_US
 from schemas.metric import SECOND_US, WINDOW_10M, WINDOW_LESSON, WINDOW_PROMPT
-from streams.core.lessons import ANSWERED, ASKED, CLOSED, Lessons, Touched, windows_at
-from streams.core.panes import pane_of, windows_of
+from streams.core.codes import lower_of
+from streams.core.lessons import ANSWERED, ASKED, CLOSED, Lessons, Touched
+from streams.core.panes import pane_of, windows_at, windows_of
 from streams.core.presence import persons_at, while_absent
 from streams.core.rows import metric_rows
 from streams.core.sketch import sketches
@@ -18,9 +19,9 @@ _BOUNDS = ("window_start_us", "window_end_us")
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What was asked and answered; ``prompt`` is a question's number, over all lessons."""
+    """What was asked and answered; ``prompt`` is a question's code with its lesson's."""
 
-    #: ``key, prompt, item, asked_us, pane_us, window_start_us, window_end_us``: one row a question asked.
+    #: ``key, prompt, asked_us, pane_us, window_start_us, window_end_us``: one row a question asked.
     prompts: pl.DataFrame
     #: ``key, pane_us``: where a question was asked, those asked again included.
     asked_in: pl.DataFrame
@@ -30,11 +31,13 @@ class _Asked:
 
 def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
     """Return the rows of the figures, by prompt, over hopping windows and over the lesson so far."""
-    found = _read(lessons.facts)
+    found = _read(lessons)
     if found is None:
         return []
     whole = lessons.spans.select("key", window_start_us="start_us", window_end_us="end_us")
-    prompts = found.prompts.join(touched.panes, on=["key", "pane_us"], how="semi")
+    prompts = found.prompts.join(touched.panes, on=["key", "pane_us"], how="semi").with_columns(
+        item=lessons.spelled(lower_of(pl.col("prompt")))
+    )
     return [
         *_waits(found, whole),
         *_response_rates(lessons, found, prompts, whole, touched),
@@ -42,17 +45,15 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
     ]
 
 
-def _read(facts: pl.DataFrame) -> _Asked | None:
+def _read(lessons: Lessons) -> _Asked | None:
     kind, time_us = pl.col("type"), pl.col("time_us")
-    about = facts.filter(kind.is_in([ASKED, CLOSED, ANSWERED]))
+    about = lessons.of([ASKED, CLOSED, ANSWERED], "key", "prompt", "person", "time_us", "latency_ms", "correct")
     if about.is_empty():
         return None
-    numbers = about.select("key", "prompt_id").unique().with_row_index("prompt")
-    numbered = about.join(numbers, on=["key", "prompt_id"], maintain_order="left")
-    asked = numbered.filter(kind == ASKED)
-    closed = numbered.filter(kind == CLOSED).group_by("prompt").agg(closed_us=time_us.max())
+    asked = about.filter(kind == ASKED)
+    closed = about.filter(kind == CLOSED).group_by("prompt").agg(closed_us=time_us.max())
     prompts = (
-        asked.group_by("key", "prompt", item="prompt_id")
+        asked.group_by("key", "prompt")
         .agg(asked_us=time_us.min())
         .join(closed, on="prompt", how="left")
         .with_columns(
@@ -65,7 +66,7 @@ def _read(facts: pl.DataFrame) -> _Asked | None:
     return _Asked(
         prompts,
         asked.select("key", pane_us=pane_of(time_us, CLASSROOM_PANE_US)).unique(),
-        numbered.filter(kind == ANSWERED).select("key", "prompt", "person", "time_us", "latency_ms", "correct"),
+        about.filter(kind == ANSWERED),
     )
 
 
@@ -85,19 +86,23 @@ def _waits(found: _Asked, whole: pl.DataFrame) -> list[pl.DataFrame]:
         )
     )
     asked = whole.join(found.prompts, on="key", how="semi").join(waits, on="key", how="left")
-    filled = asked.with_columns(
-        pl.col("waits", "long", "median").fill_null(0), pl.col("parts").fill_null(pl.lit([], pl.List(pl.Float64)))
-    ).with_columns(sample_size="waits")
+    filled = asked.with_columns(pl.col("waits", "long", "median").fill_null(0))
     return [
         metric_rows(
             "wait_time_seconds",
             WINDOW_LESSON.name,
-            filled.with_columns(numerator="median", denominator=pl.col("waits") > 0),
+            filled,
+            numerator="median",
+            denominator=pl.col("waits") > 0,
+            sample_size="waits",
         ),
         metric_rows(
             "long_wait_share",
             WINDOW_LESSON.name,
-            filled.drop("parts").with_columns(numerator="long", denominator="waits"),
+            filled.drop("parts"),
+            numerator="long",
+            denominator="waits",
+            sample_size="waits",
         ),
     ]
 
@@ -106,7 +111,7 @@ def _response_rates(
     lessons: Lessons, found: _Asked, prompts: pl.DataFrame, whole: pl.DataFrame, touched: Touched
 ) -> list[pl.DataFrame]:
     rates = _responses(lessons, found)
-    of_prompts = rates.join(prompts.select("prompt"), on="prompt", how="semi")
+    of_prompts = rates.join(prompts.select("prompt", "item"), on="prompt")
     rate = pl.when(pl.col("denominator") > 0).then(pl.col("numerator") / pl.col("denominator"))
     known = rates.select("key", "pane_us", rate=rate)
     means = [pl.col("rate").sum().alias("numerator"), pl.col("rate").count().alias("denominator")]
@@ -116,16 +121,18 @@ def _response_rates(
     )
     hopping = windows_of(known, WINDOW_10M).group_by("key", slot_us="start_us").agg(means)
     return [
-        metric_rows("response_rate", WINDOW_PROMPT.name, of_prompts.with_columns(sample_size="denominator")),
+        metric_rows("response_rate", WINDOW_PROMPT.name, of_prompts, sample_size="denominator"),
         metric_rows(
             "response_rate",
             WINDOW_10M.name,
-            windows.join(hopping, on=["key", "slot_us"], how="left").fill_null(0).with_columns(sample_size="denominator"),
+            windows.join(hopping, on=["key", "slot_us"], how="left").fill_null(0),
+            sample_size="denominator",
         ),
         metric_rows(
             "response_rate",
             WINDOW_LESSON.name,
-            whole.join(known.group_by("key").agg(means), on="key").with_columns(sample_size="denominator"),
+            whole.join(known.group_by("key").agg(means), on="key"),
+            sample_size="denominator",
         ),
     ]
 
@@ -168,15 +175,11 @@ def _told(answers: pl.DataFrame, place: str) -> pl.DataFrame:
 
 def _answer_rows(window: str, told: pl.DataFrame) -> list[pl.DataFrame]:
     filled = told.with_columns(pl.col("timed", "graded", "correct", *_QUANTILES).fill_null(0))
-    if "parts" in told.columns:
-        filled = filled.with_columns(pl.col("parts").fill_null(pl.lit([], pl.List(pl.Float64))))
-    graded = filled.with_columns(numerator="correct", denominator="graded", sample_size="graded")
+    graded = filled.drop("parts", strict=False)
     return [
-        metric_rows("correct_rate", window, graded.drop("parts", strict=False)),
+        metric_rows("correct_rate", window, graded, numerator="correct", denominator="graded", sample_size="graded"),
         *(
-            metric_rows(
-                name, window, filled.with_columns(numerator=name, denominator=pl.col("timed") > 0, sample_size="timed")
-            )
+            metric_rows(name, window, filled, numerator=name, denominator=pl.col("timed") > 0, sample_size="timed")
             for name in _QUANTILES
         ),
     ]

@@ -7,6 +7,8 @@ import polars as pl
 
 from streams.core import feedback, meetings, participants
 from streams.core.activities import read
+from streams.core.codes import spelled
+from streams.core.rows import joined
 
 #: The columns of a stored event that the figures need, besides those every event has.
 FACT_COLUMNS = (
@@ -17,5 +19,5 @@ FACT_COLUMNS = (
 
 def rows(facts: pl.DataFrame) -> pl.DataFrame:
     """Return the metric rows of the activities in ``facts``, which holds every stored event of each."""
-    activities = read(facts)
-    return pl.concat([*meetings.rows(activities), *feedback.rows(activities), participants.rows(activities)])
+    activities = read(spelled(facts))
+    return joined([*meetings.rows(activities), *feedback.rows(activities), participants.rows(activities)])

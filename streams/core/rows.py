@@ -1,5 +1,8 @@
 """Metric rows: the shape every figure leaves in."""
 
+from collections.abc import Iterable
+from typing import Final
+
 import polars as pl
 
 #: Columns of a metric row, in order. ``slot_us`` is part of the row's identity; the bounds are not, since they may move.
@@ -21,21 +24,36 @@ ROW_SCHEMA = pl.Schema(
 )
 
 
-def metric_rows(metric: str, window: str, figures: pl.DataFrame) -> pl.DataFrame:
-    """Return rows of ``ROW_SCHEMA`` for one metric and window.
+_PLACE: Final = ("key", "item", "slot_us", "window_start_us", "window_end_us", "parts")
+_NUMBERS: Final = ("numerator", "denominator", "sample_size")
 
-    ``figures`` has ``key, window_start_us, window_end_us, numerator, denominator, sample_size``, and ``item``,
-    ``slot_us`` or ``parts`` where they are not empty and 0. The value is NULL where the denominator is 0. The type of
-    ``key`` is left as it is.
+
+def metric_rows(metric: str, window: str | pl.Expr, figures: pl.DataFrame, **numbers: pl.Expr | str) -> pl.DataFrame:
+    """Return the rows of one metric and window, for ``joined``.
+
+    ``figures`` has ``key, window_start_us, window_end_us``, and ``item``, ``slot_us`` or ``parts`` where they are not
+    empty and 0; and ``numerator, denominator, sample_size``, but for those that ``numbers`` gives.
     """
-    numerator, denominator = pl.col("numerator").cast(pl.Float64), pl.col("denominator").cast(pl.Float64)
-    told = {
-        "metric": pl.lit(metric),
-        "window": pl.lit(window),
-        "value": pl.when(denominator != 0).then(numerator / denominator),
-    }
-    defaults = {"item": pl.lit(""), "slot_us": pl.lit(0, pl.Int64), "parts": pl.lit([], pl.List(pl.Float64))}
-    columns = {**defaults, **{name: pl.col(name) for name in figures.columns}, **told}
+    given = {name: numbers.get(name, name) for name in _NUMBERS}
+    told = {name: pl.col(one) if isinstance(one, str) else one for name, one in given.items()}
     return figures.select(
-        (columns[name].cast(dtype) if name != "key" else columns[name]).alias(name) for name, dtype in ROW_SCHEMA.items()
+        *(name for name in _PLACE if name in figures.columns),
+        *(told[name].cast(ROW_SCHEMA[name]).alias(name) for name in _NUMBERS),
+        metric=pl.lit(metric),
+        window=pl.lit(window) if isinstance(window, str) else window,
     )
+
+
+def value() -> pl.Expr:
+    """Return a figure's value: NULL where the denominator is 0."""
+    return pl.when(pl.col("denominator") != 0).then(pl.col("numerator") / pl.col("denominator"))
+
+
+def joined(found: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Return what ``metric_rows`` found as rows of ``ROW_SCHEMA``; the type of ``key`` is left as it is."""
+    defaults = {"item": "", "slot_us": 0, "parts": []}
+    missing = pl.DataFrame(schema={name: ROW_SCHEMA[name] for name in defaults})
+    every = pl.concat([missing, *found], how="diagonal")
+    filled = {name: pl.col(name).fill_null(pl.lit(default, ROW_SCHEMA[name])) for name, default in defaults.items()}
+    columns = {"value": value(), **filled}
+    return every.select(columns.get(name, pl.col(name)).alias(name) for name in ROW_SCHEMA)

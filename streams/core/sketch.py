@@ -21,8 +21,5 @@ def bucket_of(value: pl.Expr) -> pl.Expr:
 def sketches(values: pl.DataFrame, column: str) -> pl.DataFrame:
     """Return ``key, parts``: the sketch of ``column`` for each key, as bucket, count, bucket, count ..., by bucket."""
     buckets = values.group_by("key", bucket=bucket_of(pl.col(column))).agg(count=pl.len()).sort("key", "bucket")
-    return (
-        buckets.select("key", pair=pl.concat_list(pl.col("bucket", "count").cast(pl.Float64)))
-        .group_by("key", maintain_order=True)
-        .agg(parts=pl.col("pair").explode())
-    )
+    pairs = buckets.select("key", parts=pl.concat_arr(pl.col("bucket", "count").cast(pl.Float64)))
+    return pairs.explode("parts").group_by("key", maintain_order=True).agg("parts")

@@ -9,6 +9,7 @@ import polars as pl
 
 from schemas.figures_classroom import INTERACTION_TYPES, STUDENT_PARTS
 from schemas.metric import MINUTE_US, SECOND_US, WINDOW_STUDENT
+from streams.core.codes import lower_of
 from streams.core.lessons import ANSWERED, ENDED, STARTED, Lessons, Touched
 from streams.core.participation import CALLED, RAISED
 from streams.core.presence import overlap_us
@@ -21,16 +22,12 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
     """Return the rows of the students with a fresh event of their own, of all where a lesson started or ended."""
     fresh = touched.fresh
     everybody = fresh.filter(pl.col("type").is_in([STARTED, ENDED])).select("key")
-    students = pl.concat(
-        [
-            lessons.students.join(fresh.select("person"), on="person", how="semi"),
-            lessons.students.join(everybody, on="key", how="semi"),
-        ]
-    ).unique("person")
+    of_lessons = pl.concat([lessons.named, lessons.facts.select("key", "person")]).join(everybody, on="key", how="semi")
+    students = pl.concat([fresh.select("key", "person"), of_lessons]).drop_nulls().unique()
     if students.is_empty():
         return []
     parts = (
-        students.select("key", "person", item="student_id")
+        students.with_columns(item=lessons.spelled(lower_of(pl.col("person"))))
         .join(_expected(lessons), on="person", how="left")
         .join(lessons.spans.select("key", "started_us", "ended_us", "cut_us"), on="key", how="left")
         .join(_acts(lessons, students), on="person", how="left")
@@ -46,7 +43,7 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
         numerator="interactions",
         denominator=pl.col("present_us").fill_null(0) / MINUTE_US,
         sample_size="interactions",
-        parts=pl.concat_list(STUDENT_PARTS),
+        parts=pl.concat_arr(STUDENT_PARTS).arr.to_list(),
     ).with_columns(window_end_us=pl.coalesce("ended_us", pl.max_horizontal(last_us, "window_start_us")))
     return [metric_rows("student_lesson", WINDOW_STUDENT.name, figures)]
 
@@ -60,7 +57,9 @@ def _expected(lessons: Lessons) -> pl.DataFrame:
 
 def _acts(lessons: Lessons, students: pl.DataFrame) -> pl.DataFrame:
     """Return ``person``, their earliest and latest event, and what they did, named as in ``STUDENT_PARTS``."""
-    own = lessons.facts.join(students.select("person"), on="person", how="semi")
+    own = lessons.facts.select("person", "type", "time_us", "correct", "score", "progress").join(
+        students.select("person"), on="person", how="semi"
+    )
     kind, correct = pl.col("type"), pl.col("correct")
     answered, assessed, progressed = kind == ANSWERED, kind == ASSESSED, kind == PROGRESSED
     return own.group_by("person").agg(

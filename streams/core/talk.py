@@ -3,8 +3,8 @@
 import polars as pl
 
 from schemas.metric import WINDOW_10M, WINDOW_LESSON
-from streams.core.lessons import Lessons, Touched, windows_at
-from streams.core.panes import pane_of, windows_of
+from streams.core.lessons import Lessons, Touched
+from streams.core.panes import pane_of, windows_at, windows_of
 from streams.core.rows import metric_rows
 
 SPOKEN = "classroom.speech.recorded"
@@ -36,7 +36,7 @@ _RATIOS = {
 
 def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
     """Return the rows of the figures, over the windows with fresh speech and over the lesson so far."""
-    slices = _slices(lessons.facts)
+    slices = _slices(lessons)
     if slices.is_empty():
         return []
     whole = _merged(slices, "key").join(
@@ -51,13 +51,14 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
     ]
 
 
-def _slices(facts: pl.DataFrame) -> pl.DataFrame:
+def _slices(lessons: Lessons) -> pl.DataFrame:
     """Return the samples of each hop of the window, ``key, pane_us``, counted.
 
     ``changes`` counts the samples whose speaker is not that of the sample before, ``change_at_head`` says whether the
     slice's first sample is among them: a window that begins with the slice does not see the sample before.
     """
-    samples = facts.filter(pl.col("type") == SPOKEN).sort("key", "time_us", "source", "id")
+    speech = lessons.of([SPOKEN], "key", "time_us", "source", "id", "speaker", "fias_code")
+    samples = speech.sort("key", "time_us", "source", "id")
     same_lesson = pl.col("key") == pl.col("key").shift(1)
     speaker, code = pl.col("speaker"), pl.col("fias_code")
     return (
@@ -89,13 +90,13 @@ def _merged(slices: pl.DataFrame, *place: str) -> pl.DataFrame:
 
 
 def _figures(merged: pl.DataFrame, window: str, ratios: dict[str, tuple[str, str]]) -> list[pl.DataFrame]:
-    whole = merged.with_columns(denominator="samples", sample_size="samples")
+    samples = {"denominator": "samples", "sample_size": "samples"}
     coded = merged.filter(pl.col("coded") > 0)
     return [
-        metric_rows("teacher_occupancy", window, whole.with_columns(numerator=pl.col("halves") / 2)),
-        metric_rows("behaviour_conversion", window, whole.with_columns(numerator="changes")),
+        metric_rows("teacher_occupancy", window, merged, numerator=pl.col("halves") / 2, **samples),
+        metric_rows("behaviour_conversion", window, merged, numerator="changes", **samples),
         *(
-            metric_rows(name, window, coded.with_columns(numerator=upper, denominator=lower, sample_size=lower))
+            metric_rows(name, window, coded, numerator=upper, denominator=lower, sample_size=lower)
             for name, (upper, lower) in ratios.items()
         ),
     ]

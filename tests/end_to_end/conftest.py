@@ -9,8 +9,8 @@ from tests.end_to_end.harness import Town
 
 
 @pytest.fixture
-def town(tmp_path: Path) -> Iterator[Town]:
+def town(migrated: Path, tmp_path: Path) -> Iterator[Town]:
     """Run an embedded stack of its own for one test."""
-    running = Town(tmp_path / "stack")
+    running = Town(tmp_path / "stack", migrated=migrated)
     yield running
     running.close()

@@ -11,14 +11,14 @@ from tests.faults.broken_town import BrokenTown
 
 
 @pytest.fixture
-def new_town(apache_installed: None, tmp_path: Path) -> Iterator[Callable[..., BrokenTown]]:
+def new_town(apache_installed: None, migrated: Path, tmp_path: Path) -> Iterator[Callable[..., BrokenTown]]:
     """Return what makes a town; it is gone after the test."""
     towns: list[BrokenTown] = []
 
     def make(**options: int) -> BrokenTown:
         wanted = os.environ.get("CLASSPULSE_TEST_PARTITIONS")
         partitions = {"partitions": int(wanted)} if wanted else {}
-        towns.append(BrokenTown(tmp_path / "stack", broker="apache", **{**partitions, **options}))
+        towns.append(BrokenTown(tmp_path / "stack", migrated=migrated, broker="apache", **{**partitions, **options}))
         return towns[-1]
 
     yield make

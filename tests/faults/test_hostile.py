@@ -21,9 +21,9 @@ TOPIC: Final = "classpulse.classroom"
 
 
 @pytest.fixture
-def embedded_town(tmp_path: Path) -> Iterator[Town]:
+def embedded_town(migrated: Path, tmp_path: Path) -> Iterator[Town]:
     """Run an embedded stack, whose broker takes every batch as it is."""
-    running = Town(tmp_path / "stack")
+    running = Town(tmp_path / "stack", migrated=migrated)
     yield running
     running.close()
 

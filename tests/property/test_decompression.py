@@ -6,15 +6,17 @@ import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import cramjam
 import pytest
 from aiokafka.errors import CorruptRecordException
-from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+from aiokafka.record.default_records import DefaultRecord, DefaultRecordBatch, DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
+from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +24,8 @@ from schemas.codec import ClockLimits, Reason, decode
 from schemas.codec_types import OVERSIZED_HEADER, UNREADABLE_HEADER
 from schemas.event_types import FAMILIES
 from streams import decompression
-from streams.decompression import GuardedRecords
+from streams.decompression import GuardedRecords, PiecewiseRecords
+from streams.record_batches import Budget
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 HEADER_BYTES = 61
@@ -74,7 +77,7 @@ def fields(record: Any) -> tuple[Any, ...]:
 
 
 def read(source: Any) -> Iterator[Any]:
-    """Read every batch as aiokafka's fetcher does."""
+    """Read every batch as aiokafka's fetcher does: records, or pieces of them from the guard."""
     while source.has_next():
         one = source.next_batch()
         assert one.validate_crc()
@@ -83,7 +86,8 @@ def read(source: Any) -> Iterator[Any]:
 
 def guarded(fetched: bytes, limit_bytes: int = MIB) -> list[Any]:
     """Read a fetch through the guard."""
-    return list(read(GuardedRecords(fetched, limit_bytes)))
+    decompression._budget.renew()
+    return [record for piece in read(GuardedRecords(fetched, limit_bytes)) for record in piece.records]
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(CODECS.values())), st.lists(_rows, min_size=1, max_size=20)), max_size=4))
@@ -141,7 +145,7 @@ else:
     payload = b"".join([bytes(COMPRESS[{codec}](piece))] * 16)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 batch = GuardedRecords(forged({codec}, payload, 1)).next_batch()
-assert [record.value for record in batch] == [None]
+assert [record.value for piece in batch for record in piece.records] == [None]
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -151,10 +155,12 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 def test_a_bomb_of_records_is_lazy() -> None:
     """A batch that says it has two thousand million records costs nothing until they are asked for."""
-    records = iter(next(iter([GuardedRecords(bomb(1, 8 * MIB, records=2_000_000_000), MIB).next_batch()])))
+    pieces = iter(GuardedRecords(bomb(1, 8 * MIB, records=2_000_000_000), MIB).next_batch())
+    decompression._budget.renew()
+    decompression._budget.piece_records = 100
     tracemalloc.start()
     try:
-        offsets = [next(records).offset for _ in range(1_000)]
+        offsets = [record.offset for _ in range(10) for record in next(pieces).records]
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -246,6 +252,7 @@ decompression.guard()
 once = fetcher.Fetcher.fetched_records
 decompression.guard()
 assert fetcher.MemoryRecords is decompression.GuardedRecords and fetcher.FetchResult is decompression.GuardedResult
+assert fetcher.PartitionRecords is decompression.PiecewiseRecords
 assert once is fetcher.Fetcher.fetched_records and once is not original
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -274,20 +281,155 @@ class _Assignment:
         return self._state
 
 
-def fetched(source: bytes, assignment: _Assignment) -> decompression.GuardedResult:
-    """Return a fetch as the fetcher keeps it."""
-    partition = decompression.fetcher.TopicPartition("topic", 0)
-    records = decompression.fetcher.PartitionRecords(
-        partition,
-        GuardedRecords(source),
-        aborted_transactions=None,
-        fetch_offset=BASE_OFFSET,
+PARTITION = TopicPartition("topic", 0)
+
+
+def unpacked(kind: Any, source: Any, aborted: Any = None, offset: int = BASE_OFFSET, isolation: int = 0) -> Any:
+    """Return the fetcher's records of a partition, of aiokafka's or the guarded class."""
+    return kind(
+        PARTITION,
+        source,
+        aborted_transactions=aborted,
+        fetch_offset=offset,
         key_deserializer=None,
         value_deserializer=None,
         check_crcs=True,
-        isolation_level=decompression.fetcher.READ_UNCOMMITTED,
+        isolation_level=isolation,
     )
-    return decompression.GuardedResult(partition, assignment=assignment, partition_records=records, backoff=0.1)
+
+
+def result(records: Any, assignment: _Assignment) -> decompression.GuardedResult:
+    """Return a fetch as the fetcher keeps it."""
+    return decompression.GuardedResult(PARTITION, assignment=assignment, partition_records=records, backoff=0.1)
+
+
+def fetched(source: bytes, assignment: _Assignment) -> decompression.GuardedResult:
+    """Return a fetch that was asked for from its first offset on."""
+    return result(unpacked(PiecewiseRecords, GuardedRecords(source)), assignment)
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """One batch of a log: its rows, each after a gap of offsets, and what is special about it."""
+
+    codec: int
+    rows: list[tuple[Any, ...]]
+    gaps: list[int]
+    gap_at_end: int
+    producer: int
+    is_control: bool
+    is_log_append_time: bool
+
+    def at(self, base_offset: int) -> tuple[bytes, int]:
+        """Return the batch as a broker keeps it, and the offset after it."""
+        builder = DefaultRecordBatchBuilder(2, self.codec, self.producer >= 0, self.producer, 0, 0, MIB)
+        rows = self.rows
+        if self.is_control:
+            rows = [(0, struct.pack(">hh", 0, self.gap_at_end % 2), b"", [])]  # 0: abort, 1: commit
+        delta = -1
+        for gap, (timestamp, key, value, headers) in zip(self.gaps, rows, strict=False):
+            delta += 1 + gap
+            builder.append(delta, timestamp, key, value, headers)
+        built = bytearray(builder.build())
+        struct.pack_into(">q", built, 0, base_offset)
+        built[22] |= 0x20 * self.is_control | 0x08 * self.is_log_append_time
+        # Compaction leaves the last offset as it was.
+        delta += self.gap_at_end
+        struct.pack_into(">i", built, 23, delta)
+        struct.pack_into(">I", built, 17, calc_crc32c(bytes(built[21:])))
+        return bytes(built), base_offset + delta + 1
+
+
+_gaps = st.sampled_from([0, 0, 0, 1, 5])
+_sent = st.builds(
+    _Sent,
+    st.sampled_from([0, 0, 1, 2, 3, 4]),
+    st.lists(_rows, min_size=1, max_size=12),
+    st.lists(_gaps, min_size=12, max_size=12),
+    _gaps,
+    st.sampled_from([-1, -1, 1, 2]),
+    st.just(value=False),
+    st.booleans(),
+)
+# A control batch is one record, never compressed, of a transaction.
+_markers = st.builds(
+    _Sent, st.just(0), st.just([]), st.just([0]), _gaps, st.sampled_from([1, 2]), st.just(value=True), st.booleans()
+)
+
+
+@given(st.data(), st.lists(_sent | _markers, min_size=1, max_size=6), st.sampled_from([0, 1]))
+def test_a_fetch_is_what_aiokafka_makes_of_it(data: st.DataObject, sent: list[_Sent], isolation: int) -> None:
+    """Record for record and position for position: transactions, markers, gaps, both timestamps, any start, any poll."""
+    source, starts, offset = b"", [], BASE_OFFSET
+    for one in sent:
+        starts.append((one.producer, offset))
+        built, offset = one.at(offset)
+        source += built
+    # A broker answers from the batch on that holds the offset asked for.
+    start = data.draw(st.integers(BASE_OFFSET, sent[0].at(BASE_OFFSET)[1] - 1))
+    aborted = data.draw(st.lists(st.sampled_from(starts), max_size=3))
+    theirs = unpacked(PiecewiseRecords.__base__, MemoryRecords(source), aborted, start, isolation)
+    expected = [(one.offset, one.timestamp, one.key, one.value, one.headers) for one in theirs]
+
+    assignment, found, positions = _Assignment(start), [], [start]
+    ours = unpacked(PiecewiseRecords, GuardedRecords(source), aborted, start, isolation)
+    waiting = result(ours, assignment)
+    while waiting.has_more():
+        decompression._budget.renew()
+        decompression._budget.bytes_left = data.draw(st.sampled_from([1, 10**9]))
+        found += waiting.getall(data.draw(st.sampled_from([1, 3, None])))
+        positions.append(assignment.state_value(None).position)
+        assert not found or found[-1].offset < positions[-1]
+    assert [(one.offset, one.timestamp, one.key, one.value, tuple(one.headers)) for one in found] == expected
+    assert positions == sorted(positions)
+    assert positions[-1] == theirs.next_fetch_offset
+
+
+def test_one_record_at_a_time() -> None:
+    """``getone`` gives each record once, whatever polls before it have used up, and then nothing."""
+    waiting = fetched(batch(0, [(0, b"k", b"%d" % number, []) for number in range(3)]), _Assignment(BASE_OFFSET))
+    decompression._budget.bytes_left = decompression._budget.records_left = 0
+    assert [record.value for record in iter(waiting.getone, None)] == [b"0", b"1", b"2"]
+
+
+@pytest.mark.parametrize("spoiled", [0, 1, 4, 5])
+@pytest.mark.parametrize("at_once", [1, 2, None])
+def test_polls_do_not_change_what_a_spoiled_batch_is(spoiled: int, at_once: int | None) -> None:
+    """The records before the broken one stay as aiokafka read them, however many a poll takes."""
+    rows = [(0, b"k", b"value-%d" % index, [("name", b"x")]) for index in range(6)]
+    plain = bytearray(batch(0, rows)[HEADER_BYTES:])
+    plain[spoiled * len(plain) // 6 + 4] = 0x7E  # the length of the key
+    waiting, found = fetched(forged(0, bytes(plain), 6), _Assignment(BASE_OFFSET)), []
+    while waiting.has_more():
+        decompression._budget.renew()
+        found += waiting.getall(at_once)
+    assert [record.offset - BASE_OFFSET for record in found] == [0, 1, 2, 3, 4, 5]
+    assert [record.value is None for record in found] == [index == spoiled for index in range(6)]
+    assert [isinstance(record, DefaultRecord) for record in found] == [index < spoiled for index in range(6)]
+
+
+def test_offsets_that_do_not_rise_are_substituted() -> None:
+    """A record that repeats or passes the offsets of its batch is refused at its place; its neighbours are read."""
+    records = [batch(0, [(0, b"k", b"v%d" % index, [])])[HEADER_BYTES:] for index in range(5)]
+    deltas = [0, 1, 1, 9, 4]
+    payload = b"".join(one[:3] + bytes([2 * delta]) + one[4:] for one, delta in zip(records, deltas, strict=True))
+    found = guarded(forged(0, payload, 5))
+    assert [record.offset - BASE_OFFSET for record in found] == [0, 1, 2, 3, 4]
+    assert [record.value for record in found] == [b"v0", b"v1", None, None, b"v4"]
+
+
+def test_a_message_without_a_timestamp_has_a_number() -> None:
+    """The first format knows no timestamps; -1 stands for none, as everywhere else."""
+    builder = LegacyRecordBatchBuilder(0, 0, 1 * MIB)
+    builder.append(0, None, b"k", b"v")
+    (record,) = guarded(bytes(builder.build()))
+    assert (record.timestamp, record.timestamp_type, record.value) == (-1, 0, b"v")
+
+
+def test_a_consumer_with_deserializers_is_refused() -> None:
+    """Nothing would call them; to leave them out silently would change what is read."""
+    with pytest.raises(TypeError, match="no deserializers"):
+        PiecewiseRecords(PARTITION, GuardedRecords(b""), None, 0, None, bytes, check_crcs=True, isolation_level=0)
 
 
 @pytest.mark.parametrize(("records", "size_bytes", "most"), [(700, 10**9, 700), (10**9, 100_000, 1_200)])
@@ -295,8 +437,7 @@ def test_a_poll_hands_on_a_bounded_part(
     monkeypatch: pytest.MonkeyPatch, records: int, size_bytes: int, most: int
 ) -> None:
     """What is beyond the budget of records or of bytes waits for the next polls, and nothing is lost between them."""
-    monkeypatch.setattr(decompression, "POLL_RECORDS", records)
-    monkeypatch.setattr(decompression, "POLL_BYTES", size_bytes)
+    monkeypatch.setattr(decompression, "_budget", Budget(size_bytes, records))
     rows = [(0, b"k", bytes(100), [])] * 400
     source = b"".join(batch(3, rows, BASE_OFFSET + 400 * number) for number in range(10))
     assignment = _Assignment(BASE_OFFSET)

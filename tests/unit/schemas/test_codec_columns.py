@@ -1,6 +1,7 @@
 """The events frame: its columns, its values, and that clean batches never leave the columns."""
 
 import json
+from dataclasses import replace
 from typing import Annotated
 
 import polars as pl
@@ -140,6 +141,40 @@ def test_modes_may_alternate_within_a_batch() -> None:
     assert decoded.rejects == []
     assert decoded.events["id"].to_list() == [str(offset) for offset in range(30)]
     assert decoded.events["schoolid"].null_count() == 10
+
+
+def test_wrong_records_among_thousands_are_taken_out_alone() -> None:
+    """Whatever reading stumbles over, in any block, one or many together: those are refused, the others come in order."""
+    texts = {
+        17: b'{"specversion":',
+        999: (record(answer_data(latency_ms=1.5)).value or b""),
+        1_000: (record(answer_data(score="x")).value or b""),
+        1_001: (record(answer()).value or b"") * 2,
+        2_400: b"no JSON",
+        2_401: (record(answer()).value or b"")[:-1] + b',"other":NaN}',
+        2_402: (record(answer()).value or b"")[:-1] + b',"other":"\xff"}',
+        3_900: (record(answer_data(latency_ms=2)).value or b"").replace(b": 2", b": 2e0"),
+        **dict.fromkeys(range(3_100, 3_140), b'{"specversion":1}'),
+    }
+    records = []
+    for offset in range(4_000):
+        good = (record if offset % 3 else binary)(answer(id=str(offset)))
+        headers = good.headers if offset not in texts else ()
+        records.append(KafkaRecord(good.key, texts.get(offset, good.value), headers, offset))
+    decoded = decode(CLASSROOM, records, clock=CLOCK, now_us=NOW_US)
+    assert [refused.row for refused in decoded.rejects] == sorted(texts)
+    assert decoded.events["id"].to_list() == [str(offset) for offset in range(4_000) if offset not in texts]
+    assert decoded.events["offset"].to_list() == [offset for offset in range(4_000) if offset not in texts]
+
+
+def test_headers_may_be_lists() -> None:
+    """A consumer may give the headers of a record as a list or as a tuple: the events are the same."""
+    records = [make(answer(id=str(offset))) for offset, make in enumerate([record, binary, record, binary])]
+    records = [KafkaRecord(one.key, one.value, (*one.headers, ("trace", b"1")), 7) for one in records]
+    lists = [replace(one, headers=list(one.headers)) for one in records]  # type: ignore[arg-type]
+    events = decode(CLASSROOM, lists, clock=CLOCK, now_us=NOW_US).events
+    assert events.height == len(records)
+    assert events.equals(decode(CLASSROOM, records, clock=CLOCK, now_us=NOW_US).events)
 
 
 def _without_school(event: dict[str, object]) -> tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]:

@@ -25,7 +25,6 @@ from tests.oracle.database import (
     insert_events,
     insert_rows,
     open_client,
-    running_clickhouse,
 )
 from tests.oracle.oracle import Event, expected_rows
 
@@ -92,10 +91,9 @@ OF_LATE = {
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """A real engine over HTTP with the product's tables."""
-    with running_clickhouse(tmp_path_factory.mktemp("stack")) as server:
-        yield fresh_database(server, "retention")
+def target(clickhouse: Target) -> Target:
+    """A database with the product's tables."""
+    return fresh_database(clickhouse, "retention")
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from tests.oracle.database import (
     insert_events,
     insert_rows,
     open_client,
-    running_clickhouse,
 )
 from tests.oracle.oracle import expected_rows
 
@@ -29,16 +28,15 @@ EVENT = {
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """A real engine over HTTP with a database in which one hand was raised, and everything agrees."""
-    with running_clickhouse(tmp_path_factory.mktemp("stack")) as server:
-        target = fresh_database(server, "command")
-        client = open_client(target)
-        insert_events(client, [EVENT])
-        insert_rows(client, "classroom", expected_rows([EVENT], "Asia/Shanghai").items(), revision=1)
-        insert_checkpoint(client, "classroom", 1)
-        client.close()
-        yield target
+def target(clickhouse: Target) -> Target:
+    """A database in which one hand was raised, and everything agrees."""
+    target = fresh_database(clickhouse, "command")
+    client = open_client(target)
+    insert_events(client, [EVENT])
+    insert_rows(client, "classroom", expected_rows([EVENT], "Asia/Shanghai").items(), revision=1)
+    insert_checkpoint(client, "classroom", 1)
+    client.close()
+    return target
 
 
 @pytest.fixture

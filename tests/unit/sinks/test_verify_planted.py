@@ -17,7 +17,6 @@ from tests.oracle.database import (
     insert_events,
     insert_rows,
     open_client,
-    running_clickhouse,
 )
 from tests.oracle.oracle import Event, expected_rows
 from tests.oracle.stories import activity, event, lesson, week
@@ -40,10 +39,9 @@ def family_rows(family: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """A real engine over HTTP with the product's tables."""
-    with running_clickhouse(tmp_path_factory.mktemp("stack")) as server:
-        yield fresh_database(server, "planted")
+def target(clickhouse: Target) -> Target:
+    """A database with the product's tables."""
+    return fresh_database(clickhouse, "planted")
 
 
 @pytest.fixture

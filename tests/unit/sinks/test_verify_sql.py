@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from schemas.figure_rules import FigureRules
 from schemas.figures import modules_of
 from sinks.verify import figures_sql, rule_parameters
-from tests.oracle.database import fresh_database, insert_checkpoint, insert_events, open_client, running_clickhouse
+from sinks.warehouse import Target
+from tests.oracle.database import fresh_database, insert_checkpoint, insert_events, open_client
 from tests.oracle.hostile import activities, lessons, weeks_of_preparation
 from tests.oracle.oracle import Event, Figures, RowKey, expected_rows
 
@@ -29,14 +30,13 @@ SLOW = settings(
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A real engine over HTTP with the product's tables and checkpoints beyond every event."""
-    with running_clickhouse(tmp_path_factory.mktemp("stack")) as server:
-        client = open_client(fresh_database(server, "oracle"))
-        for family in ("classroom", "prep", "research"):
-            insert_checkpoint(client, family, position=2**40)
-        yield client
-        client.close()
+def client(clickhouse: Target) -> Iterator[Client]:
+    """A database with the product's tables and checkpoints beyond every event."""
+    client = open_client(fresh_database(clickhouse, "oracle"))
+    for family in ("classroom", "prep", "research"):
+        insert_checkpoint(client, family, position=2**40)
+    yield client
+    client.close()
 
 
 def recomputed(client: Client, family: str, key_from: str, key_to: str, rules: FigureRules) -> dict[RowKey, Figures]:

@@ -6,7 +6,8 @@ from datetime import date
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from tests.oracle.database import fresh_database, insert_events, insert_rows, open_client, running_clickhouse
+from sinks.warehouse import Target
+from tests.oracle.database import fresh_database, insert_events, insert_rows, open_client
 from tests.oracle.oracle import Event, expected_rows
 
 DAY_US = 86_400_000_000
@@ -15,12 +16,11 @@ END_US = 1_794_787_200_000_000 + DAY_US * 2 // 3 - 60_000_000
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A real engine over HTTP with the product's tables."""
-    with running_clickhouse(tmp_path_factory.mktemp("stack")) as server:
-        client = open_client(fresh_database(server, "views"))
-        yield client
-        client.close()
+def client(clickhouse: Target) -> Iterator[Client]:
+    """A database with the product's tables."""
+    client = open_client(fresh_database(clickhouse, "views"))
+    yield client
+    client.close()
 
 
 def activity(key: str, school: str, end_us: int, invited: int, came: int) -> list[Event]:

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.event_types import CLASSROOM
-from schemas.metric import WINDOW_5M
+from schemas.metric import WINDOW_5M, WINDOW_10M
 from sinks.checkpoints import Checkpoint
 from sinks.positions import position
 from streams.core.facts import Facts
-from streams.core.panes import windows_of
+from streams.core.panes import windows_at, windows_of
 from streams.core.presence import FOREVER_US, intervals, persons_at, persons_in, seconds_until, while_absent
 from streams.core.watermark import Watermark
 from streams.partition import Log, resume_point
@@ -42,6 +42,21 @@ def test_an_event_on_a_boundary_belongs_to_the_later_window() -> None:
     """Windows are half-open: a pane at 300 s is in windows that start at or before it, and end after it."""
     starts = windows_of(pl.DataFrame({"pane_us": [300_000_000]}), WINDOW_5M)["start_us"].sort().to_list()
     assert starts == [60_000_000 * minute for minute in (1, 2, 3, 4, 5)]
+
+
+@given(st.lists(st.tuples(st.sampled_from("kl"), st.integers(0, 200)), max_size=12))
+def test_windows_come_once(drawn: list[tuple[str, int]]) -> None:
+    """However close the panes lie, each window they belong to is found, and once."""
+    panes = pl.DataFrame(
+        [(key, tens * 10_000_000) for key, tens in drawn], schema={"key": pl.String, "pane_us": pl.Int64}, orient="row"
+    )
+    expected = {
+        (key, start_us, start_us + window.size_us)
+        for window in (WINDOW_5M, WINDOW_10M)
+        for key, _pane_us, start_us in windows_of(panes, window).rows()
+    }
+    found = windows_at(panes, WINDOW_5M, WINDOW_10M).select("key", "window_start_us", "window_end_us").rows()
+    assert sorted(found) == sorted(expected)
 
 
 def marks(*rows: tuple[str, int, bool]) -> pl.DataFrame:

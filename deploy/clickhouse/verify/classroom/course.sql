@@ -54,44 +54,55 @@ WITH
             sum(greatest(0, stop - greatest(start, ifNull(covered_to, start)))) AS used_us, toUInt32(count()) AS n
         FROM added
         GROUP BY key, item
-        UNION ALL
-        SELECT key, '', first, last, toInt64(0), toUInt32(0)
-        FROM lessons
-        WHERE key NOT IN (SELECT key FROM events WHERE type = 'classroom.tool.used')
     ),
     figures AS
     (
         SELECT
-            'attendance_rate' AS metric, key, '' AS item, first AS start, last AS stop,
-            arraySum(
-                stay -> if(
-                    has(students, stay.1), greatest(0, least(stay.3, due.2, last) - greatest(stay.2, due.1, first)), 0
-                ), stays
-            ) / 1000000 AS numerator,
-            length(students) * greatest(0, due.2 - due.1) / 1000000 AS denominator,
-            toUInt32(length(students)) AS sample_size, CAST([], 'Array(Float64)') AS parts
+            f.1 AS metric, key, '' AS item, first AS start, last AS stop, f.2 AS numerator, f.3 AS denominator,
+            toUInt32(f.4) AS sample_size, CAST([], 'Array(Float64)') AS parts
         FROM lessons
-        WHERE has_started
+        ARRAY JOIN arrayConcat(
+            if(
+                has_started,
+                [
+                    (
+                        'attendance_rate',
+                        arraySum(
+                            stay -> if(
+                                has(students, stay.1),
+                                greatest(0, least(stay.3, due.2, last) - greatest(stay.2, due.1, first)), 0
+                            ), stays
+                        ) / 1000000,
+                        length(students) * greatest(0, due.2 - due.1) / 1000000, length(students)
+                    ),
+                    ('delayed_start_seconds', greatest(0, first - due.1) / 1000000, toFloat64(1), toUInt64(1))
+                ], []
+            ),
+            if(
+                has_started AND has_ended,
+                [('early_stop_seconds', greatest(0, due.2 - last) / 1000000, toFloat64(1), toUInt64(1))], []
+            ),
+            if(
+                key IN (SELECT key FROM events WHERE type = 'classroom.tool.used'), [],
+                [('tool_share', toFloat64(0), greatest(0, last - first) / 1000000, toUInt64(0))]
+            )
+        ) AS f
         UNION ALL
-        SELECT
-            'delayed_start_seconds', key, '', first, last, greatest(0, first - due.1) / 1000000, toFloat64(1), toUInt32(1), []
-        FROM lessons
-        WHERE has_started
-        UNION ALL
-        SELECT
-            'early_stop_seconds', key, '', first, last, greatest(0, due.2 - last) / 1000000, toFloat64(1), toUInt32(1), []
-        FROM lessons
-        WHERE has_started AND has_ended
-        UNION ALL
-        SELECT 'strategy_share', key, share.1, first, last, share.2, total, changes, []
+        SELECT f.1, key, f.2, first, last, f.3, f.4, changes, f.5
         FROM strategies
-        ARRAY JOIN arrayZip(names, seconds) AS share
-        UNION ALL
-        SELECT
-            'strategy_balance', key, '', first, last,
-            -arraySum(own -> if(own > 0, own / total * log(own / total), 0), seconds), if(total > 0, log(5), 0), changes,
-            seconds
-        FROM strategies
+        ARRAY JOIN arrayConcat(
+            arrayMap(
+                (name, own) -> ('strategy_share', name, toFloat64(own), toFloat64(total), CAST([], 'Array(Float64)')),
+                names, seconds
+            ),
+            [
+                (
+                    'strategy_balance', '',
+                    -arraySum(own -> if(own > 0, own / total * log(own / total), 0), seconds),
+                    if(total > 0, log(5), 0), seconds
+                )
+            ]
+        ) AS f
         UNION ALL
         SELECT 'tool_share', key, item, first, last, used_us / 1000000, greatest(0, last - first) / 1000000, n, []
         FROM tools

@@ -82,12 +82,6 @@ lessons AS
         arraySum(stay -> greatest(0, least(stay.3, last) - greatest(stay.2, first)), stays) / 60000000 AS student_minutes
     FROM spans
 ),
-presence AS
-(
-    SELECT key, stay.1 AS student_id, stay.2 AS start, stay.3 AS stop, stay.4 AS is_closed
-    FROM lessons
-    ARRAY JOIN stays AS stay
-),
 -- Every student who was there or took part, and how often: in ascending order of the counts, the differences of all
 -- ordered pairs add up to 2 x sum of (2 i - n - 1) x count i.
 participants AS

@@ -43,13 +43,14 @@ WITH
             arrayFilter(stay -> stay.2 < w.stop AND stay.3 > w.start, l.stays) AS there,
             arraySum(stay -> least(stay.3, w.stop) - greatest(stay.2, w.start), there) / 60000000 AS student_minutes,
             length(w.active_students) AS active,
-            length(arrayDistinct(arrayConcat(w.active_students, arrayMap(stay -> stay.1, there)))) AS everyone
+            length(arrayDistinct(arrayConcat(w.active_students, arrayMap(stay -> stay.1, there)))) AS everyone,
+            toInt64(0) AS differences
         FROM windows AS w
         INNER JOIN lessons AS l ON w.key = l.key
         UNION ALL
         SELECT
             p.key, 'lesson', toInt64(0), p.first, p.last, p.interactions_of_all, h.raised, h.called, [], p.student_minutes,
-            p.active, p.everyone
+            p.active, p.everyone, p.differences
         FROM participants AS p
         LEFT JOIN
         (
@@ -75,13 +76,12 @@ WITH
             if(
                 window IN ('10m/1m', 'lesson') AND hands_raised + hands_called > 0,
                 [('call_through_rate', toFloat64(hands_called), toFloat64(hands_raised), hands_raised)], []
+            ),
+            if(
+                window = 'lesson',
+                [('participation_gini', toFloat64(differences), toFloat64(2 * everyone * acts), everyone)], []
             )
         ) AS f
-        UNION ALL
-        SELECT
-            'participation_gini', 'lesson', key, '', toInt64(0), first, last,
-            toFloat64(differences), toFloat64(2 * everyone * interactions_of_all), toUInt32(everyone), []
-        FROM participants
     )
 SELECT
     metric, window, key, item,

@@ -23,13 +23,13 @@ WITH
     stays AS
     (
         SELECT
-            p.key AS key, p.student_id AS student,
-            sum(p.stop - p.start) / 1000000 AS present,
-            sum(greatest(0, least(p.stop, l.due.2) - greatest(p.start, l.due.1))) / 1000000 AS attended
-        FROM presence AS p
-        INNER JOIN lessons AS l ON p.key = l.key
-        WHERE p.is_closed
-        GROUP BY p.key, p.student_id
+            key, stay.1 AS student,
+            sum(stay.3 - stay.2) / 1000000 AS present,
+            sum(greatest(0, least(stay.3, due.2) - greatest(stay.2, due.1))) / 1000000 AS attended
+        FROM lessons
+        ARRAY JOIN stays AS stay
+        WHERE stay.4
+        GROUP BY key, student
     ),
     everyone AS
     (

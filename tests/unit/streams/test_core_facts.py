@@ -1,0 +1,63 @@
+"""What is a duplicate is decided by the identity alone, however facts are kept."""
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.core import facts as module
+from streams.core.codes import spelled
+from streams.core.facts import Facts
+
+SCHEMA = pl.Schema({"key": pl.String, "source": pl.String, "id": pl.String, "time_us": pl.Int64})
+Event = tuple[str, str, str, int]
+
+events = st.tuples(st.sampled_from("kl"), st.sampled_from("kst"), st.sampled_from("stu"), st.integers(0, 3))
+writes = st.lists(st.lists(events, max_size=8), max_size=8)
+
+
+def fold(drawn: list[list[Event]], max_rows: int) -> None:
+    """Add the writes one by one, forget now and then, and compare with sets."""
+    facts = Facts(SCHEMA, max_rows)
+    stored: list[Event] = []
+    for write in drawn:
+        keys = sorted({event[0] for event in write})
+        if missing := facts.missing(keys):
+            told = [event for event in stored if event[0] in missing]
+            facts.load(missing, pl.DataFrame(told, schema=SCHEMA, orient="row"))
+        facts.touch(keys)
+        added = facts.add(pl.DataFrame(write, schema=SCHEMA, orient="row"))
+        identities = {event[:3] for event in stored}
+        fresh, dropped = [], []
+        for event in write:
+            (dropped if event[:3] in identities else fresh).append(event)
+            identities.add(event[:3])
+        stored += fresh
+        assert added.fresh.rows() == fresh
+        assert added.dropped.rows() == dropped
+        assert sorted(spelled(added.known).rows()) == sorted(event for event in stored if event[0] in keys)
+        facts.shrink()
+
+
+@settings(max_examples=40)
+@given(writes)
+def test_an_event_is_fresh_once(drawn: list[list[Event]]) -> None:
+    """Whatever repeats within a write or between them, the first of each identity is fresh, the others are dropped."""
+    fold(drawn, 1_000)
+
+
+@settings(max_examples=40)
+@given(writes)
+def test_what_is_forgotten_comes_back(drawn: list[list[Event]]) -> None:
+    """A cache that forgets at every write, and begins new dictionaries, finds the same duplicates."""
+    fold(drawn, 2)
+
+
+@settings(max_examples=40)
+@given(writes)
+def test_equal_hashes_are_no_verdict(drawn: list[list[Event]]) -> None:
+    """Where every identity has the same hash, no event is taken for another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_marked", lambda facts: facts.with_columns(mark=pl.lit(7, pl.UInt64)))
+        fold(drawn, 1_000)
+        fold(drawn, 2)
