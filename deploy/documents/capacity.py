@@ -1,4 +1,4 @@
-"""``docs/capacity.md``: what was measured, and the arithmetic on it. Made from ``docs/benchmarks/capacity.json``."""
+"""``docs/capacity.md``: what was measured, and the arithmetic on it. Made from ``docs/capacity.json``."""
 
 import json
 from dataclasses import asdict
@@ -10,7 +10,7 @@ from deploy.measure.sizing import ASSUMPTIONS, SCALES, Assumptions, Measured, Ne
 
 __all__ = ["ASSUMED", "MEANINGS", "MEASURED_FILE", "blocks"]
 
-MEASURED_FILE: Final = Path(__file__).resolve().parents[2] / "docs" / "benchmarks" / "capacity.json"
+MEASURED_FILE: Final = Path(__file__).resolve().parents[2] / "docs" / "capacity.json"
 MEANINGS: Final = {
     "events_per_lesson": "events of a lesson of 40 min, whoever takes part",
     "events_per_student": "events more for each student in it",

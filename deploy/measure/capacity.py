@@ -1,6 +1,6 @@
 """The numbers that docs/capacity.md is computed from: what a lesson sends, what a worker does, what an event takes on disk.
 
-    python -m deploy.measure.capacity [--events 2150000] --json docs/benchmarks/capacity.json
+    python -m deploy.measure.capacity [--events 2150000] --json docs/capacity.json
 
 Lessons are counted in the simulator's own records, of small and of full classes. Then a backlog of the district's busiest
 hour is drained by one worker, several times, each into an empty database, and medians are kept. Sizes on disk are those

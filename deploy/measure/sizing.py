@@ -12,7 +12,7 @@ _SECONDS_PER_LESSON: Final = 2400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What was measured, as ``docs/benchmarks/capacity.json`` holds it under ``measured``.
+    """What was measured, as ``docs/capacity.json`` holds it under ``measured``.
 
     Events of a lesson: ``events_per_lesson`` whoever takes part, and ``events_per_student`` for each who does.
     ``busiest_over_mean``: the busiest 10 s of a lesson over its mean. ``record_bytes``: of a record in Kafka, without
