@@ -120,8 +120,8 @@ class Town:
     ) -> None:
         self.folder = folder
         self._partitions = partitions
-        folder.mkdir(parents=True, mode=0o700)
-        shutil.copytree(migrated, folder / "clickhouse", symlinks=True)
+        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        shutil.copytree(migrated, folder / "clickhouse", symlinks=True, dirs_exist_ok=True)
         self.info = stack.up(folder, broker=broker, brokers=brokers)
         dev.prepare(self.info, partitions)
         self.client: Client = connect(dev.reader(self.info))
