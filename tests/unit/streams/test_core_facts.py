@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from streams.core import facts as module
 from streams.core.codes import spelled
-from streams.core.facts import Facts
+from streams.core.facts import Added, Facts
 
 SCHEMA = pl.Schema({"key": pl.String, "source": pl.String, "id": pl.String, "time_us": pl.Int64})
 Event = tuple[str, str, str, int]
@@ -61,3 +61,16 @@ def test_equal_hashes_are_no_verdict(drawn: list[list[Event]]) -> None:
         patch.setattr(module, "_marked", lambda facts: facts.with_columns(mark=pl.lit(7, pl.UInt64)))
         fold(drawn, 1_000)
         fold(drawn, 2)
+
+
+def test_slices_hold_whole_keys_and_everything_once() -> None:
+    """However few rows a slice may have, each key is whole in one of them, and nothing is left out or repeated."""
+    known = pl.DataFrame({"key": ["a", "b", "a", "c", "b", "a"], "nth": range(6)})
+    facts = known.filter(pl.col("nth") > 2)
+    for most_rows in (1, 2, 3, 100):
+        parts = list(Added(facts, known, facts.clear(), facts).slices(most_rows))
+        keys = [set(part["key"]) for part, _ in parts]
+        assert sum(map(len, keys)) == 3
+        assert sorted(nth for part, _ in parts for nth in part["nth"]) == list(range(6))
+        assert sorted(nth for _, part in parts for nth in part["nth"]) == [3, 4, 5]
+        assert all(set(fresh["key"]) <= set(part["key"]) for part, fresh in parts)
