@@ -261,7 +261,7 @@ class Pipeline:
         held = [chunk.events for part in write.parts if part.partition.family is family for chunk in part.chunks]
         events = pl.concat(held) if held else pl.DataFrame()
         if events.is_empty():
-            return Added(events, events, events)
+            return Added(events, events, events, events)
         facts, columns = self._facts[family.name], FIGURES[family.name].fact_columns
         keys = events["key"].unique().to_list()
         if missing := facts.missing(keys):

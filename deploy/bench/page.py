@@ -4,7 +4,6 @@ A result is what ``classpulse bench --json`` printed, kept in ``docs/benchmarks`
 stale.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from typing import Any, Final
 from deploy.bench.catalogue import PEERS
 from deploy.bench.chart import chart
 from deploy.bench.mixes import MIXES
-from deploy.documents.catalogue import folder
+from deploy.documents.__main__ import run
 from deploy.documents.markdown import code, table
 from deploy.documents.pages import fill
 
@@ -110,22 +109,8 @@ def _peers() -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write what is stale; return the exit status: 0, or 1 with ``--check`` if something is."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.bench.page", description=__doc__)
-    parser.add_argument("--docs", type=Path, default=folder(), help="folder of the pages")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is stale")
-    options = parser.parse_args(arguments)
-    stale = {
-        path: text
-        for path, text in written(options.docs).items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    }
-    for path, text in stale.items():
-        if not options.check:
-            path.write_text(text, encoding="utf-8")
-        sys.stdout.write(f"{path.name}: {'stale, run `make docs`' if options.check else 'written'}\n")
-    if not stale:
-        sys.stdout.write("the page and the charts say what the results say\n")
-    return 1 if stale and options.check else 0
+    fine = "the page and the charts say what the results say"
+    return run("python -m deploy.bench.page", __doc__, written, fine, arguments)
 
 
 if __name__ == "__main__":

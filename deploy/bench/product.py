@@ -19,6 +19,7 @@ from clickhouse_connect.driver.client import Client
 
 from deploy.bench.reading import ProductReading, Reading
 from deploy.embedded import processes
+from deploy.measure import usage
 from deploy.simulator import Ledger
 from schemas.errors import MustStop
 from schemas.figure_rules import FigureRules
@@ -35,7 +36,6 @@ _START_SECONDS: Final = 90.0
 #: Without any progress for so long the round is given up.
 _PATIENCE_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 30.0
-_TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 _PROGRESS: Final = (
     "SELECT sum(consumed), sum(stored), sum(duplicates), sum(dead_letters), toFloat64(max(written_at))"
     " FROM checkpoints FINAL"
@@ -190,17 +190,15 @@ def _is_ready(port: int) -> bool:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """User and system time of a process and all its threads; 0 where the system does not tell."""
+    """CPU time of a process; 0 if it has ended, which :meth:`Product._check` tells better."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return usage.cpu_seconds(pid)
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
 
 
 def _peak_memory_bytes(pid: int) -> int:
     try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        return usage.memory(pid).peak_bytes
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)

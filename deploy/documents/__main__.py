@@ -2,24 +2,41 @@
 
 import argparse
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deploy.documents.catalogue import folder, rendered
 
+__all__ = ["main", "run"]
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the pages; return the exit status: 0, or 1 with ``--check`` if a page is not what the code says."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.documents", description=__doc__)
+    return run("python -m deploy.documents", __doc__, rendered, "every page says what the code says", arguments)
+
+
+def run(
+    program: str, about: str | None, made: Callable[[Path], Mapping[Path, str]], fine: str, arguments: list[str] | None
+) -> int:
+    """Write those files that are not as ``made`` makes them for a folder of pages, or with ``--check`` name them.
+
+    ``fine`` is said if there is none. Returns the exit status: 0, or 1 with ``--check`` if a file is stale.
+    """
+    parser = argparse.ArgumentParser(prog=program, description=about)
     parser.add_argument("--docs", type=Path, default=folder(), help="folder of the pages")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is stale")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is stale")
     options = parser.parse_args(arguments)
-    stale = {page: text for page, text in rendered(options.docs).items() if page.read_text(encoding="utf-8") != text}
-    for page, text in stale.items():
+    stale = {
+        path: text
+        for path, text in made(options.docs).items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    }
+    for path, text in stale.items():
         if not options.check:
-            page.write_text(text, encoding="utf-8")
-        sys.stdout.write(f"{page.name}: {'stale, run `make docs`' if options.check else 'written'}\n")
+            path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{path.name}: {'stale, run `make docs`' if options.check else 'written'}\n")
     if not stale:
-        sys.stdout.write("every page says what the code says\n")
+        sys.stdout.write(f"{fine}\n")
     return 1 if stale and options.check else 0
 
 

@@ -5,7 +5,7 @@ from the store. That one rule covers the start of a worker, a rebalance, and an 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
@@ -31,7 +31,7 @@ class Added:
     fresh: pl.DataFrame
     known: pl.DataFrame
     dropped: pl.DataFrame
-    facts: pl.DataFrame = field(default_factory=pl.DataFrame)
+    facts: pl.DataFrame
 
     def slices(self, most_rows: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
         """Yield ``known`` and ``facts`` of whole keys, about ``most_rows`` known rows at a time; a key may have more."""
