@@ -118,6 +118,17 @@ class CheckpointConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._read_offset = _NoReadOffsets()
 
+    def on_buffer_full(self, tp: TP) -> None:
+        """Go on asking for every partition.
+
+        Faust would leave out one whose batch waits in the stream. It may miss for a second that it no longer waits, and
+        aiokafka fetches nothing of a broker while records of one partition lie unasked for. The stream's bound is enough:
+        whoever hands on a batch waits for its place.
+        """
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Nothing was left out."""
+
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
@@ -152,9 +163,8 @@ class CheckpointConsumer(driver.Consumer):
         self.pause_partitions({TP(*place)})
 
     def resume_place(self, place: Place) -> None:
-        """Fetch a partition again, if it is still assigned, whatever kept it from that."""
+        """Fetch a partition again, if it is still assigned."""
         if TP(*place) in self.assignment():
-            self._buffered_partitions.discard(TP(*place))
             self.resume_partitions({TP(*place)})
 
     def touch(self) -> None:

@@ -1,10 +1,10 @@
 """What the worker says of itself: gauges for Prometheus, health for supervisors; and a nudge where its reader stands still.
 
-Two ways are known in which Faust and aiokafka come to a standstill that neither notices. Both are mended from here:
+Faust and aiokafka can come to a standstill that neither notices. It is mended from here:
 
 - A worker that took no records for ``max_poll_interval`` leaves its group, and aiokafka joins again only once records are
   asked for; Faust asks for none until it has joined. :meth:`CheckpointConsumer.touch` counts as asking.
-- Faust takes a partition out of its fetches while its buffer is full, and can miss the moment to put it back.
+- A partition with records of which none come, whatever the reason, is read again from where it stands.
 """
 
 import logging

@@ -24,27 +24,26 @@ _MAX_CHUNKS: Final = 64
 class Added:
     """What came of some events: ``fresh`` were new, ``dropped`` were known already; both whole.
 
-    ``known`` holds the facts of all their keys, the new ones included; ``facts`` those of the new ones, in the order of
-    ``fresh``.
+    ``facts`` are those of the new ones, in the order of ``fresh``; ``every`` are all in memory, the new ones included.
     """
 
     fresh: pl.DataFrame
-    known: pl.DataFrame
     dropped: pl.DataFrame
     facts: pl.DataFrame
+    every: pl.DataFrame
 
     def slices(self, most_rows: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-        """Yield ``known`` and ``facts`` of whole keys, about ``most_rows`` known rows at a time; a key may have more."""
-        if self.known.height <= most_rows:
-            yield self.known, self.facts
-            return
-        sizes = self.known.group_by("key").len()
-        numbered = sizes.select("key", slice=(pl.col("len").cum_sum() - pl.col("len")) // most_rows)
-        for keys in numbered.partition_by("slice", include_key=False):
-            known, facts = (
-                frame.join(keys, on="key", how="semi", maintain_order="left") for frame in (self.known, self.facts)
-            )
-            yield known, facts
+        """Yield every fact of some keys that have fresh ones, and these; then those of others, until all had their turn.
+
+        A slice has whole keys, and about ``most_rows`` facts, unless a key alone has more: what is in memory is copied
+        slice by slice.
+        """
+        every, fresh = (frame["key"].to_physical() for frame in (self.every, self.facts))
+        sizes = every.filter(every.is_in(fresh.unique().implode())).value_counts(name="size")
+        numbered = sizes.select("key", slice=(pl.col("size").cum_sum() - pl.col("size")) // most_rows)
+        for part in numbered.partition_by("slice", include_key=False):
+            keys = part["key"].implode()
+            yield self.every.filter(every.is_in(keys)), self.facts.filter(fresh.is_in(keys))
 
 
 class Facts:
@@ -83,16 +82,13 @@ class Facts:
         All keys must be in memory. Of several events with one identity the first counts.
         """
         facts = _marked(self.part(events))
-        touched = facts["key"].to_physical().unique()
-        known = self._frame.filter(pl.col("key").to_physical().is_in(touched.implode()))
-        repeats = _repeats(facts, known)
+        repeats = _repeats(facts, self._frame)
         if repeats is None:
             fresh, dropped = events, events.clear()
         else:
             fresh, dropped, facts = events.filter(~repeats), events.filter(repeats), facts.filter(~repeats)
         self._remember(facts)
-        facts = facts.drop(_MARK)
-        return Added(fresh, pl.concat([known.drop(_MARK), facts]), dropped, facts)
+        return Added(fresh, dropped, facts.drop(_MARK), self._frame.drop(_MARK))
 
     def part(self, events: pl.DataFrame) -> pl.DataFrame:
         """Return the columns of ``events`` that are kept as facts."""
@@ -138,7 +134,9 @@ class Facts:
     def _remember(self, facts: pl.DataFrame) -> None:
         self._frame = pl.concat([self._frame, facts])
         if self._frame.n_chunks() > _MAX_CHUNKS:
-            self._frame = self._frame.rechunk()
+            # Column by column, so that no more than one is in memory twice.
+            for index in range(self._frame.width):
+                self._frame.replace_column(index, self._frame.to_series(index).rechunk())
 
     def _code_again(self) -> None:
         """Begin a new dictionary, without what only forgotten facts used."""

@@ -18,6 +18,8 @@ from tests.oracle.oracle import Event, Figures, RowKey, expected_rows
 
 RULES = FigureRules(engagement_weights=(0.4, 0.3, 0.2, 0.1), engagement_full_rate=0.1)
 Stored = dict[RowKey, Figures]
+#: Few enough that one write is folded in several slices.
+SLICE_ROWS = 10
 
 
 def events_frame(family: Family, events: list[Event]) -> pl.DataFrame:
@@ -37,7 +39,8 @@ def fold_in_writes(family: Family, writes: list[list[Event]], forget_after: set[
         if missing := facts.missing(keys):
             facts.load(missing, events_frame(family, [event for event in store if event["key"] in missing]))
         added = facts.add(batch)
-        for row in FIGURES[family.name].rows(added.known, facts.part(added.fresh), RULES).iter_rows(named=True):
+        found = [FIGURES[family.name].rows(known, fresh, RULES) for known, fresh in added.slices(SLICE_ROWS)]
+        for row in (row for frame in found for row in frame.iter_rows(named=True)):
             key = RowKey(row["metric"], row["window"], row["key"], row["item"], row["slot_us"])
             rows[key] = Figures(
                 row["window_start_us"], row["window_end_us"], row["value"], row["numerator"], row["denominator"],
