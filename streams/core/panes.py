@@ -9,11 +9,20 @@ from functools import cache
 import polars as pl
 
 from schemas.metric import Window
+from streams.core.codes import pair
 
 
 def pane_of(time_us: pl.Expr, length_us: int) -> pl.Expr:
     """Start, in microseconds, of the pane that holds ``time_us``."""
     return time_us // length_us * length_us
+
+
+def place(key: str, start_us: pl.Expr, length_us: int) -> pl.Expr:
+    """Return one number for the code ``key`` and a pane's start, in the order of both.
+
+    Grouping, sorting and joining by one number costs a fraction of doing it by two.
+    """
+    return pair(pl.col(key), start_us // length_us)
 
 
 def windows_of(panes: pl.DataFrame, window: Window) -> pl.DataFrame:

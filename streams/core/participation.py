@@ -5,7 +5,7 @@ import polars as pl
 from schemas.figures_classroom import CLASSROOM_PANE_US, INTERACTION_TYPES
 from schemas.metric import MINUTE_US, WINDOW_1M, WINDOW_5M, WINDOW_10M, WINDOW_LESSON
 from streams.core.lessons import Lessons, Touched
-from streams.core.panes import pane_of, windows_at, windows_of
+from streams.core.panes import pane_of, place, windows_at, windows_of
 from streams.core.presence import overlap_us, persons_in, seconds_until, share_of_present, while_absent
 from streams.core.rows import metric_rows
 
@@ -25,13 +25,17 @@ _LESSON = pl.lit(WINDOW_LESSON.name)
 
 def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
     """Return the rows of the figures, over hopping windows and over the lesson so far."""
-    acts = lessons.of(INTERACTION_TYPES, "key", "person", "time_us").select(
-        "key",
-        "person",
-        "time_us",
-        pane_us=pane_of(pl.col("time_us"), CLASSROOM_PANE_US),
-        interactions=pl.lit(1, pl.UInt32),
-        raised=(pl.col("type") == RAISED).cast(pl.UInt32),
+    acts = (
+        lessons.of(INTERACTION_TYPES, "key", "person", "time_us")
+        .select(
+            "key",
+            "person",
+            "time_us",
+            pane_us=pane_of(pl.col("time_us"), CLASSROOM_PANE_US),
+            interactions=pl.lit(1, pl.UInt32),
+            raised=(pl.col("type") == RAISED).cast(pl.UInt32),
+        )
+        .sort("person", "time_us")
     )
     windows = windows_at(touched.panes, *_OF_BREADTH)
     breadth = _breadth(lessons, acts, windows)
@@ -57,34 +61,35 @@ def _breadth(lessons: Lessons, acts: pl.DataFrame, windows: pl.DataFrame) -> pl.
 
 
 def _active(acts: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
-    """Add to ``windows`` how many persons acted in each (``numerator``).
+    """Add to ``windows`` how many persons acted in each (``numerator``); ``acts`` are ordered by person and time.
 
     Of all hops in which a person acted, a window counts the first inside it. So each hop counts for the windows that
-    begin after the person's hop before and no later than itself: a step up and a step down, whatever the window's size.
+    begin after the person's hop before and no later than itself: a step up and a step down. After its last step nobody
+    is counted for a lesson, so the steps of all lessons are added up in one go.
     """
     hop_us = _OF_BREADTH[0].hop_us
-    hops = acts.select("key", "person", hop=pane_of(pl.col("time_us"), hop_us)).unique().sort("person", "hop")
-    before_us = pl.when(pl.col("person") == pl.col("person").shift(1)).then(pl.col("hop").shift(1))
-    changes = []
+    hops = acts.select("key", "person", hop=pane_of(pl.col("time_us"), hop_us))
+    same, hop = pl.col("person").eq_missing(pl.col("person").shift(1)), pl.col("hop")
+    hops = hops.with_columns(before_us=pl.when(same).then(hop.shift(1))).filter(~same | (hop != pl.col("before_us")))
+    downs = _counted(hops.select(place=place("key", hop + hop_us, hop_us)), -1)
+    found = []
     for window in _OF_BREADTH:
-        first_us = pl.max_horizontal(before_us, pl.col("hop") - window.size_us) + hop_us
-        size_us = pl.lit(window.size_us, pl.Int64).alias("size_us")
-        changes += [
-            hops.select("key", size_us, at_us=first_us, change=pl.lit(1, pl.Int64)),
-            hops.select("key", size_us, at_us=pl.col("hop") + hop_us, change=pl.lit(-1, pl.Int64)),
-        ]
-    steps = (
-        pl.concat(changes)
-        # Of several changes at one moment a window finds the last, with all of them added up.
-        .sort("at_us")
-        .select("key", "size_us", window_start_us="at_us", numerator=pl.col("change").cum_sum().over("key", "size_us"))
-    )
-    return (
-        windows.with_columns(size_us=_SIZE_US)
-        .sort("window_start_us")
-        .join_asof(steps, on="window_start_us", by=["key", "size_us"], check_sortedness=False)
-        .with_columns(pl.col("numerator").fill_null(0))
-    )
+        first_us = pl.max_horizontal("before_us", hop - window.size_us) + hop_us
+        ups = _counted(hops.select(place=place("key", first_us, hop_us)), 1)
+        steps = pl.concat([ups, downs]).group_by("place").agg(pl.col("change").sum()).sort("place")
+        found.append(
+            windows.filter(window.size_us == _SIZE_US)
+            .with_columns(place=place("key", pl.col("window_start_us"), hop_us))
+            .sort("place")
+            .join_asof(steps.select("place", numerator=pl.col("change").cum_sum()), on="place")
+            .with_columns(pl.col("numerator").fill_null(0))
+            .drop("place")
+        )
+    return pl.concat(found)
+
+
+def _counted(places: pl.DataFrame, change: int) -> pl.DataFrame:
+    return places.group_by("place").agg(change=pl.len().cast(pl.Int64) * change)
 
 
 def _absent(lessons: Lessons, acts: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
@@ -106,20 +111,24 @@ def _rates(lessons: Lessons, windows: pl.DataFrame, acts: pl.DataFrame) -> pl.Da
     What happened before a moment is looked up at the window's two edges: the difference is what happened inside.
     """
     sums = ("present_us", *_COUNTS)
+    # All lessons are added up in one go: what those before have drops out of the difference.
     grown = (
-        acts.select("key", "pane_us", *_COUNTS)
-        .sort("pane_us")
-        .select("key", pl.col(_COUNTS).cast(pl.Int64).cum_sum().over("key"), at_us="pane_us")
+        acts.group_by(place=place("key", pl.col("pane_us"), CLASSROOM_PANE_US))
+        .agg(pl.col(_COUNTS).sum())
+        .sort("place")
+        .with_columns(pl.col(_COUNTS).cast(pl.Int64).cum_sum())
     )
     edges = pl.concat(
         [windows.select("key", at_us="window_start_us"), windows.select("key", at_us="window_end_us")]
     ).unique()
     known = (
         seconds_until(lessons.present, edges)
-        .sort("at_us")
+        .with_columns(place=place("key", pl.col("at_us"), CLASSROOM_PANE_US))
+        .sort("place")
         # The pane that begins at the edge is not before it.
-        .join_asof(grown, on="at_us", by="key", allow_exact_matches=False, check_sortedness=False)
+        .join_asof(grown, on="place", allow_exact_matches=False)
         .with_columns(pl.col(sums).fill_null(0))
+        .drop("place")
     )
     start = known.select("key", pl.col(sums).name.prefix("before_"), window_start_us="at_us")
     return (
