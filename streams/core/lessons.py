@@ -85,7 +85,7 @@ def read(facts: pl.DataFrame) -> Lessons:
     )
     # Those of a start that does not count keep their row: what was written once must not go stale.
     named = _of_rosters(starts)
-    started = _started(starts)
+    started = _started(starts, named)
     spans = _spans(numbered, started)
     marks = numbered.select("type", "key", "person", "time_us").filter(pl.col("type").is_in([JOINED, LEFT]))
     present = _stays(marks.select("key", "person", "time_us", joined=pl.col("type") == JOINED), spans)
@@ -132,16 +132,17 @@ def _numbered(facts: pl.DataFrame) -> pl.DataFrame:
 def _of_rosters(starts: pl.DataFrame) -> pl.DataFrame:
     """Return ``key, person`` of the rosters."""
     students = starts.select("key", student_id="roster").explode("student_id").filter(pl.col("student_id") != "")
-    return students.select("key", person=pair(pl.col("key"), pl.col("student_id"))).unique()
+    return students.select("key", person=pair(pl.col("key"), pl.col("student_id"))).unique("person")
 
 
-def _started(starts: pl.DataFrame) -> pl.DataFrame:
-    """Return the lessons that have started, out of ``starts``, the earliest first.
+def _started(starts: pl.DataFrame, named: pl.DataFrame) -> pl.DataFrame:
+    """Return the lessons that have started, out of ``starts``, the earliest first; ``named`` are those of their rosters.
 
     Of each school and class the earliest counts: two of them are the two sides of a dual-teacher lesson.
     """
     counted = starts.unique(["key", "schoolid", "classid"], keep="first", maintain_order=True)
-    rosters = _of_rosters(counted).group_by("key").agg(persons=pl.col("person"))
+    of_counted = named if counted.height == starts.height else _of_rosters(counted)
+    rosters = of_counted.group_by("key").agg(persons=pl.col("person"))
     return (
         starts.unique("key", keep="first", maintain_order=True)
         .select("key", "time_us", "scheduled_start_us", "scheduled_end_us")
@@ -164,20 +165,17 @@ def _stays(marks: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
 def _spans(facts: pl.DataFrame, started: pl.DataFrame) -> pl.DataFrame:
     kind, time_us = pl.col("type"), pl.col("time_us")
     due_us = pl.col("scheduled_end_us") + LESSON_GRACE_US
-    return (
-        facts.select(
-            "key",
-            "time_us",
-            started_us=pl.when(kind == STARTED).then(time_us),
-            ended_us=pl.when(kind == ENDED).then(time_us),
-        )
+    edges = (
+        facts.select("type", "key", "time_us")
+        .filter(kind.is_in([STARTED, ENDED]))
+        .select("key", started_us=pl.when(kind == STARTED).then(time_us), ended_us=pl.when(kind == ENDED).then(time_us))
         .group_by("key")
-        .agg(
-            pl.col("started_us").min(),
-            pl.col("ended_us").max(),
-            first_us=time_us.min(),
-            last_us=time_us.max(),
-        )
+        .agg(pl.col("started_us").min(), pl.col("ended_us").max())
+    )
+    return (
+        facts.select("key", "time_us").group_by("key")
+        .agg(first_us=time_us.min(), last_us=time_us.max())
+        .join(edges, on="key", how="left")
         .join(started.select("key", "scheduled_end_us"), on="key", how="left")
         .with_columns(start_us=pl.coalesce("started_us", "first_us"))
         .with_columns(

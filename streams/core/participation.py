@@ -113,7 +113,8 @@ def _rates(lessons: Lessons, windows: pl.DataFrame, acts: pl.DataFrame) -> pl.Da
     sums = ("present_us", *_COUNTS)
     # All lessons are added up in one go: what those before have drops out of the difference.
     grown = (
-        acts.group_by(place=place("key", pl.col("pane_us"), CLASSROOM_PANE_US))
+        acts.select(*_COUNTS, place=place("key", pl.col("pane_us"), CLASSROOM_PANE_US))
+        .group_by("place")
         .agg(pl.col(_COUNTS).sum())
         .sort("place")
         .with_columns(pl.col(_COUNTS).cast(pl.Int64).cum_sum())
@@ -150,7 +151,7 @@ def _of_lessons(lessons: Lessons, acts: pl.DataFrame) -> list[pl.DataFrame]:
     what it had when the lesson's bounds move. Only the minutes of presence are those within the bounds.
     """
     whole = lessons.spans.select("key", window_start_us="start_us", window_end_us="end_us")
-    acted = acts.group_by("person").agg(pl.col("key").first(), pl.col(_COUNTS).sum())
+    acted = acts.select("key", "person", *_COUNTS).group_by("person").agg(pl.col("key").first(), pl.col(_COUNTS).sum())
     breadth = share_of_present(whole, ["key"], acted, lessons.present)
     inside_us = overlap_us(pl.col("window_start_us"), pl.col("window_end_us"))
     presence = lessons.present.join(whole, on="key").group_by("key").agg(present_us=inside_us.sum())
