@@ -37,7 +37,12 @@ from streams.telemetry import Telemetry
 
 Checkpoints = Mapping[Place, Checkpoint]
 #: Facts folded at once; what folding holds in memory grows with them, and fewer cost more for each.
-FOLD_MAX_ROWS: Final = 200_000
+FOLD_MAX_ROWS: Final = 100_000
+#: Keys read back at once: what is read is text, several times what it is as facts.
+LOAD_MAX_KEYS: Final = 200
+#: Figures inserted at once; on their way they are in memory several times. Each insert costs the server some ms whatever
+#: is in it.
+INSERT_MAX_ROWS: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,12 +266,14 @@ class Pipeline:
         held = [chunk.events for part in write.parts if part.partition.family is family for chunk in part.chunks]
         events = pl.concat(held) if held else pl.DataFrame()
         if events.is_empty():
-            return Added(events, events, events, events)
+            return Added(events, events, events)
         facts, columns = self._facts[family.name], FIGURES[family.name].fact_columns
         keys = events["key"].unique().to_list()
         if missing := facts.missing(keys):
             with self._telemetry.rebuild_seconds.time():
-                facts.load(missing, self._sinks.events.facts(family, columns, missing, write.below[family.name]))
+                for start in range(0, len(missing), LOAD_MAX_KEYS):
+                    part = missing[start : start + LOAD_MAX_KEYS]
+                    facts.load(part, self._sinks.events.facts(family, columns, part, write.below[family.name]))
         with self._telemetry.stage("dedupe"):
             facts.touch(keys)
             return facts.add(events)
@@ -283,9 +290,8 @@ class Pipeline:
             return None
         facts = self._facts[family.name]
         with self._telemetry.stage("fold"):
-            rows = pl.concat([
-                FIGURES[family.name].rows(known, fresh, self._rules.figures) for known, fresh in added.slices(FOLD_MAX_ROWS)
-            ])
+            slices = facts.slices(added.facts, FOLD_MAX_ROWS)
+            rows = pl.concat([FIGURES[family.name].rows(known, fresh, self._rules.figures) for known, fresh in slices])
             facts.shrink()
         self._telemetry.cached_rows.labels(family.name).set(facts.height)
         return rows.join(_origin(family, added.fresh, write), on="key")
@@ -293,8 +299,9 @@ class Pipeline:
     def _store_figures(self, figures: Mapping[str, pl.DataFrame | None]) -> None:
         with self._telemetry.stage("store_figures"):
             written = {name: rows for name, rows in figures.items() if rows is not None}
-            if written:  # in one insert, since each costs the server some ms whatever is in it
-                self._sinks.metrics.upsert(pl.concat(written.values()))
+            if written:
+                for part in pl.concat(written.values()).iter_slices(INSERT_MAX_ROWS):
+                    self._sinks.metrics.upsert(part)
             for name, rows in written.items():
                 self._telemetry.metric_rows.labels(name).inc(rows.height)
 

@@ -29,7 +29,12 @@ def spelled(frame: pl.DataFrame) -> pl.DataFrame:
 
 def pair(upper: pl.Expr, lower: pl.Expr) -> pl.Expr:
     """Return one number for two codes; NULL where one of them is."""
-    return upper.to_physical().cast(pl.UInt64) * _HALF + lower.to_physical()
+    return upper.to_physical().cast(pl.UInt64) * _HALF + lower.to_physical().cast(pl.UInt64)
+
+
+def upper_of(pairs: pl.Expr) -> pl.Expr:
+    """Return the first code of each pair, as a number."""
+    return (pairs // _HALF).cast(pl.UInt32)
 
 
 def lower_of(pairs: pl.Expr) -> pl.Expr:

@@ -6,6 +6,7 @@ import polars as pl
 
 from schemas.figures_classroom import STRATEGIES
 from schemas.metric import SECOND_US, WINDOW_LESSON
+from streams.core.codes import lower_of, pair
 from streams.core.lessons import Lessons
 from streams.core.presence import overlap_us
 from streams.core.rows import metric_rows
@@ -13,7 +14,8 @@ from streams.core.rows import metric_rows
 CHANGED, USED = "classroom.strategy.changed", "classroom.tool.used"
 
 _LESSON = WINDOW_LESSON.name
-_ANY_PLATFORM = ""
+#: A lesson and a platform in one number, counted from 1.
+_ANY_PLATFORM = pair(pl.col("key"), pl.lit(0, pl.UInt32)).alias("place")
 
 
 def rows(lessons: Lessons) -> list[pl.DataFrame]:
@@ -28,9 +30,8 @@ def _attendance(lessons: Lessons, spans: pl.DataFrame) -> list[pl.DataFrame]:
     from_us = pl.max_horizontal("scheduled_start_us", "window_start_us")
     until_us = pl.min_horizontal("scheduled_end_us", "window_end_us")
     attended = (
-        started.explode("persons")
-        .rename({"persons": "person"})
-        .join(lessons.present, on=["key", "person"])
+        lessons.present.join(lessons.started.select(person="persons").explode("person"), on="person", how="semi")
+        .join(started.drop("persons"), on="key")
         .group_by("key")
         .agg(numerator=overlap_us(from_us, until_us).sum() / SECOND_US)
     )
@@ -59,22 +60,25 @@ def _strategies(lessons: Lessons, spans: pl.DataFrame) -> list[pl.DataFrame]:
     under = (
         stretches.with_columns(end_us=pl.coalesce("next_us", "window_end_us"))
         .with_columns(seconds=overlap_us(pl.col("window_start_us"), pl.col("window_end_us")) / SECOND_US)
-        .group_by("key", "window_start_us", "window_end_us")
+        .group_by("key")
         .agg(
+            pl.col("window_start_us", "window_end_us").first(),
             sample_size=pl.len(),
             **{name: pl.col("seconds").filter(pl.col("strategy") == name).sum() for name in STRATEGIES},
         )
         .with_columns(seconds=pl.sum_horizontal(STRATEGIES))
     )
-    shares = pl.concat(
-        [under.with_columns(item=pl.lit(name), numerator=name, denominator="seconds") for name in STRATEGIES]
-    )
+    kept = ["key", "window_start_us", "window_end_us", "sample_size", "seconds"]
+    shares = under.unpivot(STRATEGIES, index=kept, variable_name="item", value_name="numerator")
     balance = under.with_columns(
         numerator=pl.sum_horizontal(_surprise(name) for name in STRATEGIES),
         denominator=pl.when(pl.col("seconds") > 0).then(math.log(len(STRATEGIES))).otherwise(0.0),
         parts=pl.concat_arr(STRATEGIES).arr.to_list(),
     )
-    return [metric_rows("strategy_share", _LESSON, shares), metric_rows("strategy_balance", _LESSON, balance)]
+    return [
+        metric_rows("strategy_share", _LESSON, shares, denominator="seconds"),
+        metric_rows("strategy_balance", _LESSON, balance),
+    ]
 
 
 def _surprise(strategy: str) -> pl.Expr:
@@ -84,34 +88,41 @@ def _surprise(strategy: str) -> pl.Expr:
 
 
 def _tools(lessons: Lessons, spans: pl.DataFrame) -> pl.DataFrame:
-    place = ["key", "item"]
     used = lessons.of([USED], "key", "platform", "time_us", "duration_ms").select(
         "key",
-        item=pl.col("platform").cast(pl.String),
+        place=pair(pl.col("key"), pl.col("platform").to_physical() + 1),
         start_us="time_us",
         end_us=pl.col("time_us") + pl.col("duration_ms") * 1000,
     )
-    uses = pl.concat([used.with_columns(item=pl.lit(_ANY_PLATFORM)), used]).join(spans, on="key")
-    ordered = uses.select(
-        *place,
-        start_us=pl.max_horizontal("start_us", "window_start_us"),
-        end_us=pl.min_horizontal("end_us", "window_end_us"),
-    ).sort(*place, "start_us")
-    # What an earlier use reaches into is counted with that one.
-    reached_us = pl.col("end_us").cum_max().shift(1).over(place)
+    uses = pl.concat([used.with_columns(_ANY_PLATFORM), used]).join(spans, on="key")
+    start_us = pl.max_horizontal("start_us", "window_start_us")
+    end_us = pl.max_horizontal(start_us, pl.min_horizontal("end_us", "window_end_us"))
+    # Overlapping uses count once: each moment counts while any is on. What ends is over before another place begins.
+    steps = pl.concat(
+        [
+            uses.select("key", "place", at_us=start_us, change=pl.lit(1)),
+            uses.select("key", "place", at_us=end_us, change=pl.lit(-1)),
+        ]
+    ).sort("place", "at_us")
+    in_use_us = pl.when(pl.col("change").cum_sum() > 0).then(pl.col("at_us").shift(-1) - pl.col("at_us"))
     in_use = (
-        ordered.with_columns(from_us=pl.max_horizontal("start_us", reached_us))
-        .group_by(place)
-        .agg(numerator=(pl.col("end_us") - pl.col("from_us")).clip(lower_bound=0).sum() / SECOND_US, sample_size=pl.len())
+        steps.with_columns(in_use_us=in_use_us)
+        .group_by("place")
+        .agg(
+            pl.col("key").first(),
+            numerator=pl.col("in_use_us").sum() / SECOND_US,
+            sample_size=(pl.col("change") > 0).sum(),
+        )
     )
-    every = spans.select("key", item=pl.lit(_ANY_PLATFORM))
+    platform = lower_of(pl.col("place"))
     figures = (
-        pl.concat([every, in_use.filter(pl.col("item") != _ANY_PLATFORM).select(place)])
-        .join(in_use, on=place, how="left")
-        .join(spans, on="key")
+        pl.concat([spans.select("key", _ANY_PLATFORM), in_use.filter(platform > 0).select("key", "place")])
+        .join(in_use.drop("key"), on="place", how="left")
         .with_columns(
             pl.col("numerator", "sample_size").fill_null(0),
-            denominator=(pl.col("window_end_us") - pl.col("window_start_us")).clip(lower_bound=0) / SECOND_US,
+            item=lessons.spelled(pl.when(platform > 0).then(platform - 1)),
         )
+        .join(spans, on="key")
+        .with_columns(denominator=(pl.col("window_end_us") - pl.col("window_start_us")).clip(lower_bound=0) / SECOND_US)
     )
     return metric_rows("tool_share", _LESSON, figures)

@@ -33,6 +33,8 @@ def rows(found: list[pl.DataFrame], rules: FigureRules) -> list[pl.DataFrame]:
     figures = parted.with_columns(
         numerator=pl.sum_horizontal(pl.col(name) * weight for name, weight in weighted),
         denominator=pl.sum_horizontal(pl.col(name).is_not_null() * pl.lit(weight) for name, weight in weighted),
-        parts=pl.concat_list(*ENGAGEMENT_PARTS, *(pl.lit(weight, pl.Float64) for weight in rules.engagement_weights)),
+        parts=pl.concat_arr(
+            *ENGAGEMENT_PARTS, *(pl.lit(weight, pl.Float64) for weight in rules.engagement_weights)
+        ).arr.to_list(),
     )
     return [metric_rows("engagement_index", WINDOW_LESSON.name, figures)]

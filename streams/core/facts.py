@@ -24,26 +24,12 @@ _MAX_CHUNKS: Final = 64
 class Added:
     """What came of some events: ``fresh`` were new, ``dropped`` were known already; both whole.
 
-    ``facts`` are those of the new ones, in the order of ``fresh``; ``every`` are all in memory, the new ones included.
+    ``facts`` are those of the new ones, in the order of ``fresh``.
     """
 
     fresh: pl.DataFrame
     dropped: pl.DataFrame
     facts: pl.DataFrame
-    every: pl.DataFrame
-
-    def slices(self, most_rows: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-        """Yield every fact of some keys that have fresh ones, and these; then those of others, until all had their turn.
-
-        A slice has whole keys, and about ``most_rows`` facts, unless a key alone has more: what is in memory is copied
-        slice by slice.
-        """
-        every, fresh = (frame["key"].to_physical() for frame in (self.every, self.facts))
-        sizes = every.filter(every.is_in(fresh.unique().implode())).value_counts(name="size")
-        numbered = sizes.select("key", slice=(pl.col("size").cum_sum() - pl.col("size")) // most_rows)
-        for part in numbered.partition_by("slice", include_key=False):
-            keys = part["key"].implode()
-            yield self.every.filter(every.is_in(keys)), self.facts.filter(fresh.is_in(keys))
 
 
 class Facts:
@@ -88,7 +74,21 @@ class Facts:
         else:
             fresh, dropped, facts = events.filter(~repeats), events.filter(repeats), facts.filter(~repeats)
         self._remember(facts)
-        return Added(fresh, dropped, facts.drop(_MARK), self._frame.drop(_MARK))
+        return Added(fresh, dropped, facts.drop(_MARK))
+
+    def slices(self, fresh: pl.DataFrame, most_rows: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+        """Yield all facts of some keys that have ``fresh`` ones, and these; then those of others, until all had their turn.
+
+        ``fresh`` must be among what was added. A slice has whole keys, and about ``most_rows`` facts, unless a key alone
+        has more: what is in memory is copied slice by slice.
+        """
+        every = self._frame.drop(_MARK)
+        key, fresh_key = (frame["key"].to_physical() for frame in (every, fresh))
+        sizes = key.filter(key.is_in(fresh_key.unique().implode())).value_counts(name="size")
+        numbered = sizes.select("key", slice=(pl.col("size").cum_sum() - pl.col("size")) // most_rows)
+        for part in numbered.partition_by("slice", include_key=False):
+            keys = part["key"].implode()
+            yield every.filter(key.is_in(keys)), fresh.filter(fresh_key.is_in(keys))
 
     def part(self, events: pl.DataFrame) -> pl.DataFrame:
         """Return the columns of ``events`` that are kept as facts."""
@@ -118,7 +118,11 @@ class Facts:
         """Drop ``keys`` and their facts."""
         gone = pl.Series("key", list(keys), self._schema["key"])
         before = self._frame.height
-        self._frame = self._frame.filter(~pl.col("key").is_in(gone.implode()))
+        kept = ~self._frame["key"].is_in(gone.implode())
+        columns = self._frame.get_columns()
+        self._frame = self._frame.clear()
+        # One by one, so that no more than one column is in memory twice.
+        self._frame = pl.DataFrame([columns.pop(0).filter(kept) for _ in range(len(columns))])
         self._forgotten_rows += before - self._frame.height
         if self._forgotten_rows > self._max_rows:
             self._code_again()

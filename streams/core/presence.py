@@ -66,13 +66,18 @@ def seconds_until(present: pl.DataFrame, moments: pl.DataFrame) -> pl.DataFrame:
 
 def persons_at(present: pl.DataFrame, moments: pl.DataFrame) -> pl.DataFrame:
     """Add ``persons`` to ``moments`` (``key, at_us``): how many were there. A person's stays must not overlap."""
-    came, gone = _running_count(present, "start_us"), _running_count(present, "end_us")
-    counted = moments.sort("at_us")
-    for total, name in ((came, "came"), (gone, "gone")):
-        counted = counted.join_asof(
-            total.rename({"total": name}), on="at_us", by="key", strategy="backward", check_sortedness=False
+    came = present.select("key", at_us="start_us", change=pl.lit(1, pl.Int64))
+    gone = present.select("key", at_us="end_us", change=pl.lit(-1, pl.Int64))
+    # Of several changes at one moment the last is found, with all of them added up. Everybody leaves in the end, so the
+    # changes of all keys are added up in one go.
+    steps = pl.concat([came, gone]).sort("at_us").sort("key", maintain_order=True)
+    return (
+        moments.sort("at_us")
+        .join_asof(
+            steps.select("key", "at_us", persons=pl.col("change").cum_sum()), on="at_us", by="key", check_sortedness=False
         )
-    return counted.with_columns(persons=pl.col("came").fill_null(0) - pl.col("gone").fill_null(0)).drop("came", "gone")
+        .with_columns(pl.col("persons").fill_null(0))
+    )
 
 
 def persons_in(present: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import math
 import polars as pl
 
 from schemas.figures_classroom import SKETCH_ACCURACY
+from streams.core.codes import lower_of, pair, upper_of
 
 _LOG_RATIO = math.log((1 + SKETCH_ACCURACY) / (1 - SKETCH_ACCURACY))
 
@@ -20,6 +21,8 @@ def bucket_of(value: pl.Expr) -> pl.Expr:
 
 def sketches(values: pl.DataFrame, column: str) -> pl.DataFrame:
     """Return ``key, parts``: the sketch of ``column`` for each key, as bucket, count, bucket, count ..., by bucket."""
-    buckets = values.group_by("key", bucket=bucket_of(pl.col(column))).agg(count=pl.len()).sort("key", "bucket")
-    pairs = buckets.select("key", parts=pl.concat_arr(pl.col("bucket", "count").cast(pl.Float64)))
-    return pairs.explode("parts").group_by("key", maintain_order=True).agg("parts")
+    places = values.select(pair(pl.col("key"), bucket_of(pl.col(column)).cast(pl.UInt32)).alias("place")).to_series()
+    runs = places.sort().rle().struct.unnest()
+    numbers = [one.cast(pl.Float64) for one in (lower_of(pl.col("value")), pl.col("len"))]
+    pairs = runs.select(key=upper_of(pl.col("value")).set_sorted(), parts=pl.concat_arr(numbers))
+    return pairs.group_by("key", maintain_order=True).agg(pl.col("parts").explode())

@@ -3,8 +3,9 @@
 import polars as pl
 
 from schemas.metric import WINDOW_10M, WINDOW_LESSON
+from streams.core.codes import pair
 from streams.core.lessons import Lessons, Touched
-from streams.core.panes import pane_of, windows_at, windows_of
+from streams.core.panes import windows_at
 from streams.core.rows import metric_rows
 
 SPOKEN = "classroom.speech.recorded"
@@ -21,6 +22,9 @@ _CODES = {
     "response": (1, 2, 3),
     "response_or_direction": (1, 2, 3, 6, 7),
 }
+_CODED = {name: pl.col("fias_code").is_in(codes) for name, codes in _CODES.items()}
+_COUNTS = ("halves", "samples", "changes", *_CODES)
+_SO_FAR = tuple(f"{name}_so_far" for name in _COUNTS)
 #: Name: numerator, denominator.
 _SHARES = {
     "teacher_talk_share": ("teacher_talk", "coded"),
@@ -36,57 +40,79 @@ _RATIOS = {
 
 def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
     """Return the rows of the figures, over the windows with fresh speech and over the lesson so far."""
-    slices = _slices(lessons)
-    if slices.is_empty():
+    speech = lessons.of([SPOKEN], "key", "time_us", "source", "id", "speaker", "fias_code").drop("type")
+    if speech.is_empty():
         return []
-    whole = _merged(slices, "key").join(
-        lessons.spans.select("key", window_start_us="start_us", window_end_us="end_us"), on="key"
+    slices = _slices(_in_order(speech))
+    whole = lessons.spans.select("key", window_start_us="start_us", window_end_us="end_us", first="key", last="key")
+    windows = windows_at(touched.panes_of(SPOKEN), WINDOW_10M).with_columns(
+        first=_hop(pl.col("window_start_us")), last=_hop(pl.col("window_end_us") - WINDOW_10M.hop_us)
     )
-    windows = windows_at(touched.panes_of(SPOKEN), WINDOW_10M)
-    placed = windows_of(slices, WINDOW_10M).rename({"start_us": "slot_us"})
-    hopping = _merged(placed.join(windows, on=["key", "slot_us"]), "key", "slot_us", "window_start_us", "window_end_us")
     return [
-        *_figures(whole, WINDOW_LESSON.name, _SHARES | _RATIOS),
-        *_figures(hopping, WINDOW_10M.name, _SHARES),
+        *_figures(_counted(slices, "key", whole), WINDOW_LESSON.name, _SHARES | _RATIOS),
+        *_figures(_counted(slices, "hop", windows), WINDOW_10M.name, _SHARES),
     ]
 
 
-def _slices(lessons: Lessons) -> pl.DataFrame:
-    """Return the samples of each hop of the window, ``key, pane_us``, counted.
+def _hop(time_us: pl.Expr) -> pl.Expr:
+    """Return the key and the hop of the window that holds ``time_us``, in one number."""
+    return pair(pl.col("key"), (time_us // WINDOW_10M.hop_us).cast(pl.UInt32))
 
-    ``changes`` counts the samples whose speaker is not that of the sample before, ``change_at_head`` says whether the
-    slice's first sample is among them: a window that begins with the slice does not see the sample before.
+
+def _in_order(speech: pl.DataFrame) -> pl.DataFrame:
+    """Order ``speech`` by key, time, source and id.
+
+    Two sorts by one number each cost a fraction of one by all four, and hardly two samples of a lesson are of one moment.
     """
-    speech = lessons.of([SPOKEN], "key", "time_us", "source", "id", "speaker", "fias_code")
-    samples = speech.sort("key", "time_us", "source", "id")
+    ordered = speech.sort("time_us").sort("key", maintain_order=True).with_row_index("nth")
+    as_before = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in ("key", "time_us"))
+    tied = ordered.filter(as_before | as_before.shift(-1))
+    if tied.is_empty():
+        return ordered
+    return ordered[ordered["nth"].scatter(tied["nth"], tied.sort("key", "time_us", "source", "id")["nth"])]
+
+
+def _slices(samples: pl.DataFrame) -> pl.DataFrame:
+    """Return the samples of each hop of the window counted, in order: ``hop`` is the key and the hop in one number.
+
+    ``changes`` counts the samples whose speaker is not that of the sample before; not the slice's first sample, since a
+    window that begins with the slice does not see the one before. The sums up to and with the slice, ``.._so_far``, count
+    that one too.
+    """
     same_lesson = pl.col("key") == pl.col("key").shift(1)
-    speaker, code = pl.col("speaker"), pl.col("fias_code")
+    speaker = pl.col("speaker")
     return (
         samples.select(
             "key",
-            pane_us=pane_of(pl.col("time_us"), WINDOW_10M.hop_us),
+            hop=_hop(pl.col("time_us")),
             # Half samples are kept whole, so that sums are exact in whatever order they are made.
             halves=2 * (speaker == "teacher").cast(pl.Int64) + (speaker == "both"),
-            changed=(same_lesson & (speaker != speaker.shift(1))).fill_null(value=False),
-            **{name: code.is_in(codes) for name, codes in _CODES.items()},
+            changes=(same_lesson & (speaker != speaker.shift(1))).fill_null(value=False),
+            **_CODED,
         )
-        .group_by("key", "pane_us", maintain_order=True)
+        .group_by("hop", maintain_order=True)
         .agg(
-            pl.col("halves", *_CODES).sum(),
+            pl.col("key").first(),
+            pl.col("halves", "changes", *_CODES).sum(),
             samples=pl.len(),
-            changes=pl.col("changed").sum(),
-            change_at_head=pl.col("changed").first(),
+            change_at_head=pl.col("changes").first(),
+        )
+        .with_columns(pl.col(_COUNTS).cast(pl.Int64))
+        .with_columns(
+            pl.col(_COUNTS).cum_sum().name.suffix("_so_far"), changes=pl.col("changes") - pl.col("change_at_head")
         )
     )
 
 
-def _merged(slices: pl.DataFrame, *place: str) -> pl.DataFrame:
-    """Add up the slices of each place."""
-    head = pl.col("change_at_head").get(pl.col("pane_us").arg_min())
-    return slices.group_by(place).agg(
-        pl.col("halves", "samples", *_CODES).sum().cast(pl.Int64),
-        changes=pl.col("changes").sum().cast(pl.Int64) - head.cast(pl.Int64),
-    )
+def _counted(slices: pl.DataFrame, by: str, windows: pl.DataFrame) -> pl.DataFrame:
+    """Add to ``windows`` the sums of the slices whose ``by`` is from ``first`` to ``last``; without any it is left out.
+
+    The slices of all lessons are added up in one go: what was before a window drops out of the difference.
+    """
+    since, after = slices[by].search_sorted(windows["first"], "left"), slices[by].search_sorted(windows["last"], "right")
+    held = windows.with_columns(since=since, after=after).filter(pl.col("since") < pl.col("after"))
+    first, last = slices[held["since"]], slices[held["after"] - 1]
+    return held.hstack(first.select(_COUNTS) + (last.select(_SO_FAR) - first.select(_SO_FAR)))
 
 
 def _figures(merged: pl.DataFrame, window: str, ratios: dict[str, tuple[str, str]]) -> list[pl.DataFrame]:

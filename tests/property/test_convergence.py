@@ -39,7 +39,7 @@ def fold_in_writes(family: Family, writes: list[list[Event]], forget_after: set[
         if missing := facts.missing(keys):
             facts.load(missing, events_frame(family, [event for event in store if event["key"] in missing]))
         added = facts.add(batch)
-        found = [FIGURES[family.name].rows(known, fresh, RULES) for known, fresh in added.slices(SLICE_ROWS)]
+        found = [FIGURES[family.name].rows(known, fresh, RULES) for known, fresh in facts.slices(added.facts, SLICE_ROWS)]
         for row in (row for frame in found for row in frame.iter_rows(named=True)):
             key = RowKey(row["metric"], row["window"], row["key"], row["item"], row["slot_us"])
             rows[key] = Figures(

@@ -143,7 +143,7 @@ def test_facts_drop_what_was_seen_whatever_its_time() -> None:
     facts = Facts(FACTS, 100)
     facts.load(["k"], events(("k", "s", "1", 1), ("k", "s", "1", 1)))
     added = facts.add(events(("k", "s", "1", 9), ("k", "s", "2", 2), ("k", "s", "2", 3), ("k", "t", "1", 4)))
-    ((known, _),) = added.slices(100)
+    ((known, _),) = facts.slices(added.facts, 100)
     assert known.height == 3
     assert added.fresh.select("source", "id", "time_us").rows() == [("s", "2", 2), ("t", "1", 4)]
     assert facts.height == 3

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from streams.core import facts as module
 from streams.core.codes import spelled
-from streams.core.facts import Added, Facts
+from streams.core.facts import Facts
 
 SCHEMA = pl.Schema({"key": pl.String, "source": pl.String, "id": pl.String, "time_us": pl.Int64})
 Event = tuple[str, str, str, int]
@@ -36,9 +36,8 @@ def fold(drawn: list[list[Event]], max_rows: int) -> None:
         assert added.fresh.rows() == fresh
         assert added.dropped.rows() == dropped
         touched = {event[0] for event in fresh}
-        known = [row for part, _ in added.slices(3) for row in spelled(part).rows()]
+        known = [row for part, _ in facts.slices(added.facts, 3) for row in spelled(part).rows()]
         assert sorted(known) == sorted(event for event in stored if event[0] in touched)
-        assert added.every.height == facts.height
         facts.shrink()
 
 
@@ -68,12 +67,13 @@ def test_equal_hashes_are_no_verdict(drawn: list[list[Event]]) -> None:
 
 def test_slices_hold_whole_keys_and_everything_once() -> None:
     """However few rows a slice may have, each touched key is whole in one of them; nothing is left out or repeated."""
-    codes = pl.Categorical(pl.Categories.random())
-    every = pl.DataFrame({"key": list("abacbad"), "nth": range(7)}, schema_overrides={"key": codes})
-    fresh = every.filter(pl.col("nth").is_in([3, 4, 5]))
+    facts = Facts(SCHEMA, 100)
+    stored = [(*"abc", 0), (*"bbc", 1), (*"abd", 2), (*"dbd", 3)]
+    facts.load(["a", "b", "c", "d"], pl.DataFrame(stored, SCHEMA, orient="row"))
+    added = facts.add(pl.DataFrame([(*"cbe", 4), (*"bbe", 5), (*"abe", 6)], SCHEMA, orient="row"))
     for most_rows in (1, 2, 3, 100):
-        parts = list(Added(fresh, fresh.clear(), fresh, every).slices(most_rows))
+        parts = list(facts.slices(added.facts, most_rows))
         assert sum(part["key"].n_unique() for part, _ in parts) == 3
-        assert sorted(nth for part, _ in parts for nth in part["nth"]) == list(range(6))
-        assert sorted(nth for _, part in parts for nth in part["nth"]) == [3, 4, 5]
+        assert sorted(at_us for part, _ in parts for at_us in part["time_us"]) == [0, 1, 2, 4, 5, 6]
+        assert sorted(at_us for _, part in parts for at_us in part["time_us"]) == [4, 5, 6]
         assert all(set(fresh["key"]) <= set(part["key"]) for part, fresh in parts)
