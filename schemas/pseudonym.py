@@ -55,7 +55,10 @@ class Pseudonymizer:
     def _replaced(self, ids: pa.Array) -> pa.Array:
         """Return ``ids``, texts or lists of texts, as pseudonyms."""
         if pa.types.is_large_list(ids.type):
-            return pa.LargeListArray.from_arrays(ids.offsets, self._replaced(ids.values), mask=ids.is_null())
+            # A slice keeps the whole array's values; Arrow takes no mask with offsets that do not begin the buffer.
+            offsets = ids.offsets.to_numpy()
+            values = self._replaced(ids.values.slice(offsets[0], offsets[-1] - offsets[0]))
+            return pa.LargeListArray.from_arrays(offsets - offsets[0], values, mask=ids.is_null())
         encoded = ids.dictionary_encode()
         pseudonyms = pa.array(map(self._cached, encoded.dictionary.to_pylist()), pa.string())
         return pseudonyms.take(encoded.indices)

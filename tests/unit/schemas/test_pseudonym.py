@@ -45,6 +45,15 @@ def test_rosters_of_nobody_are_no_fault() -> None:
     assert Pseudonymizer(KEY).apply(events).equals(events)
 
 
+def test_rows_from_the_middle_of_a_table_are_replaced() -> None:
+    """Lists that do not begin at their table's first row are replaced like others."""
+    keyed = Pseudonymizer(KEY)
+    events = pl.DataFrame({"roster": [["x"], ["a", "b"], None, [], ["c"], ["y"]]}).slice(1, 4)
+    assert keyed.apply(events)["roster"].to_list() == [
+        [keyed.one("a"), keyed.one("b")], None, [], [keyed.one("c")]
+    ]  # fmt: skip
+
+
 def test_another_key_gives_other_pseudonyms() -> None:
     """Without the key a pseudonym cannot be found again."""
     assert Pseudonymizer(KEY).one("a") != Pseudonymizer(KEY + b"!").one("a")
