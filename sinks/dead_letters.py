@@ -153,8 +153,8 @@ class DeadLetterStore:
         """Return how many letters a partition has from the first position to before the second."""
         found = self._warehouse.query(
             "count the dead letters above the checkpoint",
-            "SELECT toInt64(count()) AS letters FROM dead_letters FINAL WHERE topic = %(topic)s "
-            "AND partition = %(partition)s AND position >= %(low)s AND position < %(high)s",
+            "SELECT toInt64(count()) AS letters FROM dead_letters FINAL WHERE topic = {topic:String} "
+            "AND partition = {partition:UInt16} AND position >= {low:UInt64} AND position < {high:UInt64}",
             {"topic": topic, "partition": partition, "low": positions[0], "high": positions[1]},
         )
         return int(found.item())

@@ -6,6 +6,7 @@ import polars as pl
 
 from schemas.codec import event_columns
 from schemas.event_types import Family
+from sinks.answers import in_parts
 from sinks.warehouse import Warehouse
 
 #: So many keys are asked for in one query, which bounds its text.
@@ -23,7 +24,7 @@ class EventStore:
 
     def insert(self, family: Family, events: pl.DataFrame) -> None:
         """Insert events as the codec gives them, with ``partition`` and ``position``."""
-        self._warehouse.insert(family.table, events)
+        self._warehouse.insert(family.table, events, months_of="time_us")
 
     def note_duplicates(self, family: Family, dropped: pl.DataFrame) -> None:
         """Record which records were dropped because their event is stored already; columns as for ``insert``."""
@@ -41,8 +42,9 @@ class EventStore:
         stored beyond its checkpoint will come again.
         """
         sql = (
-            f"SELECT {_selected(family, columns)} FROM {family.table} WHERE key IN %(keys)s "  # noqa: S608 - names come from the models
-            "AND position < transform(partition, %(partitions)s, %(positions)s, toUInt64(18446744073709551615))"
+            f"SELECT {_selected(family, columns)} FROM {family.table} WHERE key IN {{keys:Array(String)}} "  # noqa: S608 - names come from the models
+            "AND position < transform(partition, {partitions:Array(UInt16)}, {positions:Array(UInt64)},"
+            " toUInt64(18446744073709551615))"
         )
         limits = {
             "partitions": list(below),
@@ -52,9 +54,9 @@ class EventStore:
             self._warehouse.query(
                 f"read the stored events of {family.table}",
                 sql,
-                {"keys": list(keys[start : start + KEYS_PER_QUERY]), **limits},
+                {"keys": some, **limits},
             )
-            for start in range(0, len(keys), KEYS_PER_QUERY)
+            for some in in_parts(keys, KEYS_PER_QUERY)
         ]
         return pl.concat(parts)
 
@@ -68,7 +70,7 @@ class EventStore:
         return self._warehouse.query(
             f"read what is stored above the checkpoint in {family.table}",
             f"SELECT {_selected(family, columns)}, partition, position FROM {family.table} FINAL "  # noqa: S608 - as above
-            "WHERE partition = %(partition)s AND position >= %(low)s AND position < %(high)s",
+            "WHERE partition = {partition:UInt16} AND position >= {low:UInt64} AND position < {high:UInt64}",
             {"partition": partition, "low": positions[0], "high": positions[1]},
         )
 

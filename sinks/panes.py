@@ -6,7 +6,7 @@ versions and writes what differs, so that it can be repeated, or broken off anyw
 marked as handled after its versions are written.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -15,13 +15,14 @@ from clickhouse_connect.driver.client import Client
 from schemas.event_types import CLASSROOM, PREP, RESEARCH, Family
 from schemas.figure_rules import FigureRules
 from sinks import panes_sql
+from sinks.answers import in_parts
 from sinks.warehouse import WRITE_SETTINGS
 
 __all__ = ["PANE_FAMILIES", "TABLE", "step"]
 
 TABLE: Final = "pane_versions"
 PANE_FAMILIES: Final = (CLASSROOM, PREP, RESEARCH)
-#: Lessons a statement: some ten thousand figures, and far below the server's longest statement.
+#: Lessons a statement: some ten thousand figures.
 KEYS_PER_STATEMENT: Final = 300
 #: Longer than an insert of figures may take from its time to being seen.
 OVERLAP_SECONDS: Final = 60
@@ -42,9 +43,9 @@ def step(client: Client, rules: FigureRules, now: datetime) -> int:
         parameters = _parameters(client, family, rules, now) | {"handled_at_ms": handled_at_ms}
         found = client.query(panes_sql.CANDIDATES, parameters=parameters | {"overlap_seconds": OVERLAP_SECONDS})
         keys = {str(row[0]) for row in found.result_rows} | _concerned(client, family, moved)
-        for some in _chunks(sorted(keys)):
+        for some in in_parts(sorted(keys), KEYS_PER_STATEMENT):
             rows += _take_over(client, family, parameters | {"keys": some})
-    for some in _chunks(moved):
+    for some in in_parts(moved, KEYS_PER_STATEMENT):
         _command(client, panes_sql.MARK_REGISTRY, {"keys": some, "handled_at_ms": handled_at_ms})
     return rows
 
@@ -57,23 +58,25 @@ def _moved_teachers(client: Client) -> list[str]:
 def _concerned(client: Client, family: Family, teachers: Sequence[str]) -> set[str]:
     """Return the keys of the family whose places the school of these teachers decides."""
     if family is PREP:
-        known = "SELECT key FROM figure_keys WHERE topic = 'classpulse.prep' AND key IN %(keys)s"
+        known = "SELECT key FROM figure_keys WHERE topic = 'classpulse.prep' AND key IN {keys:Array(String)}"
         return _keys(client, known, teachers)
     return _keys(client, panes_sql.PARTICIPATIONS, teachers) if family is RESEARCH else set()
 
 
 def _keys(client: Client, query: str, keys: Sequence[str]) -> set[str]:
     return {
-        str(row[0]) for some in _chunks(keys) for row in client.query(query, parameters={"keys": some}).result_rows
+        str(key)
+        for some in in_parts(keys, KEYS_PER_STATEMENT)
+        for (key,) in client.query(query, parameters={"keys": some}).result_rows
     }
 
 
 def _parameters(client: Client, family: Family, rules: FigureRules, now: datetime) -> dict[str, Any]:
     # Fixed for the whole step: what is found open must be marked as open.
     watermarks = client.query(
-        "SELECT toInt64(partition), toUnixTimestamp64Micro(watermark) FROM checkpoints FINAL WHERE topic = %(topic)s",
+        "SELECT toInt64(partition), toUnixTimestamp64Micro(watermark) FROM checkpoints FINAL WHERE topic = {topic:String}",
         parameters={"topic": family.topic},
-    ).result_rows or [(0, 0)]
+    ).result_rows
     return {
         "family": family.name,
         "topic": family.topic,
@@ -94,10 +97,6 @@ def _take_over(client: Client, family: Family, parameters: dict[str, Any]) -> in
 
 def _command(client: Client, statement: str, parameters: dict[str, Any]) -> int:
     # The summary counts all rows only once the statement has ended.
-    settings = WRITE_SETTINGS | {"wait_end_of_query": 1}
+    # A teacher's weeks may lie in many years; what is written is bounded by the keys of the statement.
+    settings = WRITE_SETTINGS | {"wait_end_of_query": 1, "max_partitions_per_insert_block": 0}
     return int(client.query(statement, parameters=parameters, settings=settings).summary.get("written_rows", 0))
-
-
-def _chunks(keys: Sequence[str]) -> Iterator[list[str]]:
-    for start in range(0, len(keys), KEYS_PER_STATEMENT):
-        yield list(keys[start : start + KEYS_PER_STATEMENT])

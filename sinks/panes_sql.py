@@ -1,6 +1,6 @@
 """The statements by which :mod:`sinks.panes` takes figures over into ``pane_versions``.
 
-Parameters are filled in by the client (``%(name)s``), since the lists of keys are too long for a URL.
+Parameters are those of :mod:`sinks.answers`.
 """
 
 # ruff: noqa: S608 - put together from constants of this module alone
@@ -18,11 +18,17 @@ NEVER: Final = "toDateTime64('2200-01-01 00:00:00', 6, 'UTC')"
 #: written meanwhile shows up to ``overlap_seconds`` after the time it bears.
 CANDIDATES: Final = """
 SELECT f.key
-FROM (SELECT topic, key, max(changed_at) AS changed_at FROM figure_keys WHERE topic = %(topic)s GROUP BY topic, key) AS f
-LEFT JOIN (SELECT key, partition, handled_at, next_close FROM pane_keys FINAL WHERE topic = %(topic)s) AS p ON f.key = p.key
-WHERE f.changed_at > p.handled_at - toIntervalSecond(%(overlap_seconds)s)
+FROM
+(
+    SELECT topic, key, max(changed_at) AS changed_at FROM figure_keys WHERE topic = {topic:String} GROUP BY topic, key
+) AS f
+LEFT JOIN
+(
+    SELECT key, partition, handled_at, next_close FROM pane_keys FINAL WHERE topic = {topic:String}
+) AS p ON f.key = p.key
+WHERE f.changed_at > p.handled_at - toIntervalSecond({overlap_seconds:UInt32})
    OR p.next_close <= fromUnixTimestamp64Micro(
-       transform(toInt64(p.partition), %(partitions)s, %(watermarks_us)s, toInt64(0)), 'UTC')
+       transform(toInt64(p.partition), {partitions:Array(Int64)}, {watermarks_us:Array(Int64)}, toInt64(0)), 'UTC')
 ORDER BY f.key"""
 
 #: Teachers of whom a registration was stored since they were handled.
@@ -34,19 +40,19 @@ FROM
     WHERE type = 'registry.teacher.registered' GROUP BY key
 ) AS e
 LEFT JOIN (SELECT key, handled_at FROM pane_keys FINAL WHERE topic = 'classpulse.registry') AS p ON e.key = p.key
-WHERE e.changed_at > p.handled_at - toIntervalSecond(%(overlap_seconds)s)
+WHERE e.changed_at > p.handled_at - toIntervalSecond({overlap_seconds:UInt32})
 ORDER BY e.key"""
 
 #: Activities in which any of ``keys`` took part.
 PARTICIPATIONS: Final = """
-SELECT DISTINCT key FROM pane_versions WHERE metric = 'participant_activity' AND item IN %(keys)s"""
+SELECT DISTINCT key FROM pane_versions WHERE metric = 'participant_activity' AND item IN {keys:Array(String)}"""
 
 _LESSON_PLACES: Final = f"""
     -- Of each school and class the earliest lesson.started counts; the lesson itself began with the earliest of all.
     places AS
     (
         SELECT key, school_id, class_id, teacher AS teacher_id, tupleElement(start, 1) AS course,
-            ifNull(tupleElement(start, 2), 0) AS grade, toDate(min(started_at) OVER w, %(time_zone)s) AS day,
+            ifNull(tupleElement(start, 2), 0) AS grade, toDate(min(started_at) OVER w, {{time_zone:String}}) AS day,
             groupArray((school_id, class_id, teacher)) OVER (
                 PARTITION BY key ORDER BY school_id, class_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS earlier,
             if(ended, toDateTime64(0, 6, 'UTC'),
@@ -57,9 +63,11 @@ _LESSON_PLACES: Final = f"""
                 argMin((course, grade), (time, source, id)) AS start,
                 argMin(teacher_id, (time, source, id)) AS teacher, min(time) AS started_at,
                 ifNull(max(e.scheduled_end), toDateTime64(0, 6, 'UTC')) AS scheduled_end,
-                key IN (SELECT key FROM events_classroom WHERE type = 'classroom.lesson.ended' AND key IN %(keys)s) AS ended
+                key IN (
+                    SELECT key FROM events_classroom WHERE type = 'classroom.lesson.ended' AND key IN {{keys:Array(String)}}
+                ) AS ended
             FROM events_classroom AS e
-            WHERE type = 'classroom.lesson.started' AND key IN %(keys)s
+            WHERE type = 'classroom.lesson.started' AND key IN {{keys:Array(String)}}
             GROUP BY key, school_id, class_id
         )
         WINDOW w AS (PARTITION BY key)
@@ -93,24 +101,25 @@ FROM figures AS f INNER JOIN places AS p ON f.key = p.key""",
     latest AS
     (
         SELECT key, argMax(schoolid, (time, source, id)) AS school_id
-        FROM events_prep WHERE schoolid != '' AND key IN %(keys)s GROUP BY key
+        FROM events_prep WHERE schoolid != '' AND key IN {{keys:Array(String)}} GROUP BY key
     )
 SELECT if(t.registered.1 != '', t.registered.1, l.school_id) AS school_id, '' AS class_id, f.key AS teacher_id,
-    t.registered.2 AS course, toUInt8(0) AS grade, toDate(f.window_start, %(time_zone)s) AS day, {_NO_PLACES} AS earlier,
+    t.registered.2 AS course, toUInt8(0) AS grade, toDate(f.window_start, {{time_zone:String}}) AS day,
+    {_NO_PLACES} AS earlier,
     f.window_end AS closes_at, {_TAKEN}
 FROM figures AS f LEFT JOIN teachers AS t ON f.key = t.teacher_id LEFT JOIN latest AS l ON f.key = l.key""",
     "research": f"""WITH {_TEACHERS},
     published AS
     (
         SELECT key, argMin((schoolid, host_id), (time, source, id)) AS first
-        FROM events_research WHERE type = 'research.activity.published' AND key IN %(keys)s GROUP BY key
+        FROM events_research WHERE type = 'research.activity.published' AND key IN {{keys:Array(String)}} GROUP BY key
     )
 -- What a participant did belongs to the participant's school; the figures of the activity belong to that of the host.
 SELECT if(f.window = 'participant' AND t.registered.1 != '', t.registered.1, toString(p.first.1)) AS school_id,
     '' AS class_id,
     if(f.window = 'participant', f.item, p.first.2) AS teacher_id,
     if(f.window = 'participant', t.registered.2, '') AS course, toUInt8(0) AS grade,
-    toDate(f.window_end, %(time_zone)s) AS day, {_NO_PLACES} AS earlier,
+    toDate(f.window_end, {{time_zone:String}}) AS day, {_NO_PLACES} AS earlier,
     f.window_end AS closes_at, {_TAKEN}
 FROM figures AS f INNER JOIN published AS p ON f.key = p.key LEFT JOIN teachers AS t ON f.item = t.teacher_id""",
 }
@@ -127,10 +136,10 @@ def figures(family: str) -> str:
     stored = f"""figures AS
     (
         SELECT window, key, metric, item, partition, window_start, window_end, value, numerator, denominator, sample_size,
-            if(metric = 'engagement_index', arrayPushBack(parts, toNullable(toFloat64(%(full_rate)s))), parts) AS parts,
+            if(metric = 'engagement_index', arrayPushBack(parts, toNullable({{full_rate:Float64}})), parts) AS parts,
             catalogue_version, revision
         FROM metric_rows FINAL
-        WHERE topic = %(topic)s AND key IN %(keys)s AND window IN {_WINDOWS[family]}
+        WHERE topic = {{topic:String}} AND key IN {{keys:Array(String)}} AND window IN {_WINDOWS[family]}
     ),"""
     return _CURRENT[family].replace("WITH", f"WITH {stored}", 1)
 
@@ -146,7 +155,7 @@ _COMPARED: Final = (
 )
 _CLOSED: Final = (
     "closes_at <= fromUnixTimestamp64Micro("
-    "transform(toInt64(partition), %(partitions)s, %(watermarks_us)s, toInt64(0)), 'UTC')"
+    "transform(toInt64(partition), {partitions:Array(Int64)}, {watermarks_us:Array(Int64)}, toInt64(0)), 'UTC')"
 )
 
 #: ``/* figures */`` stands for the query of :func:`figures`. A row is written where there is none, where the figure is
@@ -155,7 +164,7 @@ _CLOSED: Final = (
 INSERT: Final = f"""
 INSERT INTO pane_versions
     (family, {_IDENTITY}, {_FIGURE}, live, recorded_at, row_id, replaces)
-SELECT %(family)s, {_IDENTITY},
+SELECT {{family:String}}, {_IDENTITY},
     chosen.1, chosen.2, chosen.3, chosen.4, chosen.5, chosen.6, chosen.7, chosen.8, chosen.9, chosen.10,
     right AS live, instant, sipHash64({_IDENTITY}, instant), replaces
 FROM
@@ -164,7 +173,7 @@ FROM
         groupUniqArrayIf(row_id, NOT fresh) AS replaces, countIf(NOT fresh) AS known,
         argMaxIf(figure, recorded_at, fresh) AS wanted, argMaxIf((figure, live), recorded_at, NOT fresh) AS stored,
         greatest(
-            fromUnixTimestamp64Milli(toInt64(%(recorded_at_ms)s), 'UTC'),
+            fromUnixTimestamp64Milli({{recorded_at_ms:Int64}}, 'UTC'),
             maxIf(recorded_at, NOT fresh) + toIntervalMillisecond(1)
         ) AS instant,
         if(right, wanted, stored.1) AS chosen,
@@ -177,8 +186,11 @@ FROM
         UNION ALL
         SELECT {_IDENTITY}, tuple({_FIGURE}) AS figure, false AS fresh, false AS closed, live, recorded_at, row_id
         FROM pane_versions
-        WHERE family = %(family)s AND key IN %(keys)s
-            AND row_id NOT IN (SELECT arrayJoin(replaces) FROM pane_versions WHERE family = %(family)s AND key IN %(keys)s)
+        WHERE family = {{family:String}} AND key IN {{keys:Array(String)}}
+            AND row_id NOT IN (
+                SELECT arrayJoin(replaces) FROM pane_versions
+                WHERE family = {{family:String}} AND key IN {{keys:Array(String)}}
+            )
     )
     GROUP BY {_IDENTITY}
 )
@@ -191,9 +203,9 @@ WHERE if(
 #: The keys are handled: of each window that is still open, the first to close calls for the key again.
 MARK: Final = f"""
 INSERT INTO pane_keys (topic, key, partition, handled_at, next_close)
-SELECT %(topic)s, k.key, m.of_key, fromUnixTimestamp64Milli(toInt64(%(handled_at_ms)s), 'UTC'),
+SELECT {{topic:String}}, k.key, m.of_key, fromUnixTimestamp64Milli({{handled_at_ms:Int64}}, 'UTC'),
     if(m.open = 0, {NEVER}, m.next_close)
-FROM (SELECT arrayJoin(%(keys)s) AS key) AS k
+FROM (SELECT arrayJoin({{keys:Array(String)}}) AS key) AS k
 LEFT JOIN
 (
     SELECT key, any(partition) AS of_key, countIf(NOT {_CLOSED}) AS open, minIf(closes_at, NOT {_CLOSED}) AS next_close
@@ -202,5 +214,5 @@ LEFT JOIN
 
 MARK_REGISTRY: Final = f"""
 INSERT INTO pane_keys (topic, key, partition, handled_at, next_close)
-SELECT 'classpulse.registry', arrayJoin(%(keys)s), 0, fromUnixTimestamp64Milli(toInt64(%(handled_at_ms)s), 'UTC'),
-    {NEVER}"""
+SELECT 'classpulse.registry', arrayJoin({{keys:Array(String)}}), 0,
+    fromUnixTimestamp64Milli({{handled_at_ms:Int64}}, 'UTC'), {NEVER}"""

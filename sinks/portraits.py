@@ -8,13 +8,13 @@ Rows are only ever added: of each place (school, kind, entity, dimension, day) t
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 from clickhouse_connect.driver.client import Client
 
 from schemas.portraits import ACTIVE_DAYS_LONG, DIMENSIONS, INACTIVE_DAYS, PORTRAIT_VERSION, Kind
-from sinks.answers import FAR_FUTURE, framed, instant
+from sinks.answers import FAR_FUTURE, Value, answered, in_parts, instant
 from sinks.warehouse import WRITE_SETTINGS
 
 __all__ = ["FIGURES", "PEER_FIGURES", "ROWS_AT_ONCE", "Pending", "PortraitStore", "Run"]
@@ -26,6 +26,8 @@ PEER_FIGURES: Final = ("peers", "median", "mad")
 ROWS_AT_ONCE: Final = 200_000
 #: Named one by one in a query; of more than these, everything of the kind is read.
 MOST_NAMED_ENTITIES: Final = 2_000
+#: What a column Date32 holds.
+EVERY_DAY: Final = (date(1900, 1, 1), date(2299, 12, 31))
 #: What is being inserted may become visible later than what was inserted after it; so long it is looked for again.
 OVERLAP: Final = timedelta(minutes=2)
 #: The bits of a mask of days that a 64-bit number has room for; more than the longest span that counts.
@@ -38,7 +40,7 @@ _LATEST: Final = f"""
     (
         SELECT school_id, entity_id, dimension, day, argMax(tuple({", ".join(FIGURES)}, live), recorded_at) AS latest
         FROM portraits
-        WHERE kind = %(kind)s AND {{condition}}
+        WHERE kind = {{kind:String}} AND {{condition}}
         GROUP BY school_id, entity_id, dimension, day
     )
     WHERE live = 1"""
@@ -51,7 +53,7 @@ SELECT type, key, number, week, school_id, peer_group, students FROM
     SELECT
         type, key, students,
         row_number() OVER (ORDER BY time, source, id) AS number,
-        toDate32(toMonday(toDate32(toTimeZone(time, %(time_zone)s)))) AS week,
+        toDate32(toMonday(toDate32(toTimeZone(time, {time_zone:String})))) AS week,
         if(type = 'registry.school.registered', key, school_id) AS school_id,
         multiIf(
             type = 'registry.teacher.registered', concat(career_stage, '/', course),
@@ -116,29 +118,41 @@ class PortraitStore:
 
         A figure of a whole week is an observation of its Sunday, so a changed week changes that day.
         """
-        after = "1" if since is None else "recorded_at > toDateTime64(%(panes_after)s, 3, 'UTC')"
         (panes_until,) = self._client.query("SELECT max(recorded_at) FROM pane_versions").result_rows[0]
         (registry_until,) = self._client.query("SELECT max(stored_at) FROM events_registry").result_rows[0]
-        days = self._client.query(
-            "SELECT DISTINCT toDate32(day) + if(window = 'iso_week', 6, 0) AS day"
-            f" FROM pane_versions WHERE {after} ORDER BY day",
-            parameters={"panes_after": since and f"{since.panes_until:%Y-%m-%d %H:%M:%S.%f}"},
-        ).result_rows
+        days = self.observable_days(None if since is None else since.panes_until)
         panes_until, registry_until = instant(panes_until), instant(registry_until)
         return Pending(
             min(panes_until, now - OVERLAP),
             min(registry_until, now - OVERLAP),
-            tuple(day for (day,) in days),
+            tuple(days),
             since is None or registry_until > since.registry_until,
         )
 
+    def observable_days(self, recorded_after: datetime | None = None) -> list[date]:
+        """Return the days with figures, or only with figures that were recorded after that, ascending."""
+        after = "" if recorded_after is None else " WHERE recorded_at > {after:DateTime64(3, 'UTC')}"
+        return answered(
+            self._client,
+            f"SELECT DISTINCT toDate32(day) + if(window = 'iso_week', 6, 0) AS day FROM pane_versions{after} ORDER BY day",
+            {} if recorded_after is None else {"after": recorded_after},
+        )["day"].to_list()
+
+    def said_days(
+        self, kind: Kind, span: tuple[date, date] = EVERY_DAY, entities: pl.Series | None = None
+    ) -> list[date]:
+        """Return the days of the span, both included, of which anything was ever said of the entities (None: of any)."""
+        condition, parameters = _condition("day >= {first:Date32} AND day <= {last:Date32}", entities)
+        return answered(
+            self._client,
+            f"SELECT DISTINCT day FROM portraits WHERE kind = {{kind:String}} AND {condition}",
+            {"kind": kind, "first": span[0], "last": span[1], **parameters},
+        )["day"].to_list()
+
     def rows_between(self, first: date, last: date) -> int:
         """Return how many rows the roll-ups of these days are made of."""
-        ((rows,),) = self._client.query(
-            "SELECT count() FROM pane_versions WHERE day BETWEEN %(first)s AND %(last)s",
-            parameters={"first": first.isoformat(), "last": last.isoformat()},
-        ).result_rows
-        return int(rows)
+        sql = "SELECT count() FROM pane_versions WHERE day BETWEEN {first:Date32} AND {last:Date32}"
+        return int(answered(self._client, sql, {"first": first, "last": last}).item())
 
     def observed(self, kind: Kind, days: Sequence[date]) -> pl.DataFrame:
         """Return ``entity_id, dimension, day, observed``: the merged figures of the ``days``, at least one.
@@ -150,15 +164,16 @@ class PortraitStore:
             schema={"metric": pl.String, "item": pl.String, "dimension": pl.String, "weekly": pl.Boolean},
             orient="row",
         )
-        found = framed(self._client,
+        found = answered(self._client,
             "SELECT entity_id, toDate32(day) AS day, metric, item, value AS observed FROM v1_rollup_days("
-            "level = %(kind)s, school = '', as_of = %(as_of)s, day_from = %(day_from)s, day_to = %(day_to)s)"
-            " WHERE metric IN %(metrics)s AND value IS NOT NULL AND entity_id != ''",
+            "level = {kind:String}, school = '', as_of = {as_of:DateTime64(3, 'UTC')},"
+            " day_from = {day_from:Date}, day_to = {day_to:Date})"
+            " WHERE metric IN {metrics:Array(String)} AND value IS NOT NULL AND entity_id != ''",
             {
                 "kind": kind,
-                "as_of": FAR_FUTURE.strftime("%Y-%m-%d %H:%M:%S"),
-                "day_from": min(day - timedelta(days=6 * (day.isoweekday() == 7)) for day in days).isoformat(),
-                "day_to": max(days).isoformat(),
+                "as_of": FAR_FUTURE,
+                "day_from": min(day - timedelta(days=6 * (day.isoweekday() == 7)) for day in days),
+                "day_to": max(days),
                 "metrics": [*named["metric"], ""],
             },
         )
@@ -168,28 +183,28 @@ class PortraitStore:
 
     def said(self, kind: Kind, day: date, entities: pl.Series | None = None) -> pl.DataFrame:
         """Return what the portraits say on ``day``: ``school_id, entity_id, dimension, day`` and ``FIGURES``."""
-        condition, parameters = self._condition("day = %(day)s", entities)
-        return framed(self._client,
-            f"SELECT * EXCEPT (live) FROM ({_LATEST.format(condition=condition)})",
-            {"kind": kind, "day": day.isoformat(), **parameters},
+        condition, parameters = _condition("day = {day:Date32}", entities)
+        return answered(self._client,
+            f"SELECT * EXCEPT (live) FROM ({_latest(condition)})",
+            {"kind": kind, "day": day, **parameters},
         )
 
     def before(self, kind: Kind, day: date, entities: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return *levels* and *activity* (``streams/core/portraits.py``) of the entities at the beginning of ``day``."""
-        condition, parameters = self._condition("day < %(day)s", entities)
-        latest = _LATEST.format(condition=condition)
-        parameters |= {"kind": kind, "day": day.isoformat(), "mask_days": _MASK_DAYS}
-        levels = framed(self._client,
+        condition, parameters = _condition("day < {day:Date32}", entities)
+        latest = _latest(condition)
+        parameters |= {"kind": kind, "day": day, "mask_days": _MASK_DAYS}
+        levels = answered(self._client,
             "SELECT entity_id, dimension, argMax(level, day) AS level, max(day) AS observed_on"
             f" FROM ({latest}) WHERE observed IS NOT NULL GROUP BY entity_id, dimension {_IN_ORDER}",
             parameters,
         )
-        activity = framed(self._client,
-            "SELECT entity_id, last_active, toInt64(bitAnd(if(gap <= %(mask_days)s, bitShiftRight(days, gap), 0),"
+        activity = answered(self._client,
+            "SELECT entity_id, last_active, toInt64(bitAnd(if(gap <= {mask_days:UInt8}, bitShiftRight(days, gap), 0),"
             f" {(1 << ACTIVE_DAYS_LONG) - 1})) AS active_mask FROM (SELECT entity_id, max(day) AS last_active,"
-            " dateDiff('day', last_active, toDate32(%(day)s)) AS gap,"
-            " groupBitOr(if(ago <= %(mask_days)s, bitShiftLeft(toUInt64(1), ago), 0)) AS days FROM"
-            f" (SELECT entity_id, day, dateDiff('day', day, toDate32(%(day)s)) AS ago FROM ({latest})"
+            " dateDiff('day', last_active, {day:Date32}) AS gap,"
+            " groupBitOr(if(ago <= {mask_days:UInt8}, bitShiftLeft(toUInt64(1), ago), 0)) AS days FROM"
+            f" (SELECT entity_id, day, dateDiff('day', day, {{day:Date32}}) AS ago FROM ({latest})"
             f" WHERE observed IS NOT NULL) GROUP BY entity_id) {_IN_ORDER}",
             parameters,
         )
@@ -201,10 +216,11 @@ class PortraitStore:
 
     def falling_silent(self, kind: Kind, day: date) -> pl.Series:
         """Return the entities whose latest observation before ``day`` is as old as makes them inactive on it."""
-        latest = _LATEST.format(condition="day >= %(first)s AND day < %(day)s")
-        found = framed(self._client,
-            f"SELECT entity_id FROM ({latest}) WHERE observed IS NOT NULL GROUP BY entity_id HAVING max(day) = %(first)s",
-            {"kind": kind, "day": day.isoformat(), "first": (day - timedelta(days=INACTIVE_DAYS)).isoformat()},
+        latest = _latest("day >= {first:Date32} AND day < {day:Date32}")
+        found = answered(self._client,
+            f"SELECT entity_id FROM ({latest}) WHERE observed IS NOT NULL"
+            " GROUP BY entity_id HAVING max(day) = {first:Date32}",
+            {"kind": kind, "day": day, "first": day - timedelta(days=INACTIVE_DAYS)},
         )
         return found["entity_id"]
 
@@ -220,39 +236,39 @@ class PortraitStore:
 
     def recorded_after(self, kind: Kind, after: datetime) -> pl.DataFrame:
         """Return ``entity_id, from_day``: the first day of which something was said of the entity after that."""
-        return framed(self._client,
+        return answered(self._client,
             "SELECT entity_id, min(day) AS from_day FROM portraits"
-            " WHERE kind = %(kind)s AND recorded_at > toDateTime64(%(instant)s, 3, 'UTC') GROUP BY entity_id",
-            {"kind": kind, "instant": f"{after:%Y-%m-%d %H:%M:%S.%f}"},
+            " WHERE kind = {kind:String} AND recorded_at > {instant:DateTime64(3, 'UTC')} GROUP BY entity_id",
+            {"kind": kind, "instant": after},
         )
 
     def last_levels(self, kind: Kind, week: date) -> pl.DataFrame:
         """Return ``entity_id, peer_group, dimension, level``: the last level of the ISO week of each observed in it."""
-        latest = _LATEST.format(condition="day >= %(monday)s AND day <= %(sunday)s")
-        return framed(self._client,
+        latest = _latest("day >= {monday:Date32} AND day <= {sunday:Date32}")
+        return answered(self._client,
             "SELECT entity_id, argMax(peer_group, day) AS peer_group, dimension, argMax(level, day) AS level"
             f" FROM ({latest}) WHERE observed IS NOT NULL GROUP BY entity_id, dimension",
-            {"kind": kind, "monday": week.isoformat(), "sunday": (week + timedelta(days=6)).isoformat()},
+            {"kind": kind, "monday": week, "sunday": week + timedelta(days=6)},
         )
 
     def peers(self, kind: Kind, week: date) -> pl.DataFrame:
         """Return ``peer_group, dimension`` and ``PEER_FIGURES`` of the week, as stored."""
-        return framed(self._client,
+        return answered(self._client,
             "SELECT peer_group, dimension, tupleElement(latest, 1) AS peers, tupleElement(latest, 2) AS median,"
             " tupleElement(latest, 3) AS mad FROM"
             f" (SELECT peer_group, dimension, argMax(tuple({', '.join(PEER_FIGURES)}), recorded_at) AS latest"
-            " FROM portrait_peers WHERE kind = %(kind)s AND week = %(week)s GROUP BY peer_group, dimension)"
+            " FROM portrait_peers WHERE kind = {kind:String} AND week = {week:Date32} GROUP BY peer_group, dimension)"
             " WHERE tupleElement(latest, 1) > 0",
-            {"kind": kind, "week": week.isoformat()},
+            {"kind": kind, "week": week},
         )
 
     def registrations(self, time_zone: str) -> pl.DataFrame:
         """Return what the registry says, where it changes: frame ``REGISTRATIONS_SCHEMA`` of the places."""
-        return framed(self._client, _REGISTRATIONS, {"time_zone": time_zone})
+        return answered(self._client, _REGISTRATIONS, {"time_zone": time_zone})
 
     def places(self) -> pl.DataFrame:
         """Return ``kind, entity_id, from_week, school_id, peer_group`` as stored."""
-        return framed(self._client,
+        return answered(self._client,
             "SELECT kind, entity_id, from_week, tupleElement(latest, 1) AS school_id, tupleElement(latest, 2) AS peer_group"
             " FROM (SELECT kind, entity_id, from_week, argMax(tuple(school_id, peer_group, live), recorded_at) AS latest"
             " FROM portrait_places GROUP BY kind, entity_id, from_week) WHERE tupleElement(latest, 3) = 1",
@@ -280,8 +296,13 @@ class PortraitStore:
             ],
         )  # fmt: skip
 
-    def _condition(self, condition: str, entities: pl.Series | None) -> tuple[str, dict[str, Any]]:
-        if entities is None or len(entities) > MOST_NAMED_ENTITIES:
-            return condition, {}
-        named: Sequence[str] = [*entities.to_list(), ""]
-        return f"{condition} AND entity_id IN %(entities)s", {"entities": named}
+
+def _latest(condition: str) -> str:
+    return _LATEST.replace("{condition}", condition)
+
+
+def _condition(condition: str, entities: pl.Series | None) -> tuple[str, dict[str, Value]]:
+    """Return the condition, narrowed to the entities if they are few enough to be named, and its parameters."""
+    if entities is None or len(parts := list(in_parts(entities.to_list(), MOST_NAMED_ENTITIES))) > 1:
+        return condition, {}
+    return f"{condition} AND entity_id IN {{entities:Array(String)}}", {"entities": parts[0] if parts else []}

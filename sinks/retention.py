@@ -17,6 +17,7 @@ import polars as pl
 from schemas.errors import MustStop
 from schemas.event_types import FAMILIES
 from schemas.figures_prep import PREP_REACH_US
+from sinks.answers import in_parts
 from sinks.warehouse import Warehouse
 
 __all__ = ["FOREVER_US", "NEVER_AGED", "REACH_US", "RETENTION_SQL", "AgedKeys", "Retention", "complete", "kept_for"]
@@ -144,12 +145,12 @@ class AgedKeys:
         if self.may_be_of(topic):
             reach_us = {family.topic: REACH_US.get(family.name) for family in FAMILIES}[topic]
             until = pl.lit(FOREVER_US) if reach_us is None else pl.col("last_us") + reach_us
-            for start in range(0, len(keys), KEYS_PER_QUERY):
+            for some in in_parts(keys, KEYS_PER_QUERY):
                 answer = self._warehouse.query(
                     "read which keys may have lost events",
                     "SELECT key, toUnixTimestamp64Micro(max(last_time)) AS last_us FROM event_days"
-                    " WHERE topic = %(topic)s AND key IN %(keys)s AND day <= %(day)s GROUP BY key",
-                    {"topic": topic, "keys": keys[start : start + KEYS_PER_QUERY], "day": self._last_aged_day[topic]},
+                    " WHERE topic = {topic:String} AND key IN {keys:Array(String)} AND day <= {day:Date} GROUP BY key",
+                    {"topic": topic, "keys": some, "day": self._last_aged_day[topic]},
                 )
                 found.append(answer.select("key", until.cast(pl.Int64).alias("until_us")))
         return pl.concat(found)

@@ -72,7 +72,7 @@ def verify_portraits(client: Client, *, limit: int = 1000) -> PortraitReport:
     weeks = list(_weeks(client))
     for kind in KINDS:
         ((rows,),) = client.query(
-            "SELECT count() FROM portraits WHERE kind = %(kind)s", parameters={"kind": kind}
+            "SELECT count() FROM portraits WHERE kind = {kind:String}", parameters={"kind": kind}
         ).result_rows
         report.rows += rows
         for days in _spans(store, weeks):

@@ -2,45 +2,35 @@
 
 Every write here can be repeated without a second effect (see ``docs/delivery.md``), so a call is repeated for as long
 as the database is away: the caller stands still, which is the backpressure. What cannot get better by waiting (a
-missing column, a bad password) raises :class:`MustStop` with the remedy.
+missing column, a bad password) raises :class:`MustStop` with the remedy; ``sinks/database_errors.py`` tells them apart.
 """
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import clickhouse_connect
 import polars as pl
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
-from schemas.errors import MustStop, RetryLater, Stopping
+from schemas.errors import MustStop, Refused, RetryLater, RowsRefused, Stopping
+from sinks.answers import Value, answered
+from sinks.database_errors import ATTEMPTS_AT_UNKNOWN, classify
 
 T = TypeVar("T")
 
 FIRST_DELAY_SECONDS: Final = 0.1
 LONGEST_DELAY_SECONDS: Final = 10.0
 
-#: Codes of ClickHouse that waiting cannot mend, each with what can.
-REMEDIES: Final = {
-    16: "A column is missing: run `classpulse migrate`",
-    47: "A column is missing: run `classpulse migrate`",
-    53: "A column has another type: run `classpulse migrate`",
-    60: "A table is missing: run `classpulse migrate`",
-    62: "The statement is not understood: check that the server is ClickHouse 25.10 or later",
-    81: "The database is missing: run `classpulse migrate`",
-    115: "The server does not know a setting: check that it is ClickHouse 25.10 or later",
-    164: "This user may only read: give CLASSPULSE_CLICKHOUSE_USER the right to insert",
-    192: "Check CLASSPULSE_CLICKHOUSE_USER",
-    193: "Check CLASSPULSE_CLICKHOUSE_PASSWORD",
-    194: "Set CLASSPULSE_CLICKHOUSE_PASSWORD",
-    497: "Grant this user the rights of deploy/clickhouse/users.sql",
-    516: "Check CLASSPULSE_CLICKHOUSE_USER and CLASSPULSE_CLICKHOUSE_PASSWORD",
-}
+#: Every table that is divided into months is written in inserts of so many: ClickHouse makes a part of each month, and by
+#: default refuses an insert of more than this.
+MOST_MONTHS_PER_INSERT: Final = 100
 
 #: Set explicitly, so that a server's defaults cannot change what an insert means: synchronous, and without the server's
 #: own deduplication, which silently drops other rows under a reused token (docs/decisions/0003-inserts.md). Merging equal
@@ -50,6 +40,7 @@ WRITE_SETTINGS: Final = {
     "insert_deduplicate": 0,
     "optimize_on_insert": 0,
     "input_format_null_as_default": 1,
+    "max_partitions_per_insert_block": MOST_MONTHS_PER_INSERT,
 }
 
 
@@ -93,17 +84,19 @@ def connect(target: Target, *, database: str | None = None) -> Client:
         raise classify(error, "connect to ClickHouse") from error
 
 
-def classify(error: Exception, what: str) -> MustStop | RetryLater:
-    """Return what the caller can do about ``error``, which stopped it from doing ``what``."""
-    code = error.code if isinstance(error, Error) else None
-    text = " ".join(str(error).split())[:500]
-    if code in REMEDIES:
-        return MustStop(f"Could not {what}: {text}", REMEDIES[code])
-    return RetryLater(f"Could not {what}: {text}")
-
-
 def _as_time(name: str) -> pl.Expr:
     return pl.from_epoch(name, time_unit="us").dt.replace_time_zone("UTC").alias(name.removesuffix("_us"))
+
+
+def _of_few_months(rows: pl.DataFrame, months_of: str | None) -> list[pl.DataFrame]:
+    """Return ``rows`` in parts that lie in at most ``MOST_MONTHS_PER_INSERT`` months each; no part for no rows."""
+    if rows.is_empty():
+        return []
+    if months_of is None:
+        return [rows]
+    nth_month = pl.from_epoch(months_of, time_unit="us").dt.truncate("1mo").rank("dense") - 1
+    insert = rows.select(nth_month.floordiv(MOST_MONTHS_PER_INSERT).alias("insert")).to_series()
+    return [rows] if insert.n_unique() == 1 else [rows.filter(insert == number) for number in insert.unique().sort()]
 
 
 class Warehouse:
@@ -129,50 +122,54 @@ class Warehouse:
     def call(self, what: str, operation: Callable[[Client], T]) -> T:
         """Run ``operation``, again and again while the database is away.
 
-        Raises :class:`MustStop` for what waiting cannot mend, :class:`Stopping` when asked to stop meanwhile.
+        Raises :class:`MustStop` for what waiting does not cure, :class:`Stopping` when asked to stop before or meanwhile.
         """
         ceiling_seconds = FIRST_DELAY_SECONDS
+        unknown_code, attempts = 0, 0
         while True:
+            if self._stop.is_set():
+                raise Stopping(f"Stopped before it could {what}")
             try:
                 if self._client is None:
                     self._client = connect(self._target)
                 return operation(self._client)
-            except RetryLater as error:
+            except (RetryLater, Refused) as error:
                 reason: Exception = error
             except (ClickHouseError, HTTPError, OSError) as error:
                 reason = classify(error, what)
-                self._forget_client()
-                if isinstance(reason, MustStop):
-                    raise reason from error
+            self._forget_client()
+            if isinstance(reason, MustStop):
+                if not isinstance(reason, Refused) or isinstance(reason, RowsRefused):
+                    raise reason
+                attempts = attempts + 1 if reason.code == unknown_code else 1
+                unknown_code = reason.code
+                if attempts == ATTEMPTS_AT_UNKNOWN:
+                    raise reason
+            else:
+                attempts = 0
             self._on_retry(what, reason)
             if self._stop.wait(self._random.uniform(0, ceiling_seconds)):
                 raise Stopping(f"Stopped while waiting to {what}") from reason
             ceiling_seconds = min(LONGEST_DELAY_SECONDS, ceiling_seconds * 2)
 
-    def insert(self, table: str, rows: pl.DataFrame) -> None:
+    def insert(self, table: str, rows: pl.DataFrame, *, months_of: str | None = None) -> None:
         """Insert ``rows`` by column name; does nothing for none.
 
-        A column ``<name>_us`` (microseconds since the epoch) becomes the time column ``<name>``.
+        A column ``<name>_us`` (microseconds since the epoch) becomes the time column ``<name>``. ``months_of`` is the
+        column by whose months (UTC) the table is divided: of many months several inserts are made.
+        Raises what :meth:`call` raises; :class:`RowsRefused` if ClickHouse will never take some of the rows.
         """
-        if rows.is_empty():
-            return
-        timed = rows.select(_as_time(name) if name.endswith("_us") else name for name in rows.columns)
-        arrow = timed.to_arrow(compat_level=pl.CompatLevel.oldest())
-        self.call(
-            f"insert {rows.height} rows into {table}",
-            lambda client: client.insert_arrow(table, arrow, settings=WRITE_SETTINGS),
-        )
+        for part in _of_few_months(rows, months_of):
+            timed = part.select(_as_time(name) if name.endswith("_us") else name for name in part.columns)
+            arrow = timed.to_arrow(compat_level=pl.CompatLevel.oldest())
+            self.call(
+                f"insert {part.height} rows into {table}",
+                partial(Client.insert_arrow, table=table, arrow_table=arrow, settings=WRITE_SETTINGS),
+            )
 
-    def query(self, what: str, sql: str, parameters: dict[str, Any] | None = None) -> pl.DataFrame:
-        """Return the answer to ``sql``; ``%(name)s`` in it are filled in, quoted."""
-        table = self.call(
-            what,
-            lambda client: client.query_arrow(sql, parameters=parameters, use_strings=True),
-        )
-        frame = pl.from_arrow(table)
-        if not isinstance(frame, pl.DataFrame):
-            raise TypeError(f"expected a table to {what}")
-        return frame
+    def query(self, what: str, sql: str, parameters: Mapping[str, Value] | None = None) -> pl.DataFrame:
+        """Return the answer to ``sql``, whose ``{name:Type}`` the server fills in."""
+        return self.call(what, lambda client: answered(client, sql, parameters or {}))
 
     def ping(self) -> bool:
         """Return whether the database answers now, without waiting for it."""

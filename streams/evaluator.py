@@ -18,10 +18,11 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from urllib3.exceptions import HTTPError
 
-from schemas.errors import MustStop, RetryLater
+from schemas.errors import MustStop, Refused, RetryLater
 from schemas.figure_rules import FigureRules
+from sinks.database_errors import ATTEMPTS_AT_UNKNOWN, classify
 from sinks.rollups import latest_cycle
-from sinks.warehouse import WRITE_SETTINGS, Target, classify, connect
+from sinks.warehouse import WRITE_SETTINGS, Target, connect
 from streams.web import Health
 
 __all__ = ["STEPS", "Cycle", "Evaluator", "EvaluatorTelemetry", "Step", "StepFunction", "steps"]
@@ -116,7 +117,7 @@ class Evaluator:
     def once(self) -> Cycle | None:
         """Run one cycle; None if it was stopped between two steps.
 
-        Raises :class:`RetryLater` when the database is away and :class:`MustStop` for what waiting cannot mend.
+        Raises :class:`RetryLater` when the database is away and :class:`MustStop` for what waiting does not cure.
         """
         client = connect(self._target)
         try:
@@ -129,15 +130,21 @@ class Evaluator:
     def follow(self, interval_seconds: float, on_cycle: Callable[[Cycle], None]) -> None:
         """Run a cycle every ``interval_seconds``, or after the one before if that took longer, until told to stop.
 
-        Raises :class:`MustStop` for what waiting cannot mend. While the database is away it is tried again and again.
+        Raises :class:`MustStop` for what waiting does not cure; an error of which nothing is known is tried a few times
+        before. While the database is away it is tried again and again.
         """
+        refused = 0
         while not self._stop.is_set():
             began_seconds = time.monotonic()
             wait_seconds = 0.0
             try:
-                if (cycle := self.once()) is not None:
+                cycle, refused = self.once(), 0
+                if cycle is not None:
                     on_cycle(cycle)
-            except RetryLater as error:
+            except (RetryLater, Refused) as error:
+                refused = refused + 1 if isinstance(error, Refused) else 0
+                if refused == ATTEMPTS_AT_UNKNOWN:
+                    raise
                 self.telemetry.failures.inc()
                 self._problem = str(error)
                 log.warning("%s; trying again", error)

@@ -36,15 +36,15 @@ _RANGES: Final = """
 SELECT min(key) AS key_from, max(key) AS key_to
 FROM
 (
-    SELECT key, intDiv(sum(events) OVER (ORDER BY key), %(events_per_range)s) AS nth
+    SELECT key, intDiv(sum(events) OVER (ORDER BY key), {{events_per_range:UInt64}}) AS nth
     FROM (SELECT key, count() AS events FROM {table} WHERE key IN ({keys}) GROUP BY key)
 )
 GROUP BY nth
 ORDER BY nth
 """
 _KEYS: Final = (
-    "SELECT DISTINCT key FROM {table} WHERE time >= fromUnixTimestamp64Micro(%(from_us)s, 'UTC')"
-    " AND time < fromUnixTimestamp64Micro(%(to_us)s, 'UTC')"
+    "SELECT DISTINCT key FROM {table} WHERE time >= fromUnixTimestamp64Micro({{from_us:Int64}}, 'UTC')"
+    " AND time < fromUnixTimestamp64Micro({{to_us:Int64}}, 'UTC')"
 )
 
 
@@ -178,10 +178,14 @@ def _keys(
     warehouse: Warehouse, family: Family, bounds_us: tuple[int, int], ranges: Sequence[tuple[str, str]]
 ) -> Iterator[list[str]]:
     """Yield the keys of each range; they are asked for one range at a time, so memory does not grow with their number."""
-    sql = _KEYS.format(table=family.table) + " AND key >= %(key_from)s AND key <= %(key_to)s"
+    sql = _KEYS.format(table=family.table) + " AND key >= {key_from:String} AND key <= {key_to:String}"
     for key_from, key_to in ranges:
-        parameters = {"from_us": bounds_us[0], "to_us": bounds_us[1], "key_from": key_from, "key_to": key_to}
-        yield warehouse.query(f"find the keys of {family.table}", sql, parameters)["key"].to_list()
+        found = warehouse.query(
+            f"find the keys of {family.table}",
+            sql,
+            {"from_us": bounds_us[0], "to_us": bounds_us[1], "key_from": key_from, "key_to": key_to},
+        )
+        yield found["key"].to_list()
 
 
 def _rebuild(

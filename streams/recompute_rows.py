@@ -9,15 +9,14 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
 from schemas.event_types import Family
+from sinks.answers import in_parts
 from sinks.events import KEYS_PER_QUERY
-from sinks.warehouse import Warehouse
+from sinks.warehouse import WRITE_SETTINGS, Warehouse
 
 __all__ = ["RowStore"]
 
 #: Rows named in one DELETE; each rewrites a column of every part it touches, so many at once are cheaper.
 ROWS_PER_DELETE: Final = 5_000
-#: Names of that many rows exceed the server's default for the text of a query.
-LONGEST_QUERY_BYTES: Final = 64 * 1024 * 1024
 #: Codes of ClickHouse: only reading is allowed; the right is missing.
 NO_RIGHT: Final = (164, 497)
 
@@ -27,7 +26,7 @@ SELECT
     toUnixTimestamp64Micro(window_start) AS window_start_us, toUnixTimestamp64Micro(window_end) AS window_end_us,
     value, numerator, denominator, sample_size, parts, catalogue_version, revision
 FROM metric_rows FINAL
-WHERE key IN %(keys)s AND topic = %(topic)s
+WHERE key IN {keys:Array(String)} AND topic = {topic:String}
 """
 
 
@@ -40,7 +39,7 @@ class RowStore:
 
     def origins(self, family: Family, keys: Sequence[str]) -> pl.DataFrame:
         """Return ``key, partition``: one row for each key, and more where a key is in several partitions."""
-        sql = f"SELECT DISTINCT key, partition FROM {family.table} WHERE key IN %(keys)s"  # noqa: S608 - a declared name
+        sql = f"SELECT DISTINCT key, partition FROM {family.table} WHERE key IN {{keys:Array(String)}}"  # noqa: S608 - a declared name
         return self._read("read which partition each key is in", sql, keys)
 
     def stored(self, family: Family, keys: Sequence[str], metrics: Collection[str]) -> pl.DataFrame:
@@ -48,7 +47,7 @@ class RowStore:
 
         All of the family's figures where ``metrics`` is empty, also those that no catalogue knows any more.
         """
-        named = " AND metric IN %(metrics)s" if metrics else ""
+        named = " AND metric IN {metrics:Array(String)}" if metrics else ""
         return self._read("read the stored figures", _STORED + named, keys, topic=family.topic, metrics=list(metrics))
 
     def delete(self, family: Family, rows: pl.DataFrame) -> int:
@@ -59,42 +58,45 @@ class RowStore:
         """
         deleted = 0
         for (applied,), same in rows.group_by("applied"):
-            for part in same.iter_slices(ROWS_PER_DELETE):
+            for places in in_parts(same.select("metric", "window", "key", "item", "slot_us").rows(), ROWS_PER_DELETE):
                 if not self._may_delete:
                     return deleted
-                what = f"delete {part.height} figures that no event explains"
-                self._may_delete = self._warehouse.call(what, partial(_deleted, rows=part, applied=applied))
+                keys = sorted({key for _metric, _window, key, _item, _slot_us in places})
+                what = f"delete {len(places)} figures that no event explains"
+                parameters = {"keys": keys, "applied": applied, "places": places}
+                self._may_delete = self._warehouse.call(what, partial(_deleted, parameters=parameters))
                 if self._may_delete:
-                    deleted += part.height
-                    self._note_changed(family, part["key"].unique().to_list())
+                    deleted += len(places)
+                    self._note_changed(family, keys)
         return deleted
 
     def _note_changed(self, family: Family, keys: Sequence[str]) -> None:
         self._warehouse.call(
             "note which keys' figures changed",
-            lambda client: client.command(
-                "INSERT INTO figure_keys (topic, key, changed_at) SELECT %(topic)s, arrayJoin(%(keys)s), now64(3)",
+            # Not as a command: the driver puts all that belongs to one into the URL.
+            lambda client: client.raw_query(
+                "INSERT INTO figure_keys (topic, key, changed_at)"
+                " SELECT {topic:String}, arrayJoin({keys:Array(String)}), now64(3)",
                 parameters={"topic": family.topic, "keys": list(keys)},
-                settings={"max_query_size": LONGEST_QUERY_BYTES},
+                settings=WRITE_SETTINGS,
             ),
         )
 
     def _read(self, what: str, sql: str, keys: Sequence[str], **parameters: Any) -> pl.DataFrame:
         parts = [
-            self._warehouse.query(what, sql, {"keys": list(keys[start : start + KEYS_PER_QUERY]), **parameters})
-            for start in range(0, len(keys), KEYS_PER_QUERY)
+            self._warehouse.query(what, sql, {"keys": some, **parameters}) for some in in_parts(keys, KEYS_PER_QUERY)
         ]
         return pl.concat(parts)
 
 
-def _deleted(client: Client, rows: pl.DataFrame, applied: int) -> bool:
-    places = rows.select("metric", "window", "key", "item", "slot_us").rows()
+def _deleted(client: Client, parameters: dict[str, Any]) -> bool:
     try:
-        client.command(
-            "DELETE FROM metric_rows WHERE key IN %(keys)s AND revision <= %(applied)s"
-            " AND (toString(metric), toString(window), key, item, toUnixTimestamp64Micro(slot)) IN %(places)s",
-            parameters={"keys": rows["key"].unique().to_list(), "applied": applied, "places": places},
-            settings={"max_query_size": LONGEST_QUERY_BYTES, "lightweight_deletes_sync": 2},
+        client.raw_query(
+            "DELETE FROM metric_rows WHERE key IN {keys:Array(String)} AND revision <= {applied:UInt64}"
+            " AND (toString(metric), toString(window), key, item, toUnixTimestamp64Micro(slot))"
+            " IN {places:Array(Tuple(String, String, String, String, Int64))}",
+            parameters=parameters,
+            settings={"lightweight_deletes_sync": 2},
         )
     except ClickHouseError as error:
         if isinstance(error, Error) and error.code in NO_RIGHT:

@@ -5,7 +5,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from deploy.documents.markdown import code, table
-from sinks.warehouse import REMEDIES
+from sinks.database_errors import REMEDIES
 from streams.evaluator import EvaluatorTelemetry
 from streams.telemetry import Telemetry
 

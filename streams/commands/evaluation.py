@@ -13,6 +13,7 @@ from schemas.evaluation import KINDS, Evaluation
 from schemas.evaluation_file import LARGEST_BYTES, default_text, doubts, parse
 from sinks import warehouse
 from sinks.answers import FAR_FUTURE
+from sinks.database_errors import classify
 from sinks.evaluation_configs import FIRST_WEEK, activate, config_of, configs
 from streams import settings as settings_module
 from streams.commands.explain import WeekType
@@ -68,7 +69,7 @@ def activate_file(*, file: Path, from_week: date | None, user: str | None, passw
             last = configs(client, FAR_FUTURE)[-1:]
             config = activate(client, text, now=now, from_week=week)
     except (ClickHouseError, HTTPError, OSError) as error:
-        raise warehouse.classify(error, "activate the evaluation") from error
+        raise classify(error, "activate the evaluation") from error
     if last and config.activated_at <= last[0].activated_at:
         click.echo(f"Configuration {config.version} counts already in {iso_week(week)}.")
     else:
@@ -92,7 +93,7 @@ def show(*, packaged: bool, week: date | None, version: int | None) -> None:
         with closing(warehouse.connect(settings.clickhouse)) as client:
             known = configs(client, FAR_FUTURE)
     except (ClickHouseError, HTTPError, OSError) as error:
-        raise warehouse.classify(error, "read the evaluation") from error
+        raise classify(error, "read the evaluation") from error
     if version is not None:
         found = next((config for config in known if config.version == version), None)
         if found is None:

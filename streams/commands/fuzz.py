@@ -32,7 +32,7 @@ DEFAULT_FOLDER: Final = Path(".classpulse/fuzz")
 #: A worker with the settings as they come stays below this, whatever it is sent.
 DEFAULT_MEMORY_MIB: Final = 1_536
 _MOST_LISTED: Final = 20
-_PLACES: Final = "SELECT position FROM {table} WHERE partition = %(partition)s"
+_PLACES: Final = "SELECT position FROM {table} WHERE partition = {{partition:UInt16}}"
 
 
 @dataclass(slots=True)
@@ -169,7 +169,7 @@ def _misplaced(client: Client, account: Account) -> list[str]:
     for place, verdicts in sorted(account.verdicts.items()):
         topic, partition = place
         stored = _positions(client, _PLACES.format(table=tables[topic]), place)
-        refused = _positions(client, _PLACES.format(table="dead_letters") + " AND topic = %(topic)s", place)
+        refused = _positions(client, _PLACES.format(table="dead_letters") + " AND topic = {topic:String}", place)
         for offset, verdict in enumerate(verdicts):
             found = (offset in stored, offset in refused)
             if found != (verdict == "stored", verdict == "refused"):

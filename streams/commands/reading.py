@@ -8,8 +8,9 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
-from schemas.errors import MustStop, RetryLater
+from schemas.errors import MustStop, Unreachable
 from sinks import warehouse
+from sinks.database_errors import classify
 from streams.settings import Settings
 
 __all__ = ["FAILURES", "away_is_final", "reading", "target_of"]
@@ -32,11 +33,12 @@ def target_of(settings: Settings, url: str | None, database: str | None, timeout
 def away_is_final(target: warehouse.Target, where: str = "CLASSPULSE_CLICKHOUSE_URL or --url") -> Iterator[None]:
     """Tell a person at once that there is no database, instead of waiting for it as a worker does.
 
-    ``where`` names what says which one it is. Raises :class:`MustStop` in the place of :class:`RetryLater`.
+    ``where`` names what says which one it is. Raises :class:`MustStop` in the place of :class:`Unreachable`; what a
+    database answered says itself what is wrong.
     """
     try:
         yield
-    except RetryLater as error:
+    except Unreachable as error:
         raise MustStop(str(error), f"Check that ClickHouse runs at {target.url}; {where} says where") from error
 
 
@@ -52,4 +54,4 @@ def reading(target: warehouse.Target, what: str) -> Iterator[Client]:
         with closing(client):
             yield client
     except FAILURES as error:
-        raise warehouse.classify(error, what) from error
+        raise classify(error, what) from error

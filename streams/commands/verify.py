@@ -15,6 +15,7 @@ from rich.text import Text
 from schemas.figure_rules import FigureRules
 from sinks import verify as verification
 from sinks import verify_report, warehouse
+from sinks.database_errors import classify
 from sinks.verify_evaluator import verify_evaluator
 from streams import settings as settings_module
 from streams.commands.family_bars import family_bars
@@ -82,7 +83,7 @@ def _verified(
                 verify_evaluator(client, report, on_progress)
             return report
     except FAILURES as error:
-        raise warehouse.classify(error, "verify the figures") from error
+        raise classify(error, "verify the figures") from error
     finally:
         client.close()
 

@@ -1,5 +1,10 @@
 """The evaluator runs its steps in cycles, and says how it goes."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,13 +15,15 @@ from click.testing import CliRunner
 from clickhouse_connect.driver.client import Client
 from prometheus_client import generate_latest
 
-from schemas.errors import MustStop, RetryLater
+from schemas.errors import MustStop, Refused, RetryLater
 from schemas.figure_rules import FigureRules
+from sinks.database_errors import ATTEMPTS_AT_UNKNOWN
 from sinks.rollups import latest_cycle
 from sinks.warehouse import Target, connect
 from streams.commands.evaluate import evaluate
+from streams.commands.reading import away_is_final
 from streams.evaluator import STEPS, Cycle, Evaluator, Step, steps
-from tests.oracle.database import fresh_database
+from tests.oracle.database import fresh_database, insert_checkpoint
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -132,6 +139,60 @@ def test_database_that_is_away() -> None:
     away = Target("http://127.0.0.1:1", "nobody", "", "classpulse")
     with pytest.raises(RetryLater):
         Evaluator(away, FigureRules(), steps=[]).once()
+
+
+def test_a_partition_without_an_event_is_no_obstacle(database: Target) -> None:
+    """A partition that has had only refused records, and so has no watermark, does not keep the cycle from its end."""
+    client = connect(database)
+    insert_checkpoint(client, "classroom", 1, partition=0, stored=0, dead_letters=1)
+    insert_checkpoint(client, "classroom", 1, partition=1, watermark=NOW)
+    client.close()
+    assert Evaluator(database, FigureRules(), steps=steps(), clock=lambda: NOW).once() is not None
+
+
+def test_an_answer_that_stays_ends_it_and_is_no_absence(database: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A statement that ClickHouse refuses is told as refused: once at once, following after a few attempts."""
+    monkeypatch.setattr("streams.evaluator.FAILURE_DELAY_SECONDS", 0.001)
+    attempts: list[int] = []
+
+    def refused(client: Client, _rules: FigureRules, _now: datetime) -> int:
+        attempts.append(1)
+        return len(client.query("SELECT toDate([1])").result_rows)
+
+    evaluator = Evaluator(database, FigureRules(), steps=[Step("a", refused)])
+    with pytest.raises(Refused, match="ILLEGAL_TYPE_OF_ARGUMENT"), away_is_final(database):
+        evaluator.once()
+    attempts.clear()
+    with pytest.raises(Refused):
+        evaluator.follow(0.001, lambda _cycle: None)
+    assert len(attempts) == ATTEMPTS_AT_UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        ("evaluate", 0, "stopped"),
+        ("evaluate --follow", 0, "stopped"),
+        ("verify --evaluator", -signal.SIGTERM, "stopped"),
+        ("recompute --all --from 2020-01-01", -signal.SIGTERM, "stopped"),
+    ],
+)
+def test_a_long_step_ends_at_once_when_told_to_stop(command: str, status: int, said: str) -> None:
+    """SIGTERM ends a command within seconds, though ClickHouse has not answered its query yet."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = {"CLASSPULSE_CLICKHOUSE_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        program = "import sys; from streams.cli import main; main()"
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, *command.split()], env=os.environ | address,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        with process, silent.accept()[0] as connection:
+            connection.recv(1)  # it waits for the answer now
+            process.terminate()
+            output, _ = process.communicate(timeout=20)
+    assert said in output
+    assert "Traceback" not in output
+    assert process.returncode == status
 
 
 def test_every_step_is_there() -> None:
