@@ -33,6 +33,7 @@ _REMEDIES: Final = {
     Reason.DATA: "Correct the field of data; the type's JSON Schema says what it may hold.",
     Reason.CLOCK_AHEAD: "Set the device's clock by NTP.",
     Reason.CLOCK_BEHIND: "Set the device's clock by NTP.",
+    Reason.DATABASE: "Ask the operator: a rule of the database is narrower than the contract.",
 }
 
 

@@ -63,6 +63,7 @@ class Reason(StrEnum):
     DATA = "data"
     CLOCK_AHEAD = "clock_ahead"
     CLOCK_BEHIND = "clock_behind"
+    DATABASE = "database"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 import polars as pl
 
 from schemas.codec import event_columns
+from schemas.errors import MustStop, RowsRefused
 from schemas.event_types import Family
 from sinks.answers import in_parts
 from sinks.warehouse import Warehouse
 
 #: So many keys are asked for in one query, which bounds its text.
 KEYS_PER_QUERY = 2_000
+#: Events of one write that ClickHouse may refuse; each costs some inserts to find.
+MOST_REFUSED_EVENTS = 1_000
 DUPLICATES = "duplicates"
 DUPLICATE_COLUMNS = ("partition", "position", "key", "time_us", "source", "schoolid")
 _EVERY_FACT = ("key", "type", "source", "id", "time_us")
@@ -22,9 +25,29 @@ class EventStore:
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
 
-    def insert(self, family: Family, events: pl.DataFrame) -> None:
-        """Insert events as the codec gives them, with ``partition`` and ``position``."""
-        self._warehouse.insert(family.table, events, months_of="time_us")
+    def insert(self, family: Family, events: pl.DataFrame) -> dict[tuple[int, int], str]:
+        """Insert events as the codec gives them, with ``partition`` and ``position``.
+
+        Returns those that ClickHouse will never take, by partition and position, with what it says; all others are stored.
+        Raises :class:`MustStop` if they are more than ``MOST_REFUSED_EVENTS``: then the table is at fault.
+        """
+        refused: dict[tuple[int, int], str] = {}
+        parts = [events]
+        while parts:
+            part = parts.pop()
+            try:
+                self._warehouse.insert(family.table, part, months_of="time_us")
+            except RowsRefused as error:
+                if part.height > 1:
+                    parts += [part[: part.height // 2], part[part.height // 2 :]]
+                    continue
+                if len(refused) == MOST_REFUSED_EVENTS:
+                    raise MustStop(
+                        f"ClickHouse refuses more than {MOST_REFUSED_EVENTS:,} events of one write. {error}",
+                        f"Compare {family.table} and its constraints with deploy/clickhouse/migrations",
+                    ) from error
+                refused[part.item(0, "partition"), part.item(0, "position")] = str(error)
+        return refused
 
     def note_duplicates(self, family: Family, dropped: pl.DataFrame) -> None:
         """Record which records were dropped because their event is stored already; columns as for ``insert``."""

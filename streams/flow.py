@@ -148,10 +148,14 @@ class Flow:
             await asyncio.wait({self._writing})
 
     async def _write(self, write: Write) -> None:
-        checkpoints: list[Checkpoint] = await self._store(self._pipeline.write, write)
-        self._pipeline.finish(write, checkpoints)
+        checkpoints: list[Checkpoint] | None = await self._store(self._pipeline.write, write)
         self._writing = None
         self.last_progress = time.monotonic()
+        if checkpoints is None:
+            log.error("ClickHouse refuses some events; they become dead letters, see `classpulse dlq list`")
+            await self._resumer.resume(frozenset(self._pipeline.partitions))
+            return
+        self._pipeline.finish(write, checkpoints)
         try:
             await self._consumer().show_progress(
                 {(point.topic, point.partition): point.next_offset for point in checkpoints}

@@ -4,14 +4,15 @@ Pure but for the clock that is passed in. ``decode_batch`` may run in a thread o
 thread that owns the partitions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from schemas.codec import ClockLimits, Record, Reject, decode
+from schemas.codec import ClockLimits, Decoded, Reason, Record, Reject, decode
 from schemas.event_types import Family
 from schemas.pseudonym import Pseudonymizer
 from sinks.dead_letters import DeadLetter
@@ -75,13 +76,23 @@ class Decoder:
     pseudonymizer: Pseudonymizer
 
     def decode_batch(
-        self, family: Family, batch: Batch, records: Sequence[Record], before: Before, now_us: int
+        self,
+        family: Family,
+        batch: Batch,
+        records: Sequence[Record],
+        before: Before,
+        now_us: int,
+        refused: Mapping[int, str] = MappingProxyType({}),
     ) -> Chunk:
-        """Decode ``records``; students become pseudonyms here, before anything is kept."""
+        """Decode ``records``; students become pseudonyms here, before anything is kept.
+
+        ``refused`` gives the positions of records that the database does not take, with what it says.
+        """
         decoded = decode(
             family, records, clock=self.clock, now_us=now_us, max_value_bytes=self.max_value_bytes
         )
-        events = self.pseudonymizer.apply(decoded.events)
+        found = _taken_out(decoded, records, before.epoch, refused) if refused else decoded
+        events = self.pseudonymizer.apply(found.events)
         times_us = events["time_us"].to_numpy()
         # No expressions: each would be planned for every batch anew, which costs more than what they compute.
         events = events.hstack(
@@ -93,7 +104,7 @@ class Decoder:
         )
         for name in ("offset", "row"):
             events.drop_in_place(name)
-        letters = [_dead_letter(batch, reject, records[reject.row], before.epoch) for reject in decoded.rejects]
+        letters = [_dead_letter(batch, reject, records[reject.row], before.epoch) for reject in found.rejects]
         return Chunk(
             events=events,
             dead_letters=letters,
@@ -110,6 +121,13 @@ class Decoder:
         """Whether an event is behind the watermark that those before it in the log make; independent of how they came."""
         seen_us = np.maximum.accumulate(np.concatenate([[latest_us], times_us[:-1]]))[: len(times_us)]
         return times_us < seen_us - self.out_of_orderness_us
+
+
+def _taken_out(decoded: Decoded, records: Sequence[Record], epoch: int, refused: Mapping[int, str]) -> Decoded:
+    texts = {row: refused.get(position(epoch, record.offset)) for row, record in enumerate(records)}
+    rows = [row for row in decoded.events["row"] if texts[row] is not None]
+    rejects = [Reject(row, Reason.DATABASE, None, texts[row] or "") for row in rows]
+    return Decoded(decoded.events.filter(~pl.col("row").is_in(rows)), [*decoded.rejects, *rejects])
 
 
 def _dead_letter(batch: Batch, reject: Reject, record: Record, epoch: int) -> DeadLetter:

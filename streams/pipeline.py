@@ -99,6 +99,8 @@ class Pipeline:
         #: Nothing was written yet since the partitions were taken over.
         self.is_fresh = True
         self._inserting = inserting
+        #: Records whose events ClickHouse will not take, by position, with what it says: dead letters when read again.
+        self._refused: dict[Place, dict[int, str]] = {}
         self._facts = {
             family.name: Facts(FIGURES[family.name].fact_schema(family), rules.cache_max_rows) for family in FAMILIES
         }
@@ -144,6 +146,7 @@ class Pipeline:
             if before is not None and point.epoch != before.epoch:
                 partition.ended = before
             self.partitions[topic, number] = partition
+        self._refused = {place: refused for place, refused in self._refused.items() if place in self.partitions}
         self.is_fresh = True
         self._telemetry.partitions.set(len(self.partitions))
         return {place: partition.next_offset for place, partition in self.partitions.items()}
@@ -164,7 +167,8 @@ class Pipeline:
             chunk = Chunk(events, [], events.height, after.next_offset, 0, 0, 0, after.last_fingerprint)
             write = Write([PartitionWrite(partition, before, after, [chunk], letters)], self._below(), new=False)
             write.below[family.name][after.partition] = before.position
-            self.finish(write, self.write(write))
+            if (checkpoints := self.write(write)) is not None:
+                self.finish(write, checkpoints)
         partition.ended = None
 
     def following(self, batch: Batch) -> tuple[Partition, Following] | None:
@@ -182,10 +186,11 @@ class Pipeline:
 
     def decode_batch(self, partition: Partition, batch: Batch, records: Sequence[Record]) -> Chunk:
         """Turn records into columns and dead letters."""
+        refused = self._refused.get((batch.topic, batch.partition), {})
         self._telemetry.batch_rows.observe(len(records))
         with self._telemetry.stage("decode"):
             before = Before(partition.checkpoint.epoch, partition.watermark.max_time_us)
-            return self._decoder.decode_batch(partition.family, batch, records, before, self._now_us())
+            return self._decoder.decode_batch(partition.family, batch, records, before, self._now_us(), refused)
 
     def hold(self, partition: Partition, chunk: Chunk) -> None:
         """Keep a decoded batch for the next write."""
@@ -204,8 +209,12 @@ class Pipeline:
             below[partition.family.name][number] = partition.checkpoint.position
         return below
 
-    def write(self, write: Write) -> list[Checkpoint]:
-        """Write everything; return the new checkpoints, in the order of the parts."""
+    def write(self, write: Write) -> list[Checkpoint] | None:
+        """Write everything; return the new checkpoints, in the order of the parts.
+
+        None if ClickHouse will never take some of the events. Then the partitions are to be assigned again: from their
+        checkpoints on everything is read once more, those records become dead letters, and all others are written.
+        """
         parts = write.parts
         self._telemetry.flush_rows.observe(sum(chunk.records for part in parts for chunk in part.chunks))
         letters = [letter for part in parts for letter in part.dead_letters]
@@ -213,12 +222,13 @@ class Pipeline:
         with self._telemetry.stage("dead_letters"):
             self._sinks.dead_letters.insert(letters)
         added = {family.name: self._drop_duplicates(family, write) for family in FAMILIES}
-        stored = self._inserting.submit(self._store_events, added) if write.new else None
+        storing = self._inserting.submit(self._store_events, added) if write.new else None
         try:
             figures = {family.name: self._fold(family, added[family.name], write) for family in FAMILIES}
         finally:
-            if stored is not None:
-                stored.result()
+            all_stored = storing is None or storing.result()
+        if not all_stored:
+            return None
         self._store_figures(figures)
         checkpoints = [part.counted(_stored(part, added[part.partition.family.name].fresh)) for part in parts]
         with self._telemetry.stage("checkpoint"):
@@ -232,6 +242,10 @@ class Pipeline:
         clock_seconds = time.time()
         for part, after in zip(write.parts, checkpoints, strict=True):
             part.partition.checkpoint = after
+            if refused := self._refused.pop((after.topic, after.partition), {}):
+                self._refused[after.topic, after.partition] = {
+                    position: text for position, text in refused.items() if position >= after.position
+                }
             labels = (after.topic, str(after.partition))
             self._telemetry.consumed.labels(*labels).inc(after.consumed - part.before.consumed)
             self._telemetry.stored.labels(*labels).inc(after.stored - part.before.stored)
@@ -278,11 +292,18 @@ class Pipeline:
             facts.touch(keys)
             return facts.add(events)
 
-    def _store_events(self, added: Mapping[str, Added]) -> None:
+    def _store_events(self, added: Mapping[str, Added]) -> bool:
+        """Store the events and note the duplicates; return False, and note which, if events are refused."""
+        all_stored = True
         with self._telemetry.stage("store_events"):
             for family in FAMILIES:
-                self._sinks.events.insert(family, added[family.name].fresh)
-                self._sinks.events.note_duplicates(family, added[family.name].dropped)
+                for (number, position), text in self._sinks.events.insert(family, added[family.name].fresh).items():
+                    self._refused.setdefault((family.topic, number), {})[position] = text
+                    all_stored = False
+            if all_stored:
+                for family in FAMILIES:
+                    self._sinks.events.note_duplicates(family, added[family.name].dropped)
+        return all_stored
 
     def _fold(self, family: Family, added: Added, write: Write) -> pl.DataFrame | None:
         """Return the metric rows that change; None without a fresh event."""

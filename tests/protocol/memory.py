@@ -84,15 +84,16 @@ class MemoryEventStore:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def insert(self, family: Family, events: pl.DataFrame) -> None:
+    def insert(self, family: Family, events: pl.DataFrame) -> dict[tuple[int, int], str]:
         """Insert events; absent strings and lists are stored empty, as ClickHouse does."""
         if events.is_empty():
-            return
+            return {}
         rows = [
             {name: _stored_value(events.schema[name], value) for name, value in row.items()}
             for row in events.iter_rows(named=True)
         ]
         self._session.insert(family.table, rows)
+        return {}
 
     def note_duplicates(self, family: Family, dropped: pl.DataFrame) -> None:
         """Record what was dropped."""

@@ -30,9 +30,10 @@ class HastyCheckpoints(MemoryEventStore):
         super().__init__(session)
         self.waiting: list[tuple[Family, pl.DataFrame]] = []
 
-    def insert(self, family: Family, events: pl.DataFrame) -> None:
+    def insert(self, family: Family, events: pl.DataFrame) -> dict[tuple[int, int], str]:
         """Wait."""
         self.waiting.append((family, events))
+        return {}
 
     def flush(self) -> None:
         """Store what waits."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from schemas.codec import ClockLimits
+from schemas.errors import MustStop
 from schemas.event_types import schema_uri, type_uri
 from schemas.figure_rules import FigureRules
 from schemas.pseudonym import Pseudonymizer
@@ -104,7 +105,9 @@ def flush(pipeline: Pipeline) -> None:
     """Write what is held."""
     write = pipeline.take()
     assert write is not None
-    pipeline.finish(write, pipeline.write(write))
+    checkpoints = pipeline.write(write)
+    assert checkpoints is not None
+    pipeline.finish(write, checkpoints)
 
 
 def counters(warehouse: Warehouse) -> tuple[int, ...]:
@@ -230,6 +233,60 @@ def test_a_dead_letter_keeps_the_record_and_says_why(warehouse: Warehouse) -> No
     stored = warehouse.query("read", "SELECT * EXCEPT (recorded_at, refused_at) FROM dead_letters").rows()
     assert "20110417" not in str(stored)
     assert stored[0][3] == "json"
+
+
+def test_a_write_of_many_months_is_stored(database: Target, warehouse: Warehouse) -> None:
+    """Events of 250 months, as after a clock that went back, are written although an insert may hold 100 months."""
+    pipeline = new_pipeline(warehouse)
+    assign(pipeline)
+    apply(pipeline, [Record(month, event(-month * 2_678_400)) for month in range(250)])
+    flush(pipeline)
+    assert counters(warehouse) == (250, 250, 0, 0)
+    assert_verified(database)
+
+
+def test_only_what_the_database_refuses_becomes_a_dead_letter(database: Target, warehouse: Warehouse) -> None:
+    """Events that break a constraint, and their repeats, are dead letters with what ClickHouse said; all others count."""
+    client = connect(database)
+    client.command("ALTER TABLE events_classroom ADD CONSTRAINT no_poison CHECK id NOT IN ('e70', 'e90')")
+    client.close()
+    letters = Letters()
+    pipeline = new_pipeline(warehouse, letters)
+    assign(pipeline)
+    poison = Record(5, event(90, key="lesson-2"), key=b"lesson-2")
+    records = [*RECORDS, poison, *(Record(number, event(number)) for number in range(6, 40))]
+    for _attempt in range(3):  # the first copy, then its repeat, then none
+        apply(pipeline, records)
+        write = pipeline.take()
+        assert write is not None
+        if (checkpoints := pipeline.write(write)) is not None:
+            pipeline.finish(write, checkpoints)
+            break
+        assert assign(pipeline) == 0
+    assert counters(warehouse) == (40, 36, 0, 4)
+    assert_verified(database)
+    refused = {letter.offset: letter.detail for letter in letters.published if letter.reason == "database"}
+    assert set(refused) == {1, 2, 5}
+    assert "no_poison" in refused[5]
+    assert "http" not in refused[5]
+    assert {letter.value for letter in letters.published if letter.offset == 1} == {event(70)}
+
+
+def test_a_table_that_takes_nothing_stops_the_worker(
+    database: Target, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more refused events in a write than can be the events' fault the worker stops, and names the table."""
+    monkeypatch.setattr("sinks.events.MOST_REFUSED_EVENTS", 3)
+    client = connect(database)
+    client.command("ALTER TABLE events_classroom ADD CONSTRAINT nothing CHECK 0")
+    client.close()
+    pipeline = new_pipeline(warehouse)
+    assign(pipeline)
+    apply(pipeline, RECORDS + [Record(number, event(number)) for number in range(5, 10)])
+    write = pipeline.take()
+    assert write is not None
+    with pytest.raises(MustStop, match="events_classroom and its constraints"):
+        pipeline.write(write)
 
 
 def test_an_idle_partition_closes_its_windows(warehouse: Warehouse) -> None:
