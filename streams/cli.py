@@ -2,7 +2,10 @@
 
 import importlib
 import logging
+import os
+import signal
 import sys
+from types import FrameType
 from typing import Final
 
 import click
@@ -57,12 +60,28 @@ def cli() -> None:
     """
 
 
+class _Terminated(BaseException):
+    """SIGTERM came; no handler of errors may take it for one."""
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise _Terminated
+
+
 def main() -> None:
     """Run the command line; errors that a person can mend are one line, without a traceback."""
     # It logs each failed request; our own messages say what it means and what to do.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+    # So that whatever waits or loops ends at once and cleans up, also as the first process of a container, which would
+    # ignore the signal. Commands that have something to finish take it themselves.
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         cli()
+    except _Terminated:
+        click.echo("classpulse: stopped", err=True)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+        sys.exit(128 + signal.SIGTERM)
     except (MustStop, RetryLater) as error:
         click.echo(f"classpulse: {error}", err=True)
         sys.exit(2)

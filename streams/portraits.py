@@ -1,11 +1,13 @@
 """Bring the portraits up to date: what has changed in the roll-ups, carried forward, and added as new versions.
 
-Day by day from the first one that changed, and only for entities of which an observation changed, that moved to another
-school or other peers, or that fell silent; for them every later day is said again. Memory holds the state of these
-entities and one day of observations. A run that was cut off is simply run again: only what differs is added.
+From the first day that changed, and only for entities of which an observation changed, that moved to another school or
+other peers, or that fell silent; for them every later day is said again. Only days of which something is or was said are
+gone through: the days between say nothing, however many they are. Memory holds the state of these entities and one day of
+observations. A run that was cut off is simply run again: only what differs is added.
 """
 
-from collections.abc import Iterator, Sequence
+import heapq
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -15,7 +17,7 @@ from clickhouse_connect.driver.client import Client
 
 from schemas.figure_rules import FigureRules
 from schemas.portraits import INACTIVE_DAYS, KINDS, PORTRAIT_VERSION, Kind
-from sinks.portraits import FIGURES, PEER_FIGURES, ROWS_AT_ONCE, Pending, PortraitStore, Run
+from sinks.portraits import EVERY_DAY, FIGURES, PEER_FIGURES, ROWS_AT_ONCE, Pending, PortraitStore, Run
 from streams.core.portrait_places import place_of_day, places
 from streams.core.portraits import OBSERVED_SCHEMA, State, day_forward, peer_statistics, same
 
@@ -23,6 +25,7 @@ __all__ = ["step"]
 
 _PLACE: Final = ["school_id", "entity_id", "dimension", "day"]
 _DAY: Final = timedelta(days=1)
+_INACTIVE: Final = timedelta(days=INACTIVE_DAYS)
 
 
 def step(client: Client, rules: FigureRules, now: datetime) -> int:
@@ -87,6 +90,10 @@ class _Update:
         self._carried = pl.Series("entity_id", [], pl.String)
         self._weeks: set[date] = set()
         self._read: tuple[Sequence[date], pl.DataFrame] | None = None
+        self._everything = False
+        #: A heap of the days that are left, and all that were ever in it.
+        self._days: list[date] = []
+        self._known_days: set[date] = set()
 
     def run(self, last: Run | None, pending: Pending, begins: pl.DataFrame) -> int:
         """Say again what has changed since ``last``; returns the rows added.
@@ -95,36 +102,41 @@ class _Update:
         """
         span = self._store.first_and_last_day()
         changed = set(pending.days)
+        self._everything = last is None
         if span is not None:
             begins = begins.with_columns(pl.col("from_day").clip(span[0])).filter(pl.col("from_day") <= span[1])
             if self._kind == "group" and pending.registry_changed:
-                changed |= set(_each_day(*span))  # a school may have changed its group
-        elif last is None:
+                changed |= set(self._store.observable_days())  # a school may have changed its group
+        if last is None:
             begins = begins.clear()
-        silent_from = None if last is None else last.last_day_over + _DAY
+            self._go_through(self._store.said_days(self._kind))
+        silent_from = date.max if last is None else last.last_day_over + _DAY
+        self._go_through([*changed, *begins["from_day"]])
+        self._go_through(self._days_of_silence(silent_from))
         written = 0
-        for day in self._days(changed, begins, silent_from, span):
+        while self._days:
+            day = heapq.heappop(self._days)
             self._carry(begins.filter(pl.col("from_day") == day)["entity_id"], day)
-            if silent_from is not None and silent_from <= day <= self._last_day_over:
+            if silent_from <= day <= self._last_day_over:
                 self._carry(self._store.falling_silent(self._kind, day), day)
-            observed = self._observed(day, changed) if day in changed else None
-            written += self._say(day, observed, everything=last is None)
+            written += self._say(day, self._observed(day, changed) if day in changed else None)
         for week in sorted(self._weeks):
             written += self._compare_peers(week)
         return written
 
-    def _days(
-        self, changed: set[date], begins: pl.DataFrame, silent_from: date | None, span: tuple[date, date] | None
-    ) -> Iterator[date]:
-        """Return the days to go through: until the last one on which anybody can become inactive."""
-        starts = [*changed, *begins["from_day"].to_list()]
-        if silent_from is not None and silent_from <= self._last_day_over:
-            starts.append(silent_from)
-        if not starts:
-            return iter(())
-        known_until = max([*changed, *(span or ())], default=min(starts))
-        last = max(known_until, min(self._last_day_over, known_until + timedelta(days=INACTIVE_DAYS)))
-        return _each_day(min(starts), last)
+    def _go_through(self, days: Iterable[date]) -> None:
+        """See to it that these days are gone through, each once; nothing can change on any other."""
+        for day in set(days) - self._known_days:
+            self._known_days.add(day)
+            heapq.heappush(self._days, day)
+
+    def _days_of_silence(self, silent_from: date) -> list[date]:
+        """Return the days from ``silent_from`` on, that are over, on which somebody may become inactive."""
+        if silent_from > self._last_day_over:
+            return []
+        return [day + _INACTIVE for day in self._store.said_days(
+            self._kind, (silent_from - _INACTIVE, self._last_day_over - _INACTIVE)
+        )]  # fmt: skip
 
     def _carry(self, entities: pl.Series, day: date) -> None:
         """Take up entities that are not carried forward yet, with their state at the beginning of ``day``."""
@@ -132,7 +144,11 @@ class _Update:
         new = named.filter(~named.is_in(self._carried.implode()))
         if new.is_empty():
             return
-        self._state = self._state.joined(State(*self._store.before(self._kind, day, new)))
+        state = State(*self._store.before(self._kind, day, new))
+        self._state = self._state.joined(state)
+        self._go_through(later for later in _inactive_on(state.activity, self._last_day_over) if later > day)
+        if not self._everything:
+            self._go_through(later for later in self._store.said_days(self._kind, (day, EVERY_DAY[1]), new) if later > day)
         self._carried = pl.concat([self._carried, new.alias("entity_id")])
 
     def _observed(self, day: date, changed: set[date]) -> pl.DataFrame:
@@ -143,7 +159,7 @@ class _Update:
             self._read = (days, self._store.observed(self._kind, days))
         return self._read[1].filter(pl.col("day") == day).select(OBSERVED_SCHEMA.names())
 
-    def _say(self, day: date, observed: pl.DataFrame | None, *, everything: bool) -> int:
+    def _say(self, day: date, observed: pl.DataFrame | None) -> int:
         """Say what the portraits say on ``day``, where it differs from what they said.
 
         ``observed`` are all observations of the day, None where they are those of the run before.
@@ -154,7 +170,7 @@ class _Update:
         observed_before = stored.drop_nulls("observed").select(OBSERVED_SCHEMA.names())
         if observed is None:
             observed = observed_before
-        elif everything:
+        elif self._everything:
             self._carry(pl.concat([observed["entity_id"], stored["entity_id"]]), day)
         else:
             differing = _changes(observed, observed_before, ["entity_id", "dimension"], ("observed",))
@@ -162,6 +178,7 @@ class _Update:
         carried = self._carried.implode()
         observed = observed.filter(pl.col("entity_id").is_in(carried))
         self._state, rows = day_forward(self._state, observed, day, day_is_over=day <= self._last_day_over)
+        self._go_through(_inactive_on(self._state.activity.filter(pl.col("last_active") == day), self._last_day_over))
         placed = place_of_day(rows, self._places, day)
         if self._kind == "group":
             placed = placed.with_columns(peer_group=pl.lit("all"))
@@ -190,8 +207,9 @@ def _monday(day: date) -> date:
     return day - timedelta(days=day.weekday())
 
 
-def _each_day(first: date, last: date) -> Iterator[date]:
-    return (first + timedelta(days=number) for number in range((last - first).days + 1))
+def _inactive_on(activity: pl.DataFrame, last_day_over: date) -> list[date]:
+    """Return the days, of those that are over, on which the entities become inactive unless they are seen before."""
+    return [day + _INACTIVE for day in activity["last_active"].unique() if day + _INACTIVE <= last_day_over]
 
 
 def _changes(said: pl.DataFrame, stored: pl.DataFrame, place: list[str], figures: tuple[str, ...]) -> pl.DataFrame:

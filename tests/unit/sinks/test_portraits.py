@@ -241,3 +241,60 @@ def test_planted_errors_are_found(district: District) -> None:
         for column in difference.columns
     }
     assert set(PLANTED.values()) <= found
+
+
+class Counting:
+    """A connection that counts its requests."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.requests = 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.requests += 1
+        return getattr(self._client, name)
+
+
+def requests_of(district: District) -> int:
+    """Bring the portraits up to date; return how many requests that took."""
+    counting = Counting(district.client)
+    district.step(counting)  # type: ignore[arg-type]
+    return counting.requests
+
+
+def test_a_lesson_of_years_ago_costs_no_more_than_a_lesson(district: District) -> None:
+    """Work follows days with data: six empty years cost nothing, at first, when a day changes, and when people move."""
+    moves = iter(range(100, 200))
+
+    def move(teacher: str, school: str) -> None:
+        row = {"key": teacher, "time": at(MONDAY), "source": "registry", "id": str(next(moves)), "school_id": school}
+        row |= {"type": "registry.teacher.registered", "career_stage": "expert", "students": []}
+        data = [[row.get(name, "") for name in REGISTRY_COLUMNS]]
+        district.client.insert("events_registry", data, column_names=REGISTRY_COLUMNS)
+
+    district.add(a_week(5))
+    requests_of(district)
+    district.now += timedelta(hours=1)
+    move("t1", "s2")
+    moved = requests_of(district)
+    long_ago = date(2020, 1, 1)
+    district.add([*(attended(student, long_ago, 0.5) for student in STUDENTS), of_class(long_ago, 0.5)])
+    found = requests_of(district)
+    move("t1", "s1")
+    moved_later = requests_of(district)
+    district.add([attended(STUDENTS[0], long_ago, 0.1, lesson="another")])
+    changed = requests_of(district)
+    assert max(found, moved_later, changed) < moved + 200
+    assert ("student", STUDENTS[0], "attendance", long_ago + timedelta(days=7)) in {row[:4] for row in district.said()}
+    assert verify_portraits(district.client).differences == []
+
+
+def test_days_of_silence_are_found_after_a_long_rest(district: District) -> None:
+    """An evaluator that rested for months says who fell silent meanwhile, on their days alone."""
+    district.add(a_week(6))
+    district.now = at(MONDAY + timedelta(days=5))
+    busy = requests_of(district)
+    district.now += timedelta(days=300)
+    assert requests_of(district) < busy + 100
+    assert {row[3] for row in district.said() if row[10]} >= {MONDAY + timedelta(days=number) for number in (11, 13)}
+    assert verify_portraits(district.client).differences == []
