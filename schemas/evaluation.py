@@ -201,6 +201,10 @@ class Evaluation(_Part):
         below = _nodes(self.dimensions, kind, "", 1, 1.0)
         return [Node("", "", 0, 1.0, 1.0, self.chinese, self.english, self.about), *below] if below else []
 
+    def parts(self) -> Iterator[tuple[str, frozenset[str], Dimension | Indicator]]:
+        """Yield every part with its path and the kinds it is for, those above it considered; parents first."""
+        return ((path, kinds, part) for path, _depth, kinds, part in self._walk())
+
     def indicators(self) -> Iterator[Indicator]:
         """Yield every indicator, whomever it is for."""
         for _path, _depth, _kinds, part in self._walk():

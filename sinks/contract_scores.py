@@ -151,8 +151,10 @@ VIEWS: Final = [
             "from_week": "Monday of the first week that is scored by it",
             "yaml": "the file as it was activated",
             "activated_at": "from this instant on it counts",
+            "activated_by": "who activated it, by their own word; empty where it was not asked for yet",
+            "reason": "why, by their own word",
         },
-        "SELECT config_version, checksum, from_week, yaml, activated_at FROM evaluation_configs",
+        "SELECT config_version, checksum, from_week, yaml, activated_at, activated_by, reason FROM evaluation_configs",
     ),
     View(
         "v1_evaluation_nodes",

@@ -18,7 +18,7 @@ from schemas.evaluation_file import parse
 from sinks.answers import FAR_FUTURE, bound, instant
 from sinks.warehouse import WRITE_SETTINGS
 
-__all__ = ["FIRST_WEEK", "NODE_COLUMNS", "Config", "activate", "config_of", "configs"]
+__all__ = ["EVALUATOR", "FIRST_WEEK", "NODE_COLUMNS", "Activator", "Config", "activate", "config_of", "configs"]
 
 #: The first configuration of a database counts for every week: a Monday before any event that is accepted.
 FIRST_WEEK: Final = date(1970, 1, 5)
@@ -27,19 +27,38 @@ NODE_COLUMNS: Final = (
     "config_version", "kind", "number", "node", "depth", "chinese", "english", "own_weight", "weight",
     "metric", "item", "unit", "norm", "min_sample", "about",
 )  # fmt: skip
-_SQL: Final = """SELECT toInt64(config_version), checksum, from_week, yaml, activated_at FROM evaluation_configs
-WHERE activated_at <= {as_of:DateTime64(3, 'UTC')} ORDER BY activated_at, config_version, checksum"""
+_SQL: Final = """SELECT toInt64(config_version), checksum, from_week, yaml, activated_at,
+    activated_by, reason, database_user, host_user
+FROM evaluation_configs WHERE activated_at <= {as_of:DateTime64(3, 'UTC')}
+ORDER BY activated_at, config_version, checksum"""
+
+
+@dataclass(frozen=True, slots=True)
+class Activator:
+    """Who lets a configuration count, and why, by their own word; ``host_user`` is the account of the program."""
+
+    person: str
+    reason: str
+    host_user: str = ""
+
+
+#: The evaluator gives a database without a configuration the packaged default.
+EVALUATOR: Final = Activator("classpulse evaluate", "no configuration was active; this is the packaged default")
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One activation. ``from_week`` is a Monday; ``yaml`` the file as it was."""
+    """One activation. ``from_week`` is a Monday; ``yaml`` the file as it was; who and why are empty where unknown."""
 
     version: int
     checksum: str
     from_week: date
     yaml: str
     activated_at: datetime
+    activated_by: str = ""
+    reason: str = ""
+    database_user: str = ""
+    host_user: str = ""
 
     def evaluation(self) -> Evaluation:
         """Return the configuration. Raises :class:`MustStop` if this program no longer understands it."""
@@ -52,7 +71,10 @@ def configs(client: Client, as_of: datetime) -> list[Config]:
     Where two who activated at one instant took the same number, it belongs to the first; the other takes the next.
     """
     rows = client.query(_SQL, parameters=bound({"as_of": as_of})).result_rows
-    found = [Config(version, checksum, from_week, text, instant(at)) for version, checksum, from_week, text, at in rows]
+    found = [
+        Config(version, checksum, from_week, text, instant(at), *who)
+        for version, checksum, from_week, text, at, *who in rows
+    ]
     owners: dict[int, str] = {}
     return [config for config in found if owners.setdefault(config.version, config.checksum) == config.checksum]
 
@@ -63,7 +85,9 @@ def config_of(activations: Sequence[Config], week: date) -> Config | None:
     return begun[-1] if begun else None
 
 
-def activate(client: Client, yaml_text: str, *, now: datetime, from_week: date) -> Config:
+def activate(
+    client: Client, yaml_text: str, *, now: datetime, from_week: date, activator: Activator = EVALUATOR
+) -> Config:
     """Let a configuration count from ``from_week`` (a Monday) on; returns it with its version.
 
     What is active already, with the same content for the same week, stays as it is. Content that was active before gets
@@ -72,6 +96,8 @@ def activate(client: Client, yaml_text: str, *, now: datetime, from_week: date) 
     """
     evaluation = parse(yaml_text)
     checksum = evaluation.checksum
+    ((database_user,),) = client.query("SELECT currentUser()").result_rows
+    who = (activator.person, activator.reason, database_user, activator.host_user)
     for _attempt in range(_ATTEMPTS):
         known = configs(client, FAR_FUTURE)
         active = config_of(known, from_week)
@@ -86,11 +112,14 @@ def activate(client: Client, yaml_text: str, *, now: datetime, from_week: date) 
         activated_at = max([now, *(config.activated_at + timedelta(milliseconds=1) for config in known[-1:])])
         client.insert(
             "evaluation_configs",
-            [[version, checksum, first, yaml_text, activated_at]],
-            column_names=["config_version", "checksum", "from_week", "yaml", "activated_at"],
+            [[version, checksum, first, yaml_text, activated_at, *who]],
+            column_names=[
+                "config_version", "checksum", "from_week", "yaml", "activated_at",
+                "activated_by", "reason", "database_user", "host_user",
+            ],
             settings=WRITE_SETTINGS,
-        )
-        activated = Config(version, checksum, first, yaml_text, activated_at)
+        )  # fmt: skip
+        activated = Config(version, checksum, first, yaml_text, activated_at, *who)
         if any((config.version, config.checksum) == (version, checksum) for config in configs(client, FAR_FUTURE)):
             _insert_nodes(client, evaluation, version)
             return activated

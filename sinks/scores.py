@@ -76,6 +76,15 @@ class ScoreStore:
         """Return the Mondays from ``first`` on that have scores, ascending."""
         return self._dates("SELECT DISTINCT week FROM scores WHERE week >= {first:Date} ORDER BY week", {"first": first})
 
+    def scored_from(self, first: date) -> tuple[int, int]:
+        """Return how many scores there are of the weeks from ``first`` on, and of how many weeks."""
+        scores, weeks = answered(
+            self._client,
+            "SELECT uniqExact(kind, entity_id, week), uniqExact(week) FROM scores WHERE week >= {first:Date} AND node = ''",
+            {"first": first},
+        ).row(0)
+        return scores, weeks
+
     def registry_changed(self, since: datetime) -> bool:
         """Return whether registrations were stored since then: entities may belong elsewhere now."""
         ((latest,),) = self._client.query("SELECT max(stored_at) FROM events_registry").result_rows

@@ -1,26 +1,41 @@
 """``classpulse evaluation``: check and activate the configuration of the evaluation."""
 
-from contextlib import closing
+import json
+import os
+import pwd
+import socket
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Final
 
 import click
-from clickhouse_connect.driver.exceptions import ClickHouseError
-from urllib3.exceptions import HTTPError
+from clickhouse_connect.driver.client import Client
 
 from schemas.errors import MustStop
 from schemas.evaluation import KINDS, Evaluation
+from schemas.evaluation_changes import changes
 from schemas.evaluation_file import LARGEST_BYTES, default_text, doubts, parse
-from sinks import warehouse
 from sinks.answers import FAR_FUTURE
-from sinks.database_errors import classify
-from sinks.evaluation_configs import FIRST_WEEK, activate, config_of, configs
+from sinks.evaluation_configs import FIRST_WEEK, Activator, Config, activate, config_of, configs
+from sinks.scores import ScoreStore
 from streams import settings as settings_module
 from streams.commands.explain import WeekType
+from streams.commands.reading import reading
 from streams.explain import iso_week
 from streams.scoring import local_week
 
+#: Of who and why.
+LONGEST_TEXT_CHARACTERS: Final = 500
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+def _one_line(_context: click.Context, _option: click.Parameter, text: str) -> str:
+    """Return a text that can be kept and printed: one line, not empty."""
+    cleaned = text.strip()
+    if not cleaned or len(cleaned) > LONGEST_TEXT_CHARACTERS or not cleaned.isprintable():
+        raise click.BadParameter(f"give 1 to {LONGEST_TEXT_CHARACTERS} characters in one line, without control characters.")
+    return cleaned
 
 
 @click.group()
@@ -31,7 +46,9 @@ def evaluation() -> None:
     A way through:
       classpulse evaluation show --default > district.yaml     begin with the packaged default, and edit it
       classpulse evaluation check district.yaml                what is wrong with it, line by line
-      classpulse evaluation activate district.yaml             score by it, from this week on
+      classpulse evaluation activate district.yaml --reason "board of 3 September"
+                                                               score by it, from this week on
+      classpulse evaluation history                            who activated what, and why
 
     docs/evaluation.md explains the file.
     """
@@ -51,30 +68,82 @@ def check(file: Path) -> None:
     "--from", "from_week", type=WeekType(), metavar="WEEK",
     help="First ISO week to score by it, such as 2026-W49; default: the current one. Earlier ones are scored again by it.",
 )  # fmt: skip
+@click.option(
+    "--reason", required=True, callback=_one_line, metavar="TEXT", help="Why; it is kept in the history with the file."
+)
+@click.option(
+    "--by", envvar=["SUDO_USER", "LOGNAME", "USER"], required=True, callback=_one_line, metavar="NAME", show_envvar=True,
+    help="Who you are, for the history.",
+)  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask; for scripts.")
 @click.option("--user", help="A user that may insert; default: CLASSPULSE_CLICKHOUSE_USER.")
 @click.option("--password-env", default="CLASSPULSE_CLICKHOUSE_PASSWORD", show_default=True, help="Where its password is.")
-def activate_file(*, file: Path, from_week: date | None, user: str | None, password_env: str) -> None:
+def activate_file(
+    *, file: Path, from_week: date | None, reason: str, by: str, yes: bool, user: str | None, password_env: str
+) -> None:
     """Score by a FILE from a week on. Another content gets another version; earlier weeks keep theirs.
+
+    It first shows what differs from the configuration that counts in that week, and how many scores are computed anew, and
+    asks. Who and why are kept, with the ClickHouse user and the account on this machine: see `classpulse evaluation
+    history`.
 
     Scores that are there already keep their version in the history; `classpulse explain --as-of` shows them. `classpulse
     evaluate` scores the weeks concerned again when it next runs.
     """
     text = read(file)
-    _describe(parse(text, str(file)))
+    wanted = parse(text, str(file))
+    _describe(wanted)
     settings = settings_module.load_for_admin(user, password_env)
     now = datetime.now(UTC)
     week = from_week or local_week(now, settings.figure_rules)
-    try:
-        with closing(warehouse.connect(settings.clickhouse)) as client:
-            last = configs(client, FAR_FUTURE)[-1:]
-            config = activate(client, text, now=now, from_week=week)
-    except (ClickHouseError, HTTPError, OSError) as error:
-        raise classify(error, "activate the evaluation") from error
-    if last and config.activated_at <= last[0].activated_at:
-        click.echo(f"Configuration {config.version} counts already in {iso_week(week)}.")
-    else:
-        since = "for every week" if config.from_week == FIRST_WEEK else f"from {iso_week(config.from_week)} on"
-        click.echo(f"Configuration {config.version} counts {since}.")
+    with reading(settings.clickhouse, "activate the evaluation") as client:
+        active = config_of(configs(client, FAR_FUTURE), week)
+        if active is not None and active.checksum == wanted.checksum:
+            click.echo(f"Configuration {active.version} counts already in {iso_week(week)}.")
+            return
+        _announce(client, active, wanted, week)
+        if not yes:
+            click.confirm("Activate it? (In a script, give --yes.)", abort=True)
+        account = f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"
+        config = activate(client, text, now=now, from_week=week, activator=Activator(by, reason, account))
+    since = "for every week" if config.from_week == FIRST_WEEK else f"from {iso_week(config.from_week)} on"
+    click.echo(f"Configuration {config.version} counts {since}.")
+
+
+def _announce(client: Client, active: Config | None, wanted: Evaluation, week: date) -> None:
+    """Say what an activation would change."""
+    if active is None:
+        click.echo("No configuration is active yet; this one will count for every week.")
+        return
+    click.echo(f"What differs from configuration {active.version}, which counts in {iso_week(week)} now:")
+    for line in changes(active.evaluation(), wanted):
+        click.echo(f"  {line}")
+    scores, weeks = ScoreStore(client).scored_from(week)
+    click.echo(f"Computed anew: {scores:,} scores of {weeks:,} weeks, from {iso_week(week)} on.")
+
+
+@evaluation.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, without the files.")
+def history(*, as_json: bool) -> None:
+    """List every activation, the oldest first: which version counts since when, who activated it, and why."""
+    with reading(settings_module.load().clickhouse, "read the evaluation") as client:
+        known = configs(client, FAR_FUTURE)
+    for config in known:
+        if as_json:
+            told = asdict(config) | {"from_week": f"{config.from_week}", "activated_at": config.activated_at.isoformat()}
+            click.echo(json.dumps({name: value for name, value in told.items() if name != "yaml"}, ensure_ascii=False))
+        else:
+            click.echo(_told(config))
+    if not known and not as_json:
+        click.echo("Nothing was activated yet; the first `classpulse evaluate` activates the packaged default.")
+
+
+def _told(config: Config) -> str:
+    since = "for every week" if config.from_week == FIRST_WEEK else f"from {iso_week(config.from_week)} on"
+    accounts = " as ".join(account for account in (config.host_user, config.database_user) if account)
+    who = f"{config.activated_by or 'unknown'}{f' ({accounts})' if accounts else ''}"
+    at = f"{config.activated_at:%Y-%m-%dT%H:%M:%SZ}"
+    return f"version {config.version}, counts {since}, activated {at} by {who}: {config.reason or 'no reason given'}"
 
 
 @evaluation.command()
@@ -84,16 +153,16 @@ def activate_file(*, file: Path, from_week: date | None, user: str | None, passw
 )
 @click.option("--version", "version", type=click.IntRange(1), help="The one of this version.")
 def show(*, packaged: bool, week: date | None, version: int | None) -> None:
-    """Print the configuration that is active, as YAML; the packaged default where none is."""
+    """Print the configuration that is active, as YAML; the packaged default where none is.
+
+    Who activated it, and why, is said on standard error.
+    """
     if packaged:
         click.echo(default_text(), nl=False)
         return
     settings = settings_module.load()
-    try:
-        with closing(warehouse.connect(settings.clickhouse)) as client:
-            known = configs(client, FAR_FUTURE)
-    except (ClickHouseError, HTTPError, OSError) as error:
-        raise classify(error, "read the evaluation") from error
+    with reading(settings.clickhouse, "read the evaluation") as client:
+        known = configs(client, FAR_FUTURE)
     if version is not None:
         found = next((config for config in known if config.version == version), None)
         if found is None:
@@ -105,6 +174,8 @@ def show(*, packaged: bool, week: date | None, version: int | None) -> None:
         click.echo(
             "classpulse: none is active yet; this is the packaged default, which the first evaluation uses.", err=True
         )
+    else:
+        click.echo(f"classpulse: {_told(found)}", err=True)
     click.echo(default_text() if found is None else found.yaml, nl=False)
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from schemas.errors import MustStop
 from schemas.evaluation import KINDS, Evaluation
+from schemas.evaluation_changes import changes
 from schemas.evaluation_figures import PART_EVENTS, exists_for, figure, figures
 from schemas.evaluation_file import LARGEST_BYTES, default_text, doubts, parse, problems
 from schemas.event_types import MODELS
@@ -166,3 +167,27 @@ def test_depth_is_bounded() -> None:
         part = {"id": "d", "chinese": "维", "english": "d", "weight": 1, "dimensions": [part]}
     with pytest.raises(ValueError, match="levels deep"):
         Evaluation.model_validate({"format": 1, "chinese": "维", "english": "d", "dimensions": [part]})
+
+
+def test_what_differs_between_two_configurations_is_told_part_by_part() -> None:
+    """Weights, norms, names, kinds, and parts that come or go are told with their place, old and new; nothing else is."""
+    old = parse(SMALL)
+    second = "\n      - {id: second, metric: delayed_start_seconds, weight: 2, norm: {kind: linear, zero: 300, one: 0}}\n"
+    new = parse(
+        SMALL.replace("norm: {kind: share}", "norm: {kind: linear, zero: 0.5, one: 1}\n        min_sample: 5")
+        .replace("    weight: 1\n    indicators", "    weight: 4\n    kinds: [school]\n    indicators")
+        .replace("chinese: 试行", "chinese: 正式")
+        .rstrip()
+        + second
+    )
+    assert changes(old, old) == []
+    assert changes(old, new) == [
+        "the whole: chinese 试行 → 正式",
+        "one: weight 1 → 4; kinds (teacher, class, school, group, district) → school",
+        ("one/first: norm (as it is) → (0.5 → 0, 1 → 1); min_sample 0 → 5;"
+        " kinds (teacher, class, school, group, district) → school"),
+        ("one/second: new, weight 2; metric delayed_start_seconds; norm 300 → 0, 0 → 1; min_sample 0;"
+        f" chinese {figure('delayed_start_seconds', '').chinese}; english {figure('delayed_start_seconds', '').english};"
+        " kinds school"),
+    ]
+    assert changes(new, old)[-1].startswith("one/second: removed, was weight 2")

@@ -174,12 +174,13 @@ def test_an_answer_that_stays_ends_it_and_is_no_absence(database: Target, monkey
         ("evaluate", 0, "stopped"),
         ("evaluate --follow", 0, "stopped"),
         ("verify --evaluator", -signal.SIGTERM, "stopped"),
-        ("recompute --all --from 2020-01-01", -signal.SIGTERM, "stopped"),
+        ("recompute --all --from 2020-01-01 --to 2020-01-02", -signal.SIGTERM, "stopped"),
     ],
 )
 def test_a_long_step_ends_at_once_when_told_to_stop(command: str, status: int, said: str) -> None:
     """SIGTERM ends a command within seconds, though ClickHouse has not answered its query yet."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
         address = {"CLASSPULSE_CLICKHOUSE_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         program = "import sys; from streams.cli import main; main()"
         process = subprocess.Popen(

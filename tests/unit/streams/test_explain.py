@@ -223,14 +223,40 @@ def test_a_configuration_is_checked_activated_and_shown(tmp_path: Path) -> None:
     checked = RUNNER.invoke(evaluation, ["check", str(file)])
     assert "sound" in checked.output
     assert re.search(r"school\s+\d+ indicators", checked.output)
-    assert "Configuration 2 counts from 2099-W01 on" in RUNNER.invoke(
-        evaluation, ["activate", str(file), "--from", "2099-W01"]
-    ).output  # fmt: skip
-    assert "counts already" in RUNNER.invoke(evaluation, ["activate", str(file), "--from", "2099-W01"]).output
-    assert RUNNER.invoke(evaluation, ["show", "--week", "2099-W02"]).output == default_text()
-    assert RUNNER.invoke(evaluation, ["show", "--version", "1"]).output == EVALUATION
+    activate = ["activate", str(file), "--from", "2099-W01", "--by", "Li 李", "--reason", "the board of 3 September"]
+    assert "Configuration 2 counts from 2099-W01 on" in RUNNER.invoke(evaluation, [*activate, "--yes"]).output
+    assert "counts already" in RUNNER.invoke(evaluation, activate).output
+    shown = RUNNER.invoke(evaluation, ["show", "--week", "2099-W02"])
+    assert shown.stdout == default_text()
+    assert "by Li 李" in shown.stderr
+    assert "the board of 3 September" in shown.stderr
+    assert RUNNER.invoke(evaluation, ["show", "--version", "1"]).stdout == EVALUATION
     file.write_text("format: 1\n", encoding="utf-8")
     assert isinstance(RUNNER.invoke(evaluation, ["check", str(file)]).exception, MustStop)
+
+
+@pytest.mark.usefixtures("environment")
+def test_an_activation_shows_what_it_changes_asks_and_is_kept(tmp_path: Path) -> None:
+    """What differs and how much is scored anew is shown first; without a yes nothing changes; who and why are kept."""
+    file = tmp_path / "other.yaml"
+    file.write_text(EVALUATION.replace("weight: 1", "weight: 7", 1), encoding="utf-8")
+    activate = ["activate", str(file), "--from", "2026-W40", "--by", "Wang"]
+    assert "--reason" in RUNNER.invoke(evaluation, activate).output
+    for reason in (" ", "two\nlines", "\x1b[2J"):
+        assert "in one line" in RUNNER.invoke(evaluation, [*activate, "--reason", reason, "--yes"]).output
+    activate += ["--reason", "a decision"]
+    refused = RUNNER.invoke(evaluation, activate, input="n\n")
+    assert refused.exit_code == 1
+    assert "weight 1 → 7" in refused.output
+    assert re.search(r"Computed anew: [1-9]\d* scores of 1 weeks, from 2026-W40 on", refused.output)
+    before = RUNNER.invoke(evaluation, ["history"]).output.splitlines()
+    assert "by classpulse evaluate" in before[0]
+    assert RUNNER.invoke(evaluation, activate, input="y\n").exit_code == 0
+    after = RUNNER.invoke(evaluation, ["history", "--json"]).output.splitlines()
+    assert len(after) == len(before) + 1
+    last = json.loads(after[-1])
+    assert (last["activated_by"], last["reason"], last["database_user"]) == ("Wang", "a decision", "classpulse_admin")
+    assert "@" in last["host_user"]
 
 
 def test_the_default_can_be_shown_without_a_database() -> None:
