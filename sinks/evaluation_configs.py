@@ -35,10 +35,14 @@ ORDER BY activated_at, config_version, checksum"""
 
 @dataclass(frozen=True, slots=True)
 class Activator:
-    """Who lets a configuration count, and why, by their own word; ``host_user`` is the account of the program."""
+    """Who lets a configuration count, and why, by their own word.
+
+    ``database_user`` is who they are to ClickHouse, ``host_user`` the account and the host of the program.
+    """
 
     person: str
     reason: str
+    database_user: str = ""
     host_user: str = ""
 
 
@@ -96,8 +100,7 @@ def activate(
     """
     evaluation = parse(yaml_text)
     checksum = evaluation.checksum
-    ((database_user,),) = client.query("SELECT currentUser()").result_rows
-    who = (activator.person, activator.reason, database_user, activator.host_user)
+    who = (activator.person, activator.reason, activator.database_user, activator.host_user)
     for _attempt in range(_ATTEMPTS):
         known = configs(client, FAR_FUTURE)
         active = config_of(known, from_week)

@@ -105,7 +105,8 @@ def activate_file(
         if not yes:
             click.confirm("Activate it? (In a script, give --yes.)", abort=True)
         account = f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"
-        config = activate(client, text, now=now, from_week=week, activator=Activator(by, reason, account))
+        activator = Activator(by, reason, settings.clickhouse.user, account)
+        config = activate(client, text, now=now, from_week=week, activator=activator)
     since = "for every week" if config.from_week == FIRST_WEEK else f"from {iso_week(config.from_week)} on"
     click.echo(f"Configuration {config.version} counts {since}.")
 

@@ -22,7 +22,7 @@ from deploy.chaos import (
 )
 from deploy.embedded import stack
 from tests.end_to_end.harness import wait_until
-from tests.faults.broken_town import BrokenTown
+from tests.faults.broken_town import BrokenTown, event
 from tests.faults.kafka_side import members
 
 #: Ten minutes are as long as ten seconds to a worker that waits; set 600 to see it.
@@ -199,5 +199,37 @@ def test_fault_13_a_column_is_missing(town: BrokenTown) -> None:
     assert "Traceback" not in log
     assert town.counters() == (0, 0, 0, 0)
     town.admin.command("ALTER TABLE metric_rows ADD COLUMN sample_size UInt32 AFTER denominator")
+    town.start_worker()
+    town.assert_laws()
+
+
+def test_fault_13_an_event_that_clickhouse_will_never_take(town: BrokenTown) -> None:
+    """Events that a constraint refuses become dead letters of a running worker; all others are stored."""
+    town.admin.command("ALTER TABLE events_classroom ADD CONSTRAINT no_poison CHECK id NOT IN ('e3', 'e700')")
+    worker = town.start_worker()
+    poison = {3, 700}
+    fates = ["dead_letter" if number in poison else "stored" for number in range(1_000)]
+    town.publish([event(number, key=f"lesson-{number % 7}", fate=fate) for number, fate in enumerate(fates)])
+    town.produce(1_000)
+    town.assert_laws()
+    assert worker.running
+    reasons = town.admin.query("SELECT count() FROM dead_letters FINAL WHERE reason = 'database'").result_rows
+    assert reasons == [(len(poison),)]
+
+
+def test_fault_13_an_answer_that_does_not_change(town: BrokenTown) -> None:
+    """An insert that ClickHouse refuses for a reason of which nothing is known ends the worker with that reason."""
+    town.admin.command(
+        "CREATE MATERIALIZED VIEW broken TO figure_keys AS SELECT topic, key, now64(3) AS changed_at FROM metric_rows"
+        " WHERE throwIf(sample_size >= 0) = 0"
+    )
+    town.produce(500)
+    worker = town.start_worker()
+    assert worker.process.wait(90) == 1
+    log = worker.log.read_text()
+    assert "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO" in log
+    assert "Waiting does not help" in log
+    assert "Traceback" not in log
+    town.admin.command("DROP TABLE broken")
     town.start_worker()
     town.assert_laws()
