@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 
 from schemas.errors import MustStop, RetryLater
+from streams.kafka_consumer import Reader, started_consumer
 from streams.letters import Letter, Selection, read_letter
 from streams.settings import Settings
 from streams.topics import DEAD_LETTER_TOPIC
@@ -23,7 +24,7 @@ REMEMBERED_LETTERS: Final = 200_000
 #: The records of the last batch are there; they come at once, unless the broker is away.
 PROBE_SECONDS: Final = 3.0
 #: A broker that sends nothing for so long before the end is not merely slow.
-SILENCE_SECONDS: Final = 30.0
+SILENCE_SECONDS: Final = 15.0
 
 #: Called with the records read so far and the records to read.
 OnProgress = Callable[[int, int], None]
@@ -31,7 +32,11 @@ OnProgress = Callable[[int, int], None]
 
 def client_options(settings: Settings) -> dict[str, Any]:
     """Return what every Kafka client of these commands is made with."""
-    return {**settings.kafka_access.client_options(), "client_id": "classpulse-dlq"}
+    return {
+        **settings.kafka_access.client_options(),
+        "client_id": "classpulse-dlq",
+        "request_timeout_ms": int(SILENCE_SECONDS * 1000),
+    }
 
 
 @contextmanager
@@ -107,43 +112,43 @@ class DeadLetterLog:
         self, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
     ) -> AsyncIterator[Sequence[Any]]:
         waiting = set(starts)
+        if not waiting:
+            return
         self._consumer.assign(list(waiting))
         for partition, start in starts.items():
             self._consumer.seek(partition, start)
+        reader = Reader(self._consumer)
         heard = time.monotonic()
         while waiting:
-            batches = await self._consumer.getmany(*waiting, timeout_ms=200, max_records=BATCH_RECORDS)
+            batches, exhausted = await reader.take(waiting, BATCH_RECORDS)
             for partition, records in batches.items():
                 yield [record for record in records if record.offset < ends[partition]]
             if batches:
                 heard = time.monotonic()
-            elif time.monotonic() - heard > SILENCE_SECONDS:
-                raise RetryLater(f"Kafka sent nothing of {DEAD_LETTER_TOPIC} for {SILENCE_SECONDS:.0f} s; try again")
             for partition in list(waiting):
-                if await self._consumer.position(partition) >= ends[partition]:
+                position = await asyncio.wait_for(self._consumer.position(partition), SILENCE_SECONDS)
+                if position >= ends[partition] or partition in exhausted:
                     waiting.discard(partition)
                     self._consumer.pause(partition)
+            if waiting and time.monotonic() - heard > SILENCE_SECONDS:
+                raise RetryLater(f"Kafka sent nothing of {DEAD_LETTER_TOPIC} for {SILENCE_SECONDS:.0f} s; try again")
 
 
 @asynccontextmanager
 async def open_log(settings: Settings) -> AsyncIterator[DeadLetterLog]:
     """Connect to Kafka; raises :class:`MustStop` if that is impossible or the topic is missing."""
-    await settings.kafka_access.check()
-    consumer = AIOKafkaConsumer(
-        **client_options(settings),
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-        max_partition_fetch_bytes=settings.fetch_max_bytes,
-    )
-    try:
-        with kafka_errors(settings, f"read {DEAD_LETTER_TOPIC}"):
-            await consumer.start()
+    await settings.kafka_access.require()
+    with kafka_errors(settings, f"read {DEAD_LETTER_TOPIC}"):
+        async with started_consumer(
+            **client_options(settings),
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=settings.fetch_max_bytes,
+        ) as consumer:
             partitions = [TopicPartition(DEAD_LETTER_TOPIC, number) for number in await _partitions(settings)]
             consumer.assign(partitions)
             starts = await consumer.beginning_offsets(partitions)
             yield DeadLetterLog(consumer, starts, await _ends(consumer, partitions, starts))
-    finally:
-        await consumer.stop()
 
 
 async def _partitions(settings: Settings) -> list[int]:
@@ -173,6 +178,8 @@ async def _ends(
     """
     ends: dict[TopicPartition, int] = await consumer.end_offsets(list(partitions))
     waiting = {partition for partition, end in ends.items() if end > starts[partition]}
+    if not waiting:
+        return ends
     consumer.assign(list(waiting))
     for partition in waiting:
         consumer.seek(partition, ends[partition] - 1)
@@ -180,7 +187,9 @@ async def _ends(
     while waiting and time.monotonic() < deadline:
         for partition, records in (await consumer.getmany(*waiting, timeout_ms=200)).items():
             ends[partition] = max(ends[partition], records[-1].offset + 1)
-            waiting.discard(partition)
-            consumer.pause(partition)
-        await asyncio.sleep(0)
+        for partition in list(waiting):
+            # Where the log ends in a transaction's marker, the position passes it without a record.
+            if await asyncio.wait_for(consumer.position(partition), SILENCE_SECONDS) >= ends[partition]:
+                waiting.discard(partition)
+                consumer.pause(partition)
     return ends

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
@@ -19,6 +19,7 @@ from aiokafka.structs import RecordMetadata, TopicPartition
 from schemas.errors import MustStop
 from sinks.dead_letters import OWN_PREFIX, REPLAYED_FROM
 from streams.dead_letter_log import DeadLetterLog, client_options, kafka_errors
+from streams.kafka_consumer import Reader, started_consumer
 from streams.letters import TOPICS, KafkaRecord, Letter, RecordPlace, Selection
 from streams.settings import Settings
 
@@ -172,29 +173,25 @@ class _Sender(AbstractAsyncContextManager["_Sender"]):
             self._done.sent += 1
 
 
-class _Originals(AbstractAsyncContextManager["_Originals"]):
+class _Originals(AsyncExitStack):
     """Reads the records that letters were cut from, where the letters point; connects when first asked."""
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__()
         self._settings = settings
         self._consumer: AIOKafkaConsumer | None = None
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._consumer is not None:
-            await self._consumer.stop()
 
     async def find(self, letter: Letter) -> KafkaRecord | None:
         """Return the record that ``letter`` was cut from, or None if the log has it no longer."""
         if self._consumer is None:
-            self._consumer = AIOKafkaConsumer(
-                **client_options(self._settings),
-                auto_offset_reset="none",
-                enable_auto_commit=False,
-                max_partition_fetch_bytes=self._settings.fetch_max_bytes,
+            self._consumer = await self.enter_async_context(
+                started_consumer(
+                    **client_options(self._settings),
+                    auto_offset_reset="none",
+                    isolation_level="read_committed",
+                    max_partition_fetch_bytes=self._settings.fetch_max_bytes,
+                )
             )
-            await self._consumer.start()
         found = await self._read(self._consumer, letter.place)
         return found if found is not None and _is_original(found, letter) else None
 
@@ -202,15 +199,18 @@ class _Originals(AbstractAsyncContextManager["_Originals"]):
         partition = TopicPartition(place.topic, place.partition)
         consumer.assign([partition])
         consumer.seek(partition, place.offset)
+        reader = Reader(consumer)
         deadline = time.monotonic() + ORIGINAL_SECONDS
         while time.monotonic() < deadline:
             try:
-                batches = await consumer.getmany(partition, timeout_ms=200, max_records=1)
+                batches, exhausted = await reader.take([partition], 1)
             except OffsetOutOfRangeError:
                 return None
             if records := batches.get(partition):
                 record: KafkaRecord = records[0]
                 return record if record.offset == place.offset else None
+            if exhausted:
+                break
         return None
 
 

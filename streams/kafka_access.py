@@ -65,8 +65,16 @@ class KafkaAccess:
                 "Let CLASSPULSE_KAFKA_CA_FILE name a readable PEM file",
             ) from error
 
-    async def check(self) -> None:
-        """Connect once; raises :class:`MustStop` when a broker answers and refuses these credentials.
+    async def require(self) -> None:
+        """As :meth:`check`, for a command that does not wait: raises :class:`MustStop` also when no broker answers."""
+        if not (await self.check() and await self.answers()):
+            remedy = "Start it, or correct CLASSPULSE_KAFKA (or --bootstrap), which says where it is"
+            raise MustStop(f"No Kafka answers at {self.bootstrap}", remedy)
+
+    async def check(self) -> bool:
+        """Connect once, and return whether a broker let us in.
+
+        Raises :class:`MustStop` when a broker answers and refuses these credentials.
 
         A broker that does not answer is no error here: whoever needs it waits for it, or says so. aiokafka's clients tell
         a refused password from an absent broker only in their log.
@@ -90,7 +98,8 @@ class KafkaAccess:
                 continue
             with suppress(TimeoutError):
                 await asyncio.wait_for(connection.close(), CHECK_SECONDS)
-            return
+            return True
+        return False
 
     async def answers(self) -> bool:
         """Return whether a broker describes itself: one that stands still accepts connections all the same."""

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 
+from streams.kafka_consumer import started_consumer
 from streams.partition import Place, fingerprint
 
 #: A record that is there comes at once; waiting this long for one that is not delays a rebalance.
@@ -28,20 +29,16 @@ async def fingerprints(client_options: Mapping[str, Any], offsets: Mapping[Place
     wanted = {TopicPartition(*place): offset for place, offset in offsets.items()}
     if not wanted:
         return {}
-    consumer = AIOKafkaConsumer(
+    async with started_consumer(
         **client_options,
         client_id="classpulse-probe",
         auto_offset_reset="none",
         max_partition_fetch_bytes=65_536,
-    )
-    await consumer.start()
-    try:
+    ) as consumer:
         consumer.assign(list(wanted))
         for partition, offset in wanted.items():
             consumer.seek(partition, offset)
         return await _read(consumer, wanted)
-    finally:
-        await consumer.stop()
 
 
 async def _read(consumer: AIOKafkaConsumer, wanted: dict[TopicPartition, int]) -> dict[Place, int]:

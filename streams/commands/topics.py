@@ -28,7 +28,7 @@ def create(replication: int, acls: bool) -> None:
 
 
 async def _create(access: KafkaAccess, replication: int, *, acls: bool) -> list[str]:
-    await access.check()
+    await access.require()
     try:
         made = await topics_module.create(access.client_options(), topics_module.declared(), replication)
         if acls:
