@@ -5,13 +5,13 @@ as the database is away: the caller stands still, which is the backpressure. Wha
 missing column, a bad password) raises :class:`MustStop` with the remedy; ``sinks/database_errors.py`` tells them apart.
 """
 
+import math
 import random
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 import clickhouse_connect
 import polars as pl
@@ -20,6 +20,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
 from schemas.errors import MustStop, Refused, RetryLater, RowsRefused, Stopping
+from sinks import address
 from sinks.answers import Value, answered
 from sinks.database_errors import ATTEMPTS_AT_UNKNOWN, classify
 
@@ -58,30 +59,36 @@ class Target:
 def connect(target: Target, *, database: str | None = None) -> Client:
     """Open a connection; it asks the server for its version.
 
-    Raises :class:`RetryLater` while the server is away and :class:`MustStop` if it refuses this user.
+    Raises :class:`RetryLater` while the server is away and :class:`MustStop` if it refuses this user, or if the URL is none
+    that can be used.
     """
-    parts = urlsplit(target.url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise MustStop(
-            f"{target.url!r} is not the address of a ClickHouse server",
-            "Set CLASSPULSE_CLICKHOUSE_URL to something like http://127.0.0.1:8123",
-        )
     try:
+        found = address.parse(target.url)
+    except ValueError as error:
+        remedy = "Correct CLASSPULSE_CLICKHOUSE_URL or --url"
+        raise MustStop(f"The address of ClickHouse is wrong: {error}", remedy) from None
+    try:
+        # The driver waits for what is no HTTP as long as for a query, several times.
+        found.probe()
         return clickhouse_connect.get_client(
-            host=parts.hostname,
-            port=parts.port or (8443 if parts.scheme == "https" else 8123),
-            secure=parts.scheme == "https",
+            host=found.host,
+            port=found.port,
+            proxy_path=found.path,
+            secure=found.scheme == "https",
             username=target.user,
             password=target.password,
             database=database or target.database,
-            connect_timeout=int(min(10, target.timeout_seconds)),
-            send_receive_timeout=int(target.timeout_seconds),
+            connect_timeout=math.ceil(min(10, target.timeout_seconds)),
+            send_receive_timeout=math.ceil(target.timeout_seconds),
             autogenerate_session_id=False,
             compress=False,
             client_name="classpulse",
         )
     except (ClickHouseError, HTTPError, OSError) as error:
-        raise classify(error, "connect to ClickHouse") from error
+        raise classify(error, f"connect to ClickHouse at {found}") from error
+    except (ValueError, LookupError, TypeError) as error:
+        # Its answers are read without doubt in them: another server's fail anywhere.
+        raise RetryLater(f"Could not connect to ClickHouse: what answers at {found} is another server") from error
 
 
 def _as_time(name: str) -> pl.Expr:

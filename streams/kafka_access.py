@@ -1,6 +1,7 @@
 """How every Kafka client of the product connects: where to, how it is protected, and as whom."""
 
 import asyncio
+import re
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,8 +17,30 @@ Security = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]
 DEFAULT_PORT: Final = 9092
 CHECK_SECONDS: Final = 5.0
+_SERVER: Final = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?")
 #: TLS says goodbye after a connection is closed; a loop that ends before leaves sockets behind.
 GOODBYE_SECONDS: Final = 0.1
+
+
+def servers(bootstrap: str) -> list[tuple[str, int]]:
+    """Return host and port of each comma-separated server; raises ``ValueError`` that says how they are written."""
+    found = []
+    for server in bootstrap.split(","):
+        match = _SERVER.fullmatch(server.strip())
+        port = int(match["port"] or DEFAULT_PORT) if match else 0
+        if match is None or not 0 < port <= 65_535 or not _is_name(match["name"] or ""):
+            raise ValueError("give servers as HOST:PORT, comma-separated, such as 127.0.0.1:9092")
+        found.append((match["name"] or match["address"], port))
+    return found
+
+
+def _is_name(host: str) -> bool:
+    """Whether the resolver takes it; it raises an error of its own for an empty or a long label."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +103,18 @@ class KafkaAccess:
         a refused password from an absent broker only in their log.
         """
         options = self._protection()
-        for server in self.bootstrap.split(","):
-            host, _, port = server.strip().rpartition(":")
-            if not host:
-                host, port = port, str(DEFAULT_PORT)
+        for host, port in servers(self.bootstrap):
+            server = f"{host}:{port}"
             try:
                 connection = await create_conn(
-                    host.strip("[]"),
-                    int(port),
+                    host,
+                    port,
                     client_id="classpulse-check",
                     request_timeout_ms=int(CHECK_SECONDS * 1000),
                     **options,
                 )
             except (SaslAuthenticationFailed, UnsupportedSaslMechanismError, IllegalSaslStateError, ssl.SSLError) as error:
-                raise self._refused(server.strip(), error) from None
+                raise self._refused(server, error) from None
             except (KafkaError, OSError, TimeoutError):
                 continue
             with suppress(TimeoutError):

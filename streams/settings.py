@@ -5,80 +5,117 @@ in the folder that ``CLASSPULSE_SECRETS_DIR`` names (``/run/secrets`` under Comp
 """
 
 import os
+import re
 import socket
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Final
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import MustStop
 from schemas.figure_rules import FigureRules
 from sinks.warehouse import Target
 from streams.kafka_access import KafkaAccess, Mechanism, Security
+from streams.setting_types import (
+    ClickHouseUrl,
+    Database,
+    Key,
+    Milliseconds,
+    Name,
+    Positive,
+    Rate,
+    Seconds,
+    Secret,
+    Servers,
+    Text,
+    Time,
+    Weights,
+)
 
-PREFIX = "CLASSPULSE_"
-Positive = Annotated[int, Field(gt=0)]
+PREFIX: Final = "CLASSPULSE_"
+#: What else begins with the prefix: where the secrets are, and what only the tests and their machine look at.
+OTHER_VARIABLES: Final = frozenset(
+    PREFIX + name
+    for name in (
+        "SECRETS_DIR", "REQUIRE_APACHE", "TEST_PARTITIONS", "TEST_AWAY_SECONDS", "PROTOCOL_EXAMPLES", "PROTOCOL_STEPS",
+    )
+)  # fmt: skip
+#: What Kubernetes sets in each container for a service whose name begins with classpulse.
+_SERVICE_LINK: Final = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
+_SERVICE_URL: Final = re.compile(r"(tcp|udp|sctp)://")
+LARGEST_FILE_BYTES: Final = 65_536
+LONGEST_VALUE_CHARACTERS: Final = 100
 
 
 class Settings(BaseSettings):
     """Everything that can be set; ``docs/settings.md`` is generated from here."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
-    kafka: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma-separated.")
+    kafka: Servers = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma-separated.")
     kafka_security: Security = Field(
         "PLAINTEXT", description="How the connection to Kafka is protected; SASL: with a user and a password."
     )
     kafka_mechanism: Mechanism = Field("SCRAM-SHA-512", description="How the user proves the password, with SASL.")
-    kafka_user: str = Field("", description="Who asks Kafka, with SASL.")
-    kafka_password: SecretStr = Field(SecretStr(""), description="Secret: that user's password.")
-    kafka_ca_file: str = Field(
+    kafka_user: Text = Field("", description="Who asks Kafka, with SASL.", validate_default=True)
+    kafka_password: Secret = Field(SecretStr(""), description="Secret: that user's password.", validate_default=True)
+    kafka_ca_file: Text = Field(
         "", description="PEM file of the authorities that sign Kafka's certificates, with SSL; empty: the system's."
     )
-    group: str = Field("classpulse", description="Consumer group; all workers of one group share the partitions.")
-    clickhouse_url: str = Field("http://127.0.0.1:8123", description="ClickHouse's HTTP interface.")
-    clickhouse_user: str = Field("classpulse_worker", description="Who asks ClickHouse.")
-    clickhouse_password: SecretStr = Field(SecretStr(""), description="Secret: the user's password.")
-    clickhouse_database: str = Field("classpulse", description="The database.")
-    clickhouse_timeout_seconds: float = Field(30.0, gt=0, description="A call that takes longer is repeated.")
-    pseudonym_key: SecretStr = Field(
+    group: Name = Field("classpulse", description="Consumer group; all workers of one group share the partitions.")
+    clickhouse_url: ClickHouseUrl = Field(
+        "http://127.0.0.1:8123",
+        description="ClickHouse's HTTP interface: scheme, host, port (without: 8123, with https 8443), and the path that a "
+        "proxy has before it.",
+    )
+    clickhouse_user: Name = Field("classpulse_worker", description="Who asks ClickHouse.")
+    clickhouse_password: Secret = Field(SecretStr(""), description="Secret: the user's password.")
+    clickhouse_database: Database = Field("classpulse", description="The database.")
+    clickhouse_timeout_seconds: Seconds = Field(30.0, description="A call that takes longer is repeated.")
+    pseudonym_key: Key = Field(
         SecretStr(""), description="Secret of at least 16 bytes: students are stored as a keyed hash under it."
     )
     time_zone: str = Field("Asia/Shanghai", description="Time zone of the district's days and weeks.")
-    engagement_weights: tuple[float, ...] = Field(
+    engagement_weights: Weights = Field(
         (0.25, 0.25, 0.25, 0.25),
-        description="Weights of response rate, breadth, evenness and interaction rate in the engagement index, as a JSON "
-        "list. A change needs `classpulse recompute --metric engagement_index`.",
+        description="Weights of response rate, breadth, evenness and interaction rate in the engagement index. A change "
+        "needs `classpulse recompute --metric engagement_index`.",
     )
-    engagement_full_rate: float = Field(
-        0.5, gt=0, description="Interactions per student and minute that count as full engagement."
+    engagement_full_rate: Rate = Field(
+        0.5, description="Interactions per student and minute that count as full engagement."
     )
     flush_max_rows: Positive = Field(60_000, description="Write to ClickHouse once so many records wait.")
-    flush_interval_ms: Positive = Field(500, description="Write to ClickHouse once a record has waited so long.")
+    flush_interval_ms: Milliseconds = Field(500, description="Write to ClickHouse once a record has waited so long.")
     cache_max_rows: Positive = Field(
         1_000_000, description="Events of open lessons held in memory; others are read back when needed."
     )
     fetch_max_bytes: Positive = Field(8_388_608, description="Largest fetch from one partition.")
     max_value_bytes: Positive = Field(1_048_576, description="A larger record is a dead letter.")
     max_ahead_seconds: Positive = Field(3_600, description="An event further ahead of its record is a dead letter.")
-    earliest_time: datetime = Field(
+    earliest_time: Time = Field(
         datetime(2020, 1, 1, tzinfo=UTC), description="An earlier event is a dead letter: the clock is wrong."
     )
-    out_of_orderness_seconds: int = Field(60, ge=0, description="The watermark trails the latest event by this.")
+    out_of_orderness_seconds: int = Field(
+        60, ge=0, le=2**31 - 1, description="The watermark trails the latest event by this."
+    )
     idle_seconds: Positive = Field(120, description="After this without a record the watermark follows the clock.")
-    session_timeout_seconds: float = Field(10.0, gt=0, description="Kafka gives a silent worker's partitions away.")
-    max_poll_interval_seconds: float = Field(
-        300.0, gt=0, description="A worker that takes no records for so long, as ClickHouse is away, leaves the group."
+    session_timeout_seconds: Seconds = Field(10.0, description="Kafka gives a silent worker's partitions away.")
+    max_poll_interval_seconds: Seconds = Field(
+        300.0, description="A worker that takes no records for so long, as ClickHouse is away, leaves the group."
     )
     breaker_share: float = Field(
         0.5, ge=0, le=1, description="Refused share of a partition's recent records that holds its offsets; 0: never."
     )
-    shutdown_seconds: float = Field(20.0, gt=0, description="Budget for an orderly stop.")
-    web_host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
+    shutdown_seconds: Seconds = Field(20.0, description="Budget for an orderly stop.")
+    web_host: Name = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
     web_port: int = Field(9464, ge=0, le=65_535, description="Port of /metrics, /healthz and /readyz; 0: any free.")
-    worker_name: str = Field(
+    worker_name: Name = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", description="Name in checkpoints and logs."
     )
 
@@ -92,19 +129,13 @@ class Settings(BaseSettings):
     def _sound_weights(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
         return FigureRules(engagement_weights=weights).engagement_weights
 
-    @model_validator(mode="after")
-    def _aware(self) -> Self:
-        if self.earliest_time.tzinfo is None:
-            raise ValueError("earliest_time needs a zone, such as 2020-01-01T00:00:00Z")
-        return self
-
-    @model_validator(mode="after")
-    def _credentials(self) -> Self:
-        if self.kafka_security.startswith("SASL"):
-            for name, value in (("USER", self.kafka_user), ("PASSWORD", self.kafka_password.get_secret_value())):
-                if not value:
-                    raise ValueError(f"{PREFIX}KAFKA_SECURITY={self.kafka_security} needs {PREFIX}KAFKA_{name}")
-        return self
+    @field_validator("kafka_user", "kafka_password")
+    @classmethod
+    def _complete(cls, value: str | SecretStr, info: ValidationInfo) -> str | SecretStr:
+        security = info.data.get("kafka_security", "")
+        if security.startswith("SASL") and not (value if isinstance(value, str) else value.get_secret_value()):
+            raise ValueError(f"{PREFIX}KAFKA_SECURITY={security} needs {variable(info.field_name or '')}")
+        return value
 
     @property
     def figure_rules(self) -> FigureRules:
@@ -119,8 +150,7 @@ class Settings(BaseSettings):
             self.kafka_security,
             self.kafka_mechanism,
             self.kafka_user,
-            # A file of a secret often ends with a line's end, which no password does.
-            self.kafka_password.get_secret_value().rstrip("\r\n"),
+            self.kafka_password.get_secret_value(),
             self.kafka_ca_file,
         )
 
@@ -136,37 +166,109 @@ class Settings(BaseSettings):
         )
 
     def pseudonym_key_bytes(self) -> bytes:
-        """Return the key; raises :class:`MustStop` if it is missing or short."""
+        """Return the key; raises :class:`MustStop` if there is none."""
         key = self.pseudonym_key.get_secret_value().encode()
-        if len(key) < 16:
+        if not key:
             raise MustStop(
-                "CLASSPULSE_PSEUDONYM_KEY is missing or shorter than 16 bytes",
+                f"{variable('pseudonym_key')} is missing",
                 "Set it to a secret that never changes, for example the output of `openssl rand -hex 32`",
             )
         return key
 
 
-def load(**overrides: object) -> Settings:
-    """Read the settings; raises :class:`MustStop` that names the variable and what is wrong with it."""
-    folder = os.environ.get(PREFIX + "SECRETS_DIR")
-    secrets = Path(folder) if folder else None
-    if secrets is not None and not secrets.is_dir():
-        raise MustStop(f"{PREFIX}SECRETS_DIR names {folder}, which is no folder", "Mount the secrets there")
+def variable(field: str) -> str:
+    """Return the environment variable of a setting."""
+    return PREFIX + field.upper()
+
+
+def load(given_as: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    """Read the settings; raises :class:`MustStop` that names every variable that is wrong, and what is wrong with it.
+
+    ``overrides`` come from a command's options; ``given_as`` says which option a setting came from, to name that instead.
+    """
+    names = {variable(field): option for field, option in (given_as or {}).items()}
+    found, wrong = _from_files()
+    wrong |= {name: _unknown(name) for name in _unknown_variables() - set(re.findall(r"\w+", " ".join(names.values())))}
+    settings = None
     try:
-        return Settings(_secrets_dir=secrets, **overrides)  # type: ignore[arg-type, call-arg]
+        # What a file holds counts where neither an option nor a variable says anything else.
+        settings = Settings(**{**found, **overrides})  # type: ignore[arg-type]
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = PREFIX + "_".join(str(part) for part in first["loc"]).upper() + ": "
-        # What concerns several settings names them itself.
-        message = f"{name if first['loc'] else ''}{first['msg'].removeprefix('Value error, ')}"
-        raise MustStop(message, "Correct it; docs/settings.md lists every setting") from None
+        for one in reversed(error.errors(include_url=False)):
+            field = str(one["loc"][0])
+            wrong[variable(field)] = _sentence(field, one["msg"], one["input"])
+    if settings is not None and not wrong:
+        return settings
+    lines = [
+        reason if reason.startswith(PREFIX) else f"{names.get(name, name)}: {reason}"
+        for name, reason in sorted(wrong.items())
+    ]
+    raise MustStop("\n".join(lines), "Correct it; docs/settings.md lists every setting")
 
 
 def load_for_admin(user: str | None, password_env: str) -> Settings:
-    """Read the settings for a command that needs another ClickHouse user than the worker's."""
+    """Read the settings for a command that needs another ClickHouse user than the worker's.
+
+    Raises :class:`MustStop` as :func:`load`, and where ``password_env`` names a variable that is not set.
+    """
     overrides: dict[str, object] = {}
     if user is not None:
         overrides["clickhouse_user"] = user
     if password_env in os.environ:
         overrides["clickhouse_password"] = os.environ[password_env]
-    return load(**overrides)
+    elif password_env != variable("clickhouse_password"):
+        raise MustStop(f"--password-env names {password_env}, which is not set", "Set that variable to the user's password")
+    return load({"clickhouse_user": "--user", "clickhouse_password": password_env}, **overrides)
+
+
+def _sentence(field: str, reason: str, value: object) -> str:
+    reason = reason.removeprefix("Value error, ")
+    is_secret = Settings.model_fields[field].annotation is SecretStr or "@" in str(value)
+    if is_secret or not isinstance(value, str) or reason.startswith(PREFIX):
+        return reason
+    return f"{reason} (it is {value[:LONGEST_VALUE_CHARACTERS]!a})"
+
+
+def _from_files() -> tuple[dict[str, object], dict[str, str]]:
+    """Return the settings that are files of ``CLASSPULSE_SECRETS_DIR``, and what is wrong, by variable."""
+    folder = os.environ.get(PREFIX + "SECRETS_DIR")
+    if not folder:
+        return {}, {}
+    if not Path(folder).is_dir():
+        return {}, {PREFIX + "SECRETS_DIR": f"{folder!a} is no folder; mount the secrets there"}
+    variables = {name.upper() for name in os.environ}
+    found: dict[str, object] = {}
+    wrong: dict[str, str] = {}
+    for field in Settings.model_fields:
+        file = Path(folder, variable(field).lower())
+        if variable(field) in variables or not file.exists():
+            continue
+        try:
+            with file.open("rb") as opened:
+                content = opened.read(LARGEST_FILE_BYTES + 1)
+            text = content.decode()
+        except OSError as error:
+            wrong[variable(field)] = f"its file {str(file)!a} cannot be read: {error.strerror}"
+        except UnicodeDecodeError:
+            wrong[variable(field)] = f"its file {str(file)!a} is no UTF-8"
+        else:
+            if len(content) > LARGEST_FILE_BYTES:
+                wrong[variable(field)] = f"its file {str(file)!a} is larger than {LARGEST_FILE_BYTES:,} bytes"
+            found[field] = text.rstrip("\r\n")
+    return found, wrong
+
+
+def _unknown_variables() -> set[str]:
+    known = OTHER_VARIABLES | set(map(variable, Settings.model_fields))
+    return {
+        name
+        for name, value in os.environ.items()
+        if name.upper().startswith(PREFIX) and name.upper() not in known
+        if not _SERVICE_LINK.search(name) and not _SERVICE_URL.match(value)
+    }
+
+
+def _unknown(name: str) -> str:
+    known = [*map(variable, Settings.model_fields), PREFIX + "SECRETS_DIR"]
+    near = get_close_matches(name.upper(), known, n=1, cutoff=0.0)
+    return f"there is no such setting; the nearest is {near[0]}. Correct the name, or unset it"

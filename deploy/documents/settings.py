@@ -19,6 +19,7 @@ _TYPES: Final[dict[Any, str]] = {
     float: "number",
     bool: "true or false",
     datetime: "time with zone",
+    tuple[float, ...]: "numbers, comma-separated",
 }
 _UNITS: Final = {"_seconds": "seconds", "_ms": "milliseconds", "_bytes": "bytes", "_rows": "rows"}
 #: Defaults that are made at the start of each process, in words.
@@ -47,8 +48,8 @@ def _type(name: str, info: FieldInfo) -> str:
                 words.append(f"at least {bound.ge}")
             case annotated_types.Le():
                 words.append(f"at most {bound.le}")
-            case _:
-                words.append(str(bound))
+            case annotated_types.MinLen():
+                words.append("not empty")
     return ", ".join(words)
 
 
@@ -57,4 +58,6 @@ def _default(name: str, info: FieldInfo) -> str:
         return _MADE_AT_START[name]
     if isinstance(info.default, SecretStr) or not str(info.default):
         return "none"
+    if isinstance(info.default, tuple):
+        return code(",".join(map(str, info.default)))
     return code(info.default.isoformat() if isinstance(info.default, datetime) else str(info.default))

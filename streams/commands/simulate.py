@@ -90,7 +90,7 @@ def simulate(
     if out is None:
         # What the client complains about while it retries reaches the person as one error at the end.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-        access = settings_module.load(**({"kafka": bootstrap} if bootstrap else {})).kafka_access
+        access = settings_module.load({"kafka": "--bootstrap"}, **({"kafka": bootstrap} if bootstrap else {})).kafka_access
         asyncio.run(access.require())
         with _progress(simulation) as advance:
             account = asyncio.run(

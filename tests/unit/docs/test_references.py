@@ -8,17 +8,11 @@ import pytest
 from deploy.documents.catalogue import folder
 from deploy.documents.operations import exposed_names
 from streams.cli import COMMANDS
-from streams.settings import PREFIX, Settings
+from streams.settings import OTHER_VARIABLES, PREFIX, Settings
 
 DOCS = folder()
 ROOT = DOCS.parent
 PAGES = sorted(DOCS.rglob("*.md"))
-OTHER_VARIABLES = {
-    f"{PREFIX}{name}"
-    for name in (
-        "SECRETS_DIR", "REQUIRE_APACHE", "TEST_PARTITIONS", "TEST_AWAY_SECONDS", "PROTOCOL_EXAMPLES", "PROTOCOL_STEPS",
-    )
-}  # fmt: skip
 #: How a histogram's parts end.
 PARTS = ("_bucket", "_sum", "_count")
 
