@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 
+from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+from urllib3.exceptions import HTTPError
+
 from schemas.errors import MustStop
 from sinks import contract
-from sinks.warehouse import Target, connect
+from sinks.warehouse import Target, classify, connect
 
 _NAME = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
+#: Of ClickHouse: a user that may only read, and one without the right.
+_REFUSALS = frozenset({164, 497})
 _IDENTIFIER = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
 _TABLE = """CREATE TABLE IF NOT EXISTS schema_migrations
 (
@@ -55,9 +60,22 @@ def migrations() -> list[Migration]:
 def migrate(target: Target) -> Iterator[tuple[Migration, bool]]:
     """Bring the database up to date; yields each migration and whether it was applied now. The views come last.
 
-    Raises :class:`MustStop` if a migration that was applied has another text now, or the database is newer than this
-    program, and what :func:`sinks.warehouse.connect` raises.
+    Raises :class:`MustStop` if a migration that was applied has another text now, the database is newer than this program,
+    or the user may not change it, and what :func:`sinks.warehouse.connect` raises.
     """
+    try:
+        yield from _migrated(target)
+    except (ClickHouseError, HTTPError, OSError) as error:
+        if isinstance(error, Error) and error.code in _REFUSALS:
+            raise MustStop(
+                f"ClickHouse does not let {target.user} change the database {target.database}",
+                "Run it as a user that may, with --user classpulse_admin and --password-env, or grant the rights of "
+                "deploy/clickhouse/users.sql",
+            ) from error
+        raise classify(error, "migrate the database") from error
+
+
+def _migrated(target: Target) -> Iterator[tuple[Migration, bool]]:
     if not _IDENTIFIER.match(target.database):
         raise MustStop(f"{target.database!r} cannot name a database", "Use letters, digits and underscores")
     client = connect(target, database="default")

@@ -1,16 +1,25 @@
 """The command ``classpulse``. A command's module is imported when it is asked for, so ``--help`` answers at once."""
 
 import importlib
+import io
 import logging
 import os
 import signal
 import sys
+import traceback
 from types import FrameType
 from typing import Final
 
 import click
 
-from schemas.errors import MustStop, RetryLater
+from schemas.errors import ClasspulseError
+from streams import terminal
+
+#: Exit statuses; those of interrupted and unread commands are what a shell gives for SIGINT and SIGPIPE.
+BROKEN: Final = 1
+FAILED: Final = 2
+INTERRUPTED: Final = 130
+NOT_READ: Final = 141
 
 #: name -> (module below ``streams.commands``, one line for the overview)
 COMMANDS: Final = {
@@ -69,19 +78,88 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run the command line; errors that a person can mend are one line, without a traceback."""
+    """Run the command line; an error that a person can correct is a sentence, without a traceback.
+
+    Exit status: the command's own; 2 for such an error, 130 after Ctrl-C, 141 when nobody reads what is printed.
+    """
     # It logs each failed request; our own messages say what it means and what to do.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     # So that whatever waits or loops ends at once and cleans up, also as the first process of a container, which would
     # ignore the signal. Commands that have something to finish take it themselves.
     signal.signal(signal.SIGTERM, _terminate)
+    terminal.prepare()
     try:
-        cli()
+        status = _status()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except _Terminated:
-        click.echo("classpulse: stopped", err=True)
+        terminal.echo("classpulse: stopped", err=True)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
-        sys.exit(128 + signal.SIGTERM)
-    except (MustStop, RetryLater) as error:
-        click.echo(f"classpulse: {error}", err=True)
-        sys.exit(2)
+        status = 128 + signal.SIGTERM
+    except BrokenPipeError:
+        status = NOT_READ
+    except OSError as error:
+        terminal.echo(f"classpulse: {_file_sentence(error)}", err=True)
+        status = FAILED
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        # What is left in the buffer would fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
+
+
+def _status() -> int:
+    """Run the command and return its exit status; raises ``OSError``."""
+    status: object
+    try:
+        status = cli(standalone_mode=False)
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):
+            # click's way to end; a failure would be the same status.
+            raise ended.__context__ from None
+        status = ended.code
+    except click.ClickException as error:
+        shown = io.StringIO()
+        error.show(shown)
+        terminal.echo(shown.getvalue(), err=True, nl=False)
+        status = error.exit_code
+    except OSError:
+        raise
+    except Exception as error:
+        text, status = _told(error)
+        terminal.echo(f"classpulse: {text}", err=True)
+    return status if isinstance(status, int) else 0
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """Return what a person is told of the error that ended a command, and the exit status."""
+    if isinstance(error, ClasspulseError):
+        return str(error), FAILED
+    if isinstance(error, click.Abort):
+        if isinstance(error.__cause__ or error.__context__, EOFError):
+            return "no answer was given, so nothing was done", FAILED
+        return "interrupted", INTERRUPTED
+    if isinstance(error, UnicodeEncodeError):
+        return "an argument is not UTF-8. Give it in UTF-8", FAILED
+    if _is_foreign(error):
+        text = " ".join(str(error).split()) or type(error).__name__
+        return f"{text}. Check Kafka and ClickHouse, and run the command again", FAILED
+    return f"a fault of this program; please report it\n{traceback.format_exc()}", BROKEN
+
+
+def _file_sentence(error: OSError) -> str:
+    if error.filename is None:
+        return f"The system refuses ({error.strerror or error}). Check files and connections, and run the command again"
+    return f"{error.filename} cannot be used: {error.strerror}. Name another place, or get the right to use this one"
+
+
+def _is_foreign(error: Exception) -> bool:
+    """Whether the error tells of Kafka or ClickHouse, not of this program. Imported late: only a failure needs them."""
+    from aiokafka.errors import KafkaError
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+    from urllib3.exceptions import HTTPError
+
+    return isinstance(error, KafkaError | ClickHouseError | HTTPError)

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from schemas.evaluation import LOWEST_COVERAGE
 from streams.explain import Explanation, Part, iso_week
+from streams.terminal import Console, plain
 
 __all__ = ["PERSONAL", "show"]
 
@@ -62,13 +61,13 @@ def _tree(parts: list[Part]) -> Table:
     for part in parts:
         style = "" if part.metric else "bold"
         table.add_row(
-            Text("  " * (part.depth - least) + f"{part.chinese} {part.english}", style=style),
-            Text(_score(part), style=style),
+            plain("  " * (part.depth - least) + f"{part.chinese} {part.english}", style=style),
+            plain(_score(part), style=style),
             f"{part.weight:.1%}",
             f"{part.coverage:.0%}",
             _figure(part),
             f"{part.sample_size:,}" if part.sample_size else "–",
-            Text(_norm(part), style="dim"),
+            plain(_norm(part), style="dim"),
         )
     return table
 

@@ -1,6 +1,8 @@
 """``/metrics``, ``/healthz`` and ``/readyz``, served from a thread of their own, so that they answer when work is stuck."""
 
 import asyncio
+import errno
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,8 +42,11 @@ class WebServer:
         alive: Callable[[], Health],
         ready: Callable[[], Health],
         limits: ConnectionLimits = _LIMITS,
+        *,
+        port_setting: str = "CLASSPULSE_WEB_PORT",
     ) -> None:
         self._host = host
+        self._port_setting = port_setting
         self._asked_port = port
         self._registry = registry
         self._pages = {"/healthz": alive, "/readyz": ready}
@@ -52,15 +57,19 @@ class WebServer:
         self.port = port
 
     def start(self) -> None:
-        """Bind and serve; raises :class:`MustStop` if the address is taken."""
+        """Bind and serve; raises :class:`MustStop` if the address is taken, or is none of this machine."""
         self._thread.start()
         try:
             asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(_ANSWER_SECONDS)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             self.stop()
+            # asyncio wraps an address that is taken in a text of its own; the resolver's errors are about the host.
+            is_host = isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL
             raise MustStop(
-                f"Cannot serve /metrics on {self._host}:{self._asked_port}: {error.strerror}",
-                "Set CLASSPULSE_WEB_PORT to another port, or to 0 for any free one",
+                f"Cannot serve /metrics on {self._host}:{self._asked_port}: {getattr(error, 'strerror', None) or error}",
+                "Let CLASSPULSE_WEB_HOST name an address of this machine"
+                if is_host
+                else f"Let {self._port_setting} name another port",
             ) from error
 
     def stop(self) -> None:

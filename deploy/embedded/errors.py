@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from schemas.errors import ClasspulseError
+
 __all__ = ["EngineError", "StackError", "from_engine_text", "http_status"]
 
 _PREFIX = re.compile(r"Code: (\d+)\. DB::(?:NetException|Exception|ErrnoException|ParsingException): ", re.DOTALL)
@@ -60,7 +62,7 @@ _STATUS_OF_CODES: dict[int, frozenset[int]] = {
 }  # fmt: skip
 
 
-class StackError(RuntimeError):
+class StackError(ClasspulseError):
     """A part of the embedded stack could not be started, stopped or read; the text names the log and the remedy."""
 
 

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
 from rich.table import Table
+
+from streams.terminal import Console
 
 __all__ = ["Goal", "Outcome"]
 

@@ -5,14 +5,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-
 from deploy.bench.machine import machine, versions
 from deploy.embedded import stack
 from deploy.measure.bed import Bed, made_bed
 from deploy.measure.outcome import Outcome
 from schemas.errors import ClasspulseError
 from streams.commands.demo_display import Display
+from streams.terminal import Console
 
 __all__ = ["Measurement", "parser", "run"]
 

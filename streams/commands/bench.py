@@ -1,14 +1,12 @@
 """``classpulse bench``: how fast, beside the bare client's ceiling and the peers, in one run."""
 
 import asyncio
-import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 
 from deploy.bench import machine
 from deploy.bench.catalogue import PEERS, PEERS_PYTHON, Peer, Python, peer_versions
@@ -20,10 +18,13 @@ from deploy.embedded import stack
 from deploy.simulator import Ledger, Produced, publish
 from schemas.errors import MustStop
 from sinks.warehouse import Target, connect
+from streams import settings as settings_module
 from streams import topics as topics_module
 from streams.commands import dev
 from streams.commands.bench_display import BenchDisplay, print_result
+from streams.commands.options import NumberType
 from streams.settings import Settings
+from streams.terminal import Console, echo, echo_json
 
 DEFAULT_FOLDER: Final = Path(".classpulse/bench")
 EVENTS: Final = 600_000
@@ -57,7 +58,7 @@ class _Input:
 @click.option("--no-peers", is_flag=True, help="Only the ceiling and classpulse.")
 @click.option("--check", is_flag=True, help="For CI: no peers, fewer events, exit status 1 below --floor.")
 @click.option(
-    "--floor", type=click.FloatRange(0), default=CHECK_FLOOR, show_default=True,
+    "--floor", type=NumberType(0, 1_000), default=CHECK_FLOOR, show_default=True,
     help="With --check: the least share of the ceiling.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
@@ -96,6 +97,7 @@ def bench(
     chosen = [] if check or no_peers else [PEERS[name] for name in peers or PEERS]
     events = events or (CHECK_EVENTS if check else EVENTS)
     rounds = rounds or (CHECK_ROUNDS if check else ROUNDS)
+    settings_module.load()  # the worker gets them too
     about = machine.machine()
     with BenchDisplay(Console(stderr=True)) as display:
         try:
@@ -106,13 +108,13 @@ def bench(
             stack.down(folder)
     result = {**found.to_json(), **described, "machine": about}
     if as_json:
-        click.echo(json.dumps(result, indent=2, ensure_ascii=False))
+        echo_json(result, indent=2)
     else:
         print_result(Console(), result)
     if not found.laws_hold:
         raise SystemExit(1)
     if check and found.ratio_to_ceiling < floor:
-        click.echo(
+        echo(
             f"classpulse reaches {found.ratio_to_ceiling} of the ceiling, below the floor of {floor}: "
             "find what made it slow, or run it again on a machine that does nothing else",
             err=True,

@@ -1,13 +1,11 @@
 """``classpulse demo``: a simulated school morning through everything, and the check of the result."""
 
 import asyncio
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from deploy.embedded import stack
 from deploy.simulator import Disturbance, Ledger, SimulationConfig, publish, simulate
@@ -15,9 +13,11 @@ from schemas.errors import MustStop
 from schemas.figure_rules import FigureRules
 from sinks.verify import VerifyReport, verify
 from sinks.warehouse import connect
+from streams import settings as settings_module
 from streams.commands import dev
 from streams.commands.demo_display import Display, print_next, print_summary
 from streams.commands.demo_worker import DemoWorker, Progress, Watcher
+from streams.terminal import Console, echo_json
 
 DEFAULT_FOLDER = Path(".classpulse/demo")
 MORNING_EVENTS = 150_000
@@ -95,6 +95,7 @@ def demo(events: int | None, seed: int, as_json: bool, keep: bool, only_stop: bo
     stack.down(folder)
     if only_stop:
         return
+    settings_module.load()  # the worker gets them too, and a wrong one is said before anything is started
     _empty(folder)
     worker = None
     try:
@@ -105,7 +106,7 @@ def demo(events: int | None, seed: int, as_json: bool, keep: bool, only_stop: bo
             worker = DemoWorker(folder, dev.environment(info))
             outcome = _run(info, worker, display, events, seed)
         if as_json:
-            click.echo(json.dumps(outcome.to_json()))
+            echo_json(outcome.to_json())
         else:
             client = connect(dev.reader(info))
             print_summary(Console(), outcome.to_json(), outcome.ledger, client, outcome.laws_hold, events is not None)

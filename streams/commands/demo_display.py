@@ -8,12 +8,12 @@ from types import TracebackType
 from typing import Final, Self
 
 from clickhouse_connect.driver.client import Client
-from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from deploy.simulator import Ledger
+from streams.terminal import Console
 
 QUERIES: Final = (
     (

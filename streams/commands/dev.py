@@ -6,7 +6,6 @@ import secrets
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Column, Table
 
 from deploy.embedded import stack
@@ -14,6 +13,8 @@ from schemas.errors import MustStop
 from sinks import migrations
 from sinks.warehouse import Target
 from streams import topics as topics_module
+from streams.commands.options import PORT
+from streams.terminal import Console, echo
 
 DEFAULT_FOLDER = Path(".classpulse/dev")
 DATABASE = "classpulse"
@@ -84,8 +85,8 @@ def dev() -> None:
 
 @dev.command()
 @_folder_option
-@click.option("--kafka-port", default=9092, show_default=True, help="0: any free port.")
-@click.option("--clickhouse-port", default=8123, show_default=True, help="0: any free port.")
+@click.option("--kafka-port", default=9092, show_default=True, type=PORT, help="0: any free port.")
+@click.option("--clickhouse-port", default=8123, show_default=True, type=PORT, help="0: any free port.")
 @click.option(
     "--broker",
     type=click.Choice([stack.EMBEDDED, stack.APACHE]),
@@ -120,14 +121,14 @@ def up(
     except stack.StackError as error:
         raise MustStop("The stack does not start", str(error)) from error
     prepare(info)
-    click.echo(f"Kafka       {info.kafka_bootstrap}  ({info.broker})")
-    click.echo(f"ClickHouse  {info.clickhouse_url}  (users and passwords: {folder / 'credentials.json'})")
-    click.echo("")
-    click.echo("Next, in this shell:")
-    click.echo(f'  eval "$(classpulse dev env --folder {folder})"')
-    click.echo("  classpulse worker                  # and in a second shell with the same settings:")
-    click.echo("  classpulse simulate --events 20000")
-    click.echo("  classpulse verify")
+    echo(f"Kafka       {info.kafka_bootstrap}  ({info.broker})")
+    echo(f"ClickHouse  {info.clickhouse_url}  (users and passwords: {folder / 'credentials.json'})")
+    echo("")
+    echo("Next, in this shell:")
+    echo(f'  eval "$(classpulse dev env --folder {folder})"')
+    echo("  classpulse worker                  # and in a second shell with the same settings:")
+    echo("  classpulse simulate --events 20000")
+    echo("  classpulse verify")
 
 
 @dev.command()
@@ -135,7 +136,7 @@ def up(
 def down(folder: Path) -> None:
     """Stop both. ClickHouse's and Apache Kafka's data stays; the embedded broker keeps nothing."""
     stack.down(folder)
-    click.echo("stopped")
+    echo("stopped")
 
 
 @dev.command()
@@ -164,4 +165,4 @@ def status(folder: Path) -> None:
 def env(folder: Path) -> None:
     """Print the settings of a worker on this stack as shell exports. They hold secrets."""
     for name, value in environment(_running(folder)).items():
-        click.echo(f"export {name}={value}")
+        echo(f"export {name}={value}")

@@ -10,7 +10,6 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streams import settings as settings_module
@@ -20,13 +19,14 @@ from streams.commands.dlq_display import (
     letter_line,
     letter_lines,
     letters_table,
-    printable,
 )
 from streams.commands.dlq_options import PlaceType, selected, selecting
+from streams.commands.options import NumberType
 from streams.dead_letter_log import DeadLetterLog, open_log
 from streams.dead_letter_replay import Replayed, obstacle, replay
 from streams.letters import Letter, RecordPlace, Selection
 from streams.settings import Settings
+from streams.terminal import Console, echo, printable
 from streams.topics import DEAD_LETTER_TOPIC
 
 #: A table is laid out as a whole, so many rows are shown in several.
@@ -103,18 +103,18 @@ def show(place: RecordPlace, *, raw: bool) -> None:
     settings = settings_module.load()
     letters = asyncio.run(_found(settings, place))
     if not letters:
-        click.echo(f"No dead letter of {place} in {DEAD_LETTER_TOPIC}; it keeps them for 30 days.", err=True)
+        echo(f"No dead letter of {place} in {DEAD_LETTER_TOPIC}; it keeps them for 30 days.", err=True)
         sys.exit(1)
     if raw:
         if "value" in letters[-1].truncated:
-            click.echo(f"classpulse: only the beginning; all of it is at {letters[-1].place}", err=True)
+            echo(f"classpulse: only the beginning; all of it is at {letters[-1].place}", err=True)
         click.get_binary_stream("stdout").write(letters[-1].value or b"")
         return
     for number, letter in enumerate(letters):
         if number:
-            click.echo()
+            echo()
         for line in letter_lines(letter, ZoneInfo(settings.time_zone)):
-            click.echo(line)
+            echo(line)
 
 
 @dlq.command(name="replay")
@@ -123,7 +123,7 @@ def show(place: RecordPlace, *, raw: bool) -> None:
 @click.option("--all", "every", is_flag=True, help="Replay everything; needed where nothing is selected.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent, by topic and reason.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Records a second at most.")
+@click.option("--rate", type=NumberType(0.001, 1e9), help="Records a second at most.")
 def replay_letters(
     *, places: tuple[RecordPlace, ...], every: bool, dry_run: bool, yes: bool, rate: float | None, **given: Any
 ) -> None:
@@ -154,14 +154,14 @@ async def _print_summary(settings: Settings, selection: Selection, by: tuple[str
             summary.add(letter)
     if as_json:
         for line in summary.lines():
-            click.echo(line)
+            echo(line)
         return
     console = Console()
     if summary.letters:
         console.print(summary.table(ZoneInfo(settings.time_zone), SUMMARY_ROWS))
     more = len(summary.groups) - SUMMARY_ROWS
     beyond = f"; {more:,} more, narrow with the filters or --by" if more > 0 else ""
-    click.echo(f"{summary.letters:,} dead letters in {len(summary.groups):,} groups{beyond}{_foreign(log)}")
+    echo(f"{summary.letters:,} dead letters in {len(summary.groups):,} groups{beyond}{_foreign(log)}")
 
 
 async def _print_letters(settings: Settings, selection: Selection, limit: int | None, *, as_json: bool) -> None:
@@ -173,7 +173,7 @@ async def _print_letters(settings: Settings, selection: Selection, limit: int | 
     def flush() -> None:
         if as_json:
             for letter in held:
-                click.echo(letter_line(letter))
+                echo(letter_line(letter))
         elif held:
             console.print(letters_table(held, zone))
         held.clear()
@@ -187,7 +187,7 @@ async def _print_letters(settings: Settings, selection: Selection, limit: int | 
     shown = min(count, limit or count)
     flush()
     if not as_json:
-        click.echo(f"{shown:,} of {count:,} dead letters{_foreign(log)}")
+        echo(f"{shown:,} of {count:,} dead letters{_foreign(log)}")
 
 
 async def _found(settings: Settings, place: RecordPlace) -> list[Letter]:
@@ -208,13 +208,13 @@ async def _replay(settings: Settings, selection: Selection, *, dry_run: bool, ye
                 plan[letter.place.topic, letter.reason] += 1
                 cut += bool(letter.truncated)
         for (topic, reason), count in sorted(plan.items()):
-            click.echo(f"{count:>9,}  {topic}  {printable(reason)}")
+            echo(f"{count:>9,}  {topic}  {printable(reason)}")
         for why, count in obstacles.items():
-            click.echo(f"{count:>9,}  left out, {why}")
+            echo(f"{count:>9,}  left out, {why}")
         if cut:
-            click.echo(f"{cut:>9,}  of these were cut; their originals are read from their topics")
+            echo(f"{cut:>9,}  of these were cut; their originals are read from their topics")
         if dry_run or not plan:
-            click.echo(f"would be sent: {plan.total():,}" if plan else "Nothing to replay.")
+            echo(f"would be sent: {plan.total():,}" if plan else "Nothing to replay.")
             return 1 if obstacles else 0
         if not yes and not click.confirm(f"Send these records again ({plan.total():,})?"):
             return 0
@@ -224,9 +224,9 @@ async def _replay(settings: Settings, selection: Selection, *, dry_run: bool, ye
 
 
 def _report(done: Replayed) -> int:
-    click.echo(f"sent: {done.sent:,}")
+    echo(f"sent: {done.sent:,}")
     for why, count in done.skipped.items():
-        click.echo(f"left out: {count:,} {why}")
+        echo(f"left out: {count:,} {why}")
     return 1 if done.skipped else 0
 
 

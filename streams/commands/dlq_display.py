@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.letters import Letter
+from streams.terminal import json_text, printable
 
 #: The columns that a summary can be made by.
 GROUPINGS: Final = ("reason", "field", "type", "source", "topic")
@@ -31,21 +32,6 @@ LONGEST_CELL_CHARACTERS: Final = 100
 _HEX_WIDTH: Final = 16
 #: Deeper structure is indented no further: deep nesting is one of the ways to be refused.
 _DEEPEST_INDENT: Final = 20
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with everything escaped that a terminal could obey or hide: controls, direction marks."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() or character == "\u3000" else _escaped(ord(character)) for character in text
-    )
-
-
-def _escaped(code: int) -> str:
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def printable_bytes(content: bytes | None) -> str:
@@ -118,7 +104,7 @@ class Summary:
         """Yield one JSON object a group."""
         for key, group in self.largest_first():
             named: Mapping[str, Any] = dict(zip(self._by, key, strict=True))
-            yield json.dumps({**named, "count": group.count, "first": _iso(group.first_ms), "last": _iso(group.last_ms)})
+            yield json_text({**named, "count": group.count, "first": _iso(group.first_ms), "last": _iso(group.last_ms)})
 
 
 def _column(letter: Letter, name: str) -> str:
@@ -158,7 +144,7 @@ def _stacked(*texts: str) -> Text:
 
 def letter_line(letter: Letter) -> str:
     """Return a letter without its content as one JSON object."""
-    return json.dumps(
+    return json_text(
         {
             "place": str(letter.place),
             "letter": str(letter.letter_place),

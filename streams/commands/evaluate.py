@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Final
 
 import click
-from rich.console import Console
 
 from streams import evaluator as evaluation
 from streams import settings as settings_module
+from streams.commands.options import PORT, NumberType
 from streams.commands.reading import away_is_final
+from streams.terminal import Console, echo
 from streams.web import WebServer
 
 #: A first cycle over a long history asks more of the server than a worker ever does.
@@ -23,11 +24,11 @@ TIMEOUT_SECONDS: Final = 600.0
 @click.command()
 @click.option("--once/--follow", "once", default=True, help="One cycle (default), or one after the other until stopped.")
 @click.option(
-    "--interval-seconds", default=60.0, show_default=True, type=click.FloatRange(min=0, min_open=True),
+    "--interval-seconds", default=60.0, show_default=True, type=NumberType(0.001, 86_400),
     help="With --follow: from the beginning of one cycle to that of the next.",
 )
 @click.option(
-    "--web-port", default=0, show_default=True, type=click.IntRange(0, 65_535),
+    "--web-port", default=0, show_default=True, type=PORT,
     help="With --follow: serve /metrics, /healthz and /readyz here, on CLASSPULSE_WEB_HOST; 0: do not.",
 )
 @click.option("--user", help="A user with the evaluator's rights; default: CLASSPULSE_CLICKHOUSE_USER.")
@@ -65,13 +66,13 @@ def evaluate(*, once: bool, interval_seconds: float, web_port: int, user: str | 
                 with away_is_final(target, "CLASSPULSE_CLICKHOUSE_URL"):
                     cycle = evaluator.once()
         if once:
-            click.echo(str(cycle))
+            echo(str(cycle))
             return
         logging.basicConfig(level="INFO", stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         with _served(evaluator, settings.web_host, web_port):
-            evaluator.follow(interval_seconds, lambda cycle: click.echo(str(cycle)))
+            evaluator.follow(interval_seconds, lambda cycle: echo(str(cycle)))
     except KeyboardInterrupt:
-        click.echo("stopped; the next start goes on from here")
+        echo("stopped; the next start goes on from here")
 
 
 @contextmanager
@@ -91,7 +92,8 @@ def _served(evaluator: evaluation.Evaluator, host: str, port: int) -> Iterator[N
     if not port:
         yield
         return
-    server = WebServer(host, port, evaluator.telemetry.registry, evaluator.alive, evaluator.ready)
+    registry = evaluator.telemetry.registry
+    server = WebServer(host, port, registry, evaluator.alive, evaluator.ready, port_setting="--web-port")
     server.start()
     try:
         yield

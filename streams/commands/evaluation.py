@@ -24,6 +24,7 @@ from streams.commands.explain import WeekType
 from streams.commands.reading import reading
 from streams.explain import iso_week
 from streams.scoring import local_week
+from streams.terminal import echo
 
 #: Of who and why.
 LONGEST_TEXT_CHARACTERS: Final = 500
@@ -99,7 +100,7 @@ def activate_file(
     with reading(settings.clickhouse, "activate the evaluation") as client:
         active = config_of(configs(client, FAR_FUTURE), week)
         if active is not None and active.checksum == wanted.checksum:
-            click.echo(f"Configuration {active.version} counts already in {iso_week(week)}.")
+            echo(f"Configuration {active.version} counts already in {iso_week(week)}.")
             return
         _announce(client, active, wanted, week)
         if not yes:
@@ -108,19 +109,19 @@ def activate_file(
         activator = Activator(by, reason, settings.clickhouse.user, account)
         config = activate(client, text, now=now, from_week=week, activator=activator)
     since = "for every week" if config.from_week == FIRST_WEEK else f"from {iso_week(config.from_week)} on"
-    click.echo(f"Configuration {config.version} counts {since}.")
+    echo(f"Configuration {config.version} counts {since}.")
 
 
 def _announce(client: Client, active: Config | None, wanted: Evaluation, week: date) -> None:
     """Say what an activation would change."""
     if active is None:
-        click.echo("No configuration is active yet; this one will count for every week.")
+        echo("No configuration is active yet; this one will count for every week.")
         return
-    click.echo(f"What differs from configuration {active.version}, which counts in {iso_week(week)} now:")
+    echo(f"What differs from configuration {active.version}, which counts in {iso_week(week)} now:")
     for line in changes(active.evaluation(), wanted):
-        click.echo(f"  {line}")
+        echo(f"  {line}")
     scores, weeks = ScoreStore(client).scored_from(week)
-    click.echo(f"Computed anew: {scores:,} scores of {weeks:,} weeks, from {iso_week(week)} on.")
+    echo(f"Computed anew: {scores:,} scores of {weeks:,} weeks, from {iso_week(week)} on.")
 
 
 @evaluation.command()
@@ -132,11 +133,11 @@ def history(*, as_json: bool) -> None:
     for config in known:
         if as_json:
             told = asdict(config) | {"from_week": f"{config.from_week}", "activated_at": config.activated_at.isoformat()}
-            click.echo(json.dumps({name: value for name, value in told.items() if name != "yaml"}, ensure_ascii=False))
+            echo(json.dumps({name: value for name, value in told.items() if name != "yaml"}, ensure_ascii=False))
         else:
-            click.echo(_told(config))
+            echo(_told(config))
     if not known and not as_json:
-        click.echo("Nothing was activated yet; the first `classpulse evaluate` activates the packaged default.")
+        echo("Nothing was activated yet; the first `classpulse evaluate` activates the packaged default.")
 
 
 def _told(config: Config) -> str:
@@ -159,7 +160,7 @@ def show(*, packaged: bool, week: date | None, version: int | None) -> None:
     Who activated it, and why, is said on standard error.
     """
     if packaged:
-        click.echo(default_text(), nl=False)
+        echo(default_text(), nl=False)
         return
     settings = settings_module.load()
     with reading(settings.clickhouse, "read the evaluation") as client:
@@ -172,12 +173,12 @@ def show(*, packaged: bool, week: date | None, version: int | None) -> None:
     else:
         found = config_of(known, week or local_week(datetime.now(UTC), settings.figure_rules))
     if found is None:
-        click.echo(
+        echo(
             "classpulse: none is active yet; this is the packaged default, which the first evaluation uses.", err=True
         )
     else:
-        click.echo(f"classpulse: {_told(found)}", err=True)
-    click.echo(default_text() if found is None else found.yaml, nl=False)
+        echo(f"classpulse: {_told(found)}", err=True)
+    echo(default_text() if found is None else found.yaml, nl=False)
 
 
 def read(file: Path) -> str:
@@ -191,10 +192,10 @@ def read(file: Path) -> str:
 
 
 def _describe(found: Evaluation) -> None:
-    click.echo(f"{found.chinese} {found.english}: sound.")
+    echo(f"{found.chinese} {found.english}: sound.")
     for kind in KINDS:
         nodes = found.nodes(kind)
         indicators = sum(1 for node in nodes if node.indicator is not None)
-        click.echo(f"  {kind:<8} {indicators:>3} indicators" if nodes else f"  {kind:<8} not scored")
+        echo(f"  {kind:<8} {indicators:>3} indicators" if nodes else f"  {kind:<8} not scored")
     for doubt in doubts(found):
-        click.echo(f"Is this meant? {doubt}", err=True)
+        echo(f"Is this meant? {doubt}", err=True)

@@ -1,22 +1,22 @@
 """``classpulse explain``: what a score is made of, down to the events."""
 
-import json
 import re
 from datetime import UTC, date, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
 import click
-from rich.console import Console
 
 from schemas.errors import MustStop
 from schemas.evaluation import KINDS, Kind
 from sinks.answers import FAR_FUTURE
 from sinks.quality import DISTRICT
 from streams import settings as settings_module
+from streams.commands.options import sensible
 from streams.commands.reading import reading, target_of
 from streams.explain import explain as explained
 from streams.explain_display import PERSONAL, show
+from streams.terminal import Console, echo, echo_json
 
 #: Long enough for the trees of a busy server.
 TIMEOUT_SECONDS: Final = 60.0
@@ -36,9 +36,12 @@ class WeekType(click.ParamType):
         if found is None:
             self.fail(f"{value!r} is no ISO week; give one such as 2026-W47", param, ctx)
         try:
-            return date.fromisocalendar(int(found[1]), int(found[2]), 1)
+            monday = date.fromisocalendar(int(found[1]), int(found[2]), 1)
         except ValueError:
             self.fail(f"the year {found[1]} has no week {found[2]}", param, ctx)
+        if not sensible(monday):
+            self.fail(f"{value!r} is too long ago or too far ahead", param, ctx)
+        return monday
 
 
 class InstantType(click.ParamType):
@@ -51,9 +54,12 @@ class InstantType(click.ParamType):
         if isinstance(value, datetime):
             return value
         try:
-            return datetime.fromisoformat(str(value).strip())
+            instant = datetime.fromisoformat(str(value).strip())
         except ValueError:
             self.fail(f"{value!r} is no instant; give one such as 2026-11-23T18:00:00+08:00", param, ctx)
+        if not sensible(instant):
+            self.fail(f"{value!r} is too long ago or too far ahead", param, ctx)
+        return instant
 
 
 @click.command()
@@ -119,8 +125,8 @@ def explain(
     if node and not any(part.node == node for part in found.parts):
         raise MustStop(f"The tree has no node {node}", f"Give one of {', '.join(part.node for part in found.parts[1:])}")
     if kind == "teacher":
-        click.echo(PERSONAL, err=True)
+        echo(PERSONAL, err=True)
     if as_json:
-        click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+        echo_json(found.to_json(), indent=2)
     else:
         show(found, Console(), queries=queries, below=node)

@@ -1,7 +1,6 @@
 """``classpulse fuzz``: a worker under hostile input, and the proof that every record was accounted for."""
 
 import asyncio
-import json
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from typing import Any, Final
 
 import click
 from clickhouse_connect.driver.client import Client
-from rich.console import Console
 from rich.table import Table
 
 from deploy.chaos.hostile import Limits, hostile_stream
@@ -23,10 +21,12 @@ from schemas.event_types import FAMILIES
 from schemas.figure_rules import FigureRules
 from sinks.verify import verify
 from sinks.warehouse import connect
+from streams import settings as settings_module
 from streams.commands import dev
 from streams.commands.demo_display import Display
 from streams.commands.demo_worker import DemoWorker, Watcher
 from streams.settings import Settings
+from streams.terminal import Console, echo_json
 
 DEFAULT_FOLDER: Final = Path(".classpulse/fuzz")
 #: A worker with the settings as they come stays below this, whatever it is sent.
@@ -62,7 +62,13 @@ class Findings:
 @click.command()
 @click.option("--records", default=1_000_000, show_default=True, type=click.IntRange(1_000, 100_000_000))
 @click.option("--seed", default=1, show_default=True, help="The same seed sends the same records.")
-@click.option("--memory-mib", default=DEFAULT_MEMORY_MIB, show_default=True, help="More than this fails the run.")
+@click.option(
+    "--memory-mib",
+    default=DEFAULT_MEMORY_MIB,
+    show_default=True,
+    type=click.IntRange(1),
+    help="More than this fails the run.",
+)
 @click.option(
     "--broker",
     type=click.Choice([stack.EMBEDDED, stack.APACHE]),
@@ -86,6 +92,7 @@ def fuzz(*, records: int, seed: int, memory_mib: int, broker: stack.BrokerKind, 
                  dead letter at its place), and verify finds no difference.
     Example:     classpulse fuzz --records 20000 --seed 7
     """
+    settings_module.load()  # the worker gets them too
     console = Console(stderr=True)
     DemoWorker(folder, {}).stop()
     stack.down(folder)
@@ -106,7 +113,7 @@ def fuzz(*, records: int, seed: int, memory_mib: int, broker: stack.BrokerKind, 
             worker.stop()
         stack.down(folder)
     if as_json:
-        click.echo(json.dumps(findings.to_json()))
+        echo_json(findings.to_json())
     else:
         _show(findings)
     if findings.failures:

@@ -4,6 +4,8 @@ import click
 
 from sinks import migrations
 from streams import settings as settings_module
+from streams.commands.reading import away_is_final
+from streams.terminal import echo
 
 
 @click.command()
@@ -15,5 +17,6 @@ def migrate(user: str | None, password_env: str) -> None:
     Each migration is applied once, in order. A migration whose text changed after it was applied is refused.
     """
     settings = settings_module.load_for_admin(user, password_env)
-    for migration, applied in migrations.migrate(settings.clickhouse):
-        click.echo(f"{migration.number:04} {migration.name}: {'applied' if applied else 'already there'}")
+    with away_is_final(settings.clickhouse, "CLASSPULSE_CLICKHOUSE_URL"):
+        for migration, applied in migrations.migrate(settings.clickhouse):
+            echo(f"{migration.number:04} {migration.name}: {'applied' if applied else 'already there'}")

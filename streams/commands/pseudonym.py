@@ -4,6 +4,7 @@ import click
 
 from schemas.pseudonym import Pseudonymizer
 from streams import settings as settings_module
+from streams.terminal import echo
 
 
 @click.command()
@@ -12,4 +13,4 @@ def pseudonym(student_id: tuple[str, ...]) -> None:
     """Print the pseudonym each STUDENT_ID is stored under, with the key in CLASSPULSE_PSEUDONYM_KEY."""
     keyed = Pseudonymizer(settings_module.load().pseudonym_key_bytes())
     for one in student_id:
-        click.echo(keyed.one(one))
+        echo(keyed.one(one))

@@ -1,6 +1,5 @@
 """``classpulse recompute``."""
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,6 @@ from difflib import get_close_matches
 from typing import Final
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from schemas.figures import METRICS
@@ -18,11 +16,13 @@ from sinks import warehouse
 from streams import recompute as recomputation
 from streams import settings as settings_module
 from streams.commands.family_bars import family_bars
+from streams.commands.options import DayType
 from streams.commands.reading import away_is_final
+from streams.terminal import Console, echo, echo_json
 
 #: A range of keys is read in seconds; a busy server may need longer than a worker would wait.
 TIMEOUT_SECONDS: Final = 300.0
-_DAY: Final = click.DateTime(["%Y-%m-%d"])
+_DAY: Final = DayType()
 #: Of ``recomputation.Counts``, as docs/recompute.md explains them.
 _SHOWN: Final = ("changed", "missing", "same", "unexplained", "ahead")
 
@@ -59,7 +59,7 @@ def recompute(
     target = replace(settings.clickhouse, timeout_seconds=TIMEOUT_SECONDS)
     with away_is_final(target, "CLASSPULSE_CLICKHOUSE_URL"):
         warehouse.connect(target).close()
-    database = warehouse.Warehouse(target, on_retry=lambda _what, error: click.echo(f"waiting: {error}", err=True))
+    database = warehouse.Warehouse(target, on_retry=lambda _what, error: echo(f"waiting: {error}", err=True))
     try:
         with _progress() as on_progress:
             report = recomputation.recompute(
@@ -68,7 +68,7 @@ def recompute(
     finally:
         database.close()
     if as_json:
-        click.echo(json.dumps(asdict(report) | {"left": report.left}, ensure_ascii=False, indent=2))
+        echo_json(asdict(report) | {"left": report.left}, indent=2)
     else:
         _show(report)
     sys.exit(1 if report.left else 0)

@@ -16,6 +16,7 @@ from streams.commands.reading import reading, target_of
 from streams.report.data import ReportData, ReportKind, week_label
 from streams.report.gather import gather, settled
 from streams.report.page import page
+from streams.terminal import echo
 
 #: Long enough for a month of a district on a busy server.
 TIMEOUT_SECONDS: Final = 120.0
@@ -74,7 +75,7 @@ def report(
     with reading(target, "read the report's figures") as client:
         data = gather(client, kind, entity_id, week, settled(client, instant.astimezone(UTC)), settings.time_zone)
     if data.is_empty:
-        click.echo(f"Nothing is known of {kind} {entity_id!r} in {week_label(week)}; the page says so.", err=True)
+        echo(f"Nothing is known of {kind} {entity_id!r} in {week_label(week)}; the page says so.", err=True)
     _write(out or Path(_file_name(data)), page(data))
 
 
@@ -86,7 +87,7 @@ def _file_name(data: ReportData) -> str:
 
 def _write(out: Path, text: str) -> None:
     if out == STANDARD_OUTPUT:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     part = out.with_name(f"{out.name}.part")
     try:
@@ -96,4 +97,4 @@ def _write(out: Path, text: str) -> None:
         part.replace(out)
     except OSError as error:
         raise MustStop(f"Could not write {out}: {error.strerror}", "Give another place with --out") from error
-    click.echo(f"{out}")
+    echo(f"{out}")

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from schemas.check import Verdict, check
 from schemas.event_types import FAMILIES
 from schemas.export import asyncapi, json_schemas
+from streams.terminal import Console, echo, echo_json
 
 _FAMILIES: Final = {family.name: family for family in FAMILIES}
 #: A table is laid out as a whole, so a long file is shown in several: memory stays bounded.
@@ -49,7 +49,7 @@ def export(out: Path, to_stdout: bool) -> None:
       classpulse schema export --stdout | jq '.channels | keys'
     """
     if to_stdout:
-        click.echo(_text(asyncapi()), nl=False)
+        echo(_text(asyncapi()), nl=False)
         return
     (out / "schemas").mkdir(parents=True, exist_ok=True)
     files = {Path("schemas", f"{name}.json"): body for name, body in json_schemas().items()}
@@ -59,7 +59,7 @@ def export(out: Path, to_stdout: bool) -> None:
         part = out / f"{name}.part"
         part.write_text(_text(body), encoding="utf-8")
         part.replace(out / name)
-        click.echo(f"wrote {out / name}")
+        echo(f"wrote {out / name}")
 
 
 @schema.command(name="check")
@@ -89,7 +89,7 @@ def check_file(context: click.Context, file: IO[bytes], as_json: bool, family: s
         accepted += verdict.accepted
         rejected += not verdict.accepted
         if as_json:
-            click.echo(json.dumps(dataclasses.asdict(verdict), ensure_ascii=False))
+            echo_json(dataclasses.asdict(verdict))
             continue
         shown.append(verdict)
         if len(shown) == ROWS_PER_TABLE:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -21,8 +20,10 @@ from deploy.simulator.config import FAMILY_NAMES
 from deploy.simulator.malformed import VALUE_KINDS
 from schemas.errors import MustStop
 from streams import settings as settings_module
+from streams.commands.options import DayType, NumberType
+from streams.terminal import Console, echo_json
 
-_SHARE = click.FloatRange(0.0, 1.0)
+_SHARE = NumberType(0.0, 1.0)
 _PROGRESS_RECORDS = 5_000
 
 
@@ -47,15 +48,15 @@ def _disturbance_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--seed", default=1, show_default=True, help="The same seed, date and options give the same records.")
 @click.option("--events", type=click.IntRange(0, 1_000_000_000), help="Exactly so many records. Without: whole days.")
 @click.option("--days", default=1, show_default=True, type=click.IntRange(1, 400), help="School days, without --events.")
-@click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="Last school day. Without: the last weekday before today.")
+@click.option("--date", type=DayType(), help="Last school day. Without: the last weekday before today.")
 @click.option("--schools", type=click.IntRange(1, 99), help="Without: fits --events, or 54.")
 @click.option("--classes", type=click.IntRange(1, 60), help="Classes a school. Without: fits --events, or 15.")
 @click.option("--students", default=45, show_default=True, type=click.IntRange(1, 100), help="Students a class.")
 @click.option("--family", "families", multiple=True, type=click.Choice(FAMILY_NAMES), help="Only these; repeatable.")
 @click.option("--binary", default=0.15, show_default=True, type=_SHARE, help="Share of records in binary mode.")
 @_disturbance_options
-@click.option("--speed", type=click.FloatRange(0, min_open=True), help="Simulated seconds a second; 1 is real time.")
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Records a second at most.")
+@click.option("--speed", type=NumberType(0.001, 1e9), help="Simulated seconds a second; 1 is real time.")
+@click.option("--rate", type=NumberType(0.001, 1e9), help="Records a second at most.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Write a file of one event a line instead; - is stdout.")
 @click.option("--ledger", type=click.Path(dir_okay=False, path_type=Path), help="Write the account as JSON here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the account as JSON instead of a table.")
@@ -109,7 +110,7 @@ def simulate(
         with _named_errors(ledger):
             ledger.write_text(json.dumps(account.to_json(), indent=2) + "\n", encoding="utf-8")
     if as_json:
-        click.echo(json.dumps(account.to_json()), err=out == "-")
+        echo_json(account.to_json(), err=out == "-")
     else:
         # What goes to standard output with `--out -` must stay one event a line.
         _print_account(Console(stderr=out == "-"), account)
@@ -183,8 +184,10 @@ def _write_line(file: IO[bytes], record: Produced) -> None:
 def _named_errors(file: str | Path) -> Iterator[None]:
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise click.FileError(str(file), hint=f"{error.strerror}; name a file that can be written") from error
+        raise MustStop(f"Could not write {file}: {error.strerror}", "Name a file that can be written") from error
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from streams import kafka_acls
 from streams import settings as settings_module
 from streams import topics as topics_module
 from streams.kafka_access import KafkaAccess
+from streams.terminal import echo
 
 
 @click.group()
@@ -18,13 +19,19 @@ def topics() -> None:
 
 
 @topics.command()
-@click.option("--replication", default=1, show_default=True, help="Copies of each partition; 3 in production.")
+@click.option(
+    "--replication",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 100),
+    help="Copies of each partition; 3 in production.",
+)
 @click.option("--acls", is_flag=True, help="Also grant the rights of deploy/kafka/acls.yaml; the broker must check rights.")
 def create(replication: int, acls: bool) -> None:
     """Create the missing topics of deploy/kafka/topics.yaml; existing ones are left as they are."""
     made = asyncio.run(_create(settings_module.load().kafka_access, replication, acls=acls))
     for topic in topics_module.declared():
-        click.echo(f"{topic.name}: {'created' if topic.name in made else 'already there'}")
+        echo(f"{topic.name}: {'created' if topic.name in made else 'already there'}")
 
 
 async def _create(access: KafkaAccess, replication: int, *, acls: bool) -> list[str]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 
 from deploy.chaos.conductor import Conductor
 from deploy.chaos.feed import Feed
@@ -26,9 +25,12 @@ from deploy.simulator import Disturbance, SimulationConfig, simulate
 from schemas.errors import MustStop
 from schemas.figure_rules import FigureRules
 from sinks.warehouse import connect
+from streams import settings as settings_module
 from streams import topics
 from streams.commands import dev
+from streams.commands.options import NumberType
 from streams.commands.torture_display import TortureDisplay, print_result
+from streams.terminal import Console, echo, echo_json
 
 DEFAULT_FOLDER: Final = Path(".classpulse/torture")
 SCHEDULE_FILE: Final = "schedule.json"
@@ -120,7 +122,7 @@ class Outcome:
 
 
 @click.command()
-@click.option("--minutes", default=5.0, show_default=True, type=click.FloatRange(0.5, 1440), help="How long faults strike.")
+@click.option("--minutes", default=5.0, show_default=True, type=NumberType(0.5, 1440), help="How long faults strike.")
 @click.option("--seed", default=1, show_default=True, help="The same seed draws the same faults and the same records.")
 @click.option(
     "--broker",
@@ -128,7 +130,7 @@ class Outcome:
     help="Without: Apache Kafka if Java and its jars are there, or else the embedded one, which is never restarted.",
 )
 @click.option("--workers", default=3, show_default=True, type=click.IntRange(1, 16), help="Workers that always run.")
-@click.option("--events-per-second", default=500.0, show_default=True, type=click.FloatRange(1, 20_000))
+@click.option("--events-per-second", default=500.0, show_default=True, type=NumberType(1, 20_000))
 @click.option("--faults", type=click.IntRange(0, 100_000), help="How many. Without: one every 4.5 seconds.")
 @click.option(
     "--only", multiple=True, type=click.Choice(sorted(KIND)), metavar="KIND", help="Faults of this kind alone; repeatable."
@@ -165,6 +167,7 @@ def torture(
     Exit status: 0 every law holds, 1 one is broken (the seed, the schedule and the logs are named), 2 no verdict.
     Example:     classpulse torture --minutes 15 --faults 200 --seed 7
     """
+    settings_module.load()  # the workers get them too
     kind = broker or _best_broker()
     if faults is None:
         faults = int(max(0.0, minutes * 60 - WARM_UP_SECONDS - COOL_DOWN_SECONDS) / DEFAULT_SECONDS_A_FAULT)
@@ -183,11 +186,11 @@ def torture(
         if not keep:
             stack.down(folder)
     if as_json:
-        click.echo(json.dumps(outcome.to_json()))
+        echo_json(outcome.to_json())
     else:
         print_result(Console(), outcome.to_json(), folder)
     if not outcome.laws_hold:
-        click.echo(
+        echo(
             f"A law is broken. Repeat: {plan.command()}\nSchedule: {folder / SCHEDULE_FILE}; what was done: "
             f"{folder / JOURNAL_FILE}; logs: {folder / 'workers'}, {folder / 'logs'}",
             err=True,

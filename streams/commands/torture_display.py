@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from deploy.chaos.conductor import Conductor
 from deploy.chaos.feed import Feed
 from deploy.chaos.schedule import KIND, Step
 from streams.commands.demo_display import Display
+from streams.terminal import Console, plain
 
 _MOST_SHOWN: Final = 20
 _LONGEST_TAIL_CHARACTERS: Final = 600
@@ -78,7 +77,7 @@ def print_result(console: Console, result: Mapping[str, Any], folder: Path) -> N
     console.print(account)
     _print_endings(console, result)
     for problem in (*result["problems"], *result["failures"])[:_MOST_SHOWN]:
-        console.print(Text(problem, style="red"))
+        console.print(plain(problem, style="red"))
     good, bad = "[bold green]Every law holds.[/bold green]", "[bold red]A law is broken.[/bold red]"
     console.print(f"{good if result['laws_hold'] else bad} The schedule, what was done, and all logs are in {folder}.")
 
@@ -91,4 +90,4 @@ def _print_endings(console: Console, result: Mapping[str, Any]) -> None:
     console.print(f"{len(endings)} times a worker ended by itself and was started again, such as:")
     for ending in endings[:3]:
         last = ending["tail"][-_LONGEST_TAIL_CHARACTERS:]
-        console.print(Text(f"{ending['worker']} at {ending['at_seconds']:.0f} s, status {ending['status']}: …{last}"))
+        console.print(plain(f"{ending['worker']} at {ending['at_seconds']:.0f} s, status {ending['status']}: …{last}"))

@@ -1,6 +1,5 @@
 """``classpulse verify``."""
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,9 +7,7 @@ from datetime import date, datetime
 from typing import Final
 
 import click
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from schemas.figure_rules import FigureRules
 from sinks import verify as verification
@@ -19,7 +16,9 @@ from sinks.database_errors import classify
 from sinks.verify_evaluator import verify_evaluator
 from streams import settings as settings_module
 from streams.commands.family_bars import family_bars
+from streams.commands.options import DayType
 from streams.commands.reading import FAILURES, away_is_final, target_of
+from streams.terminal import Console, echo_json, plain
 
 #: One range of keys is recomputed in a few seconds; a busy server may need longer than a worker would wait.
 TIMEOUT_SECONDS: Final = 300.0
@@ -35,7 +34,7 @@ LONGEST_VALUE_CHARACTERS: Final = 120
 @click.option("--database", help="Default: CLASSPULSE_CLICKHOUSE_DATABASE.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000), help="Differences to list.")
 @click.option(
-    "--since", type=click.DateTime(["%Y-%m-%d"]), help="Leave out what was stored before this day (UTC)."
+    "--since", type=DayType(), help="Leave out what was stored before this day (UTC)."
 )
 @click.option(
     "--evaluator",
@@ -66,7 +65,7 @@ def verify(
     with away_is_final(target):
         report = _verified(target, settings.figure_rules, limit, since.date() if since else None, evaluator=evaluator)
     if as_json:
-        click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
+        echo_json(report.to_json(), indent=2)
     else:
         _show(report)
     sys.exit(0 if report.agrees else 1)
@@ -114,7 +113,7 @@ def _show(report: verify_report.VerifyReport) -> None:
                 _side(difference, difference.stored),
             )
             # As plain text: an id may hold brackets, which would read as markup.
-            table.add_row(*(Text(cell) for cell in cells))
+            table.add_row(*(plain(cell) for cell in cells))
         console.print(table)
         if report.differences_total > len(report.differences):
             console.print(f"{report.differences_total - len(report.differences):,} more; raise --limit to see them.")

@@ -7,11 +7,11 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from streams.cli import cli
 from streams.commands import dlq_display
-from streams.commands.dlq_display import Summary, indented, letter_line, letter_lines, letters_table, printable, value_lines
+from streams.commands.dlq_display import Summary, indented, letter_line, letter_lines, letters_table, value_lines
+from streams.terminal import Console, printable
 from tests.unit.streams.test_letters import EVENT, stored
 
 ZONE = ZoneInfo("Asia/Shanghai")
