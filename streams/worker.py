@@ -23,11 +23,12 @@ from yarl import URL
 
 from schemas.codec import ClockLimits
 from schemas.errors import ClasspulseError, Stopping
-from schemas.pseudonym import Pseudonymizer
+from schemas.pseudonym import Pseudonymizer, fingerprint
 from sinks.checkpoints import CheckpointStore
 from sinks.dead_letters import DeadLetterStore
 from sinks.events import EventStore
 from sinks.metrics import MetricStore
+from sinks.pseudonym_keys import PseudonymKeys
 from sinks.warehouse import Warehouse
 from streams import log_probe
 from streams.decompression import guard
@@ -69,6 +70,13 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
+def _adopted() -> None:
+    log.warning(
+        "this database has events and no pseudonym key on record, as it is older than that record; the key of this worker "
+        "counts from now on"
+    )
+
+
 def _tune_interpreter() -> None:
     # Decoding leaves and takes the interpreter lock some hundred times a batch; with Python's 5 ms it would wait most of
     # the time for the thread that unpacks records.
@@ -108,7 +116,10 @@ class Worker:
         self.pipeline = self._new_pipeline()
         decode, store = partial(self._run, self._decoding), partial(self._run, self._database)
         probe = partial(log_probe.fingerprints, kafka_options)
-        self.resumer = Resumer(self.pipeline, self._consumer, store, probe, self._fail)
+        self._keys = PseudonymKeys(
+            self._warehouse, fingerprint(settings.pseudonym_key_bytes()), settings.worker_name, _adopted
+        )
+        self.resumer = Resumer(self.pipeline, self._consumer, self._store_with_key, probe, self._fail)
         self.flow = Flow(
             self.pipeline,
             self.resumer,
@@ -226,6 +237,11 @@ class Worker:
             self.telemetry.started_timestamp.set_to_current_time()
         self.watch.joined = True
         return offsets
+
+    async def _store_with_key(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run a step in the database's thread, the first one only once the pseudonym key is that of the database."""
+        await self._run(self._database, self._keys.confirm)
+        return await self._run(self._database, function, *arguments)
 
     async def _run(self, executor: Executor, function: Callable[..., T], *arguments: Any) -> T:
         """Run a step of the pipeline in a thread; a failure ends the process, and nothing is skipped."""

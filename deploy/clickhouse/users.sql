@@ -24,6 +24,7 @@ GRANT SELECT, INSERT ON classpulse.metric_rows TO classpulse_worker;
 GRANT SELECT, INSERT ON classpulse.checkpoints TO classpulse_worker;
 GRANT SELECT, INSERT ON classpulse.dead_letters TO classpulse_worker;
 GRANT SELECT, INSERT ON classpulse.duplicates TO classpulse_worker;
+GRANT SELECT, INSERT ON classpulse.pseudonym_keys TO classpulse_worker;
 -- Filled by the server's materialized views, with the rights of who ran the migration: keep that user.
 GRANT SELECT ON classpulse.event_days TO classpulse_worker;
 GRANT SELECT ON classpulse.checkpoint_days TO classpulse_worker;

@@ -9,6 +9,8 @@ from typing import Final
 
 import click
 
+from schemas.pseudonym import fingerprint
+from sinks.pseudonym_keys import compare
 from streams import kafka_rights
 from streams import settings as settings_module
 from streams import topics as topics_module
@@ -59,9 +61,11 @@ def worker(log_level: str) -> None:
     for handler in logging.getLogger().handlers:
         handler.addFilter(_NotTheSameAgain())
     settings = settings_module.load()
-    settings.pseudonym_key_bytes()
+    key = fingerprint(settings.pseudonym_key_bytes())
     # Said in one line here; deeper inside a wrong password or a missing right looks like an absent broker.
     asyncio.run(_check_kafka(settings))
+    # A database that does not answer now is asked again before the first write.
+    compare(settings.clickhouse, key)
     from streams.worker import Worker  # imported late: Faust takes a second to load
 
     loop = asyncio.new_event_loop()

@@ -108,3 +108,7 @@ def test_no_raw_student_id_reaches_a_table(town: Town) -> None:
     ).result_rows[0]
     assert raw[:2] == (0, 0)
     assert raw[2] > 0
+    # The key that they are made with is the database's from now on.
+    other = town.start_worker(CLASSPULSE_PSEUDONYM_KEY="another key of more than 16 bytes")
+    assert other.process.wait(60) == 2
+    assert "not the one that this database was filled with" in other.log.read_text()

@@ -176,8 +176,10 @@ def test_the_worker_reads_and_inserts_and_cannot_take_back(migrated: Path) -> No
     allowed = [f"SELECT * FROM classpulse.{table} FINAL" for table in (*TABLES, *FILLED_BY_THE_SERVER)]
     allowed += [f"INSERT INTO classpulse.{table} (topic, partition) VALUES ('t', 1)" for table in TABLES[5:]]
     allowed += [f"INSERT INTO classpulse.{table} (key) VALUES ('k')" for table in TABLES[:5]]
+    allowed += ["SELECT * FROM classpulse.pseudonym_keys", "INSERT INTO classpulse.pseudonym_keys (generation) VALUES (1)"]
     denied = [f"INSERT INTO classpulse.{table} (topic) VALUES ('t')" for table in FILLED_BY_THE_SERVER]
     denied += [
+        "ALTER TABLE classpulse.pseudonym_keys DELETE WHERE 1",
         "DROP TABLE classpulse.checkpoints",
         "ALTER TABLE classpulse.events_classroom MODIFY TTL toDateTime(stored_at) + INTERVAL 1 DAY",
         "TRUNCATE TABLE classpulse.checkpoints",
@@ -229,6 +231,7 @@ def test_the_reader_sees_every_view_and_no_students_events(migrated: Path) -> No
         "SELECT students FROM classpulse.events_registry",
         "INSERT INTO classpulse.pane_versions (key) VALUES ('k')",
         "SELECT * FROM classpulse.events_prep",
+        "SELECT * FROM classpulse.pseudonym_keys",
         "SELECT * FROM classpulse.dead_letters",
         "SELECT * FROM classpulse.event_days",
         "SELECT * FROM classpulse.checkpoint_days",
