@@ -11,7 +11,8 @@ from urllib3.exceptions import HTTPError
 
 from schemas.errors import MustStop
 from sinks import contract
-from sinks.warehouse import Target, classify, connect
+from sinks.database_errors import classify
+from sinks.warehouse import Target, connect
 
 _NAME = re.compile(r"^(\d{4})_([a-z0-9_]+)\.sql$")
 #: Of ClickHouse: a user that may only read, and one without the right.
