@@ -12,11 +12,10 @@ from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from schemas.codec_check import Table, accept, merged
+from schemas.codec_check import Table, accept, merged, text_column
 from schemas.codec_headers import HeaderFault, Layout, is_binary, layout
 from schemas.codec_read import read
 from schemas.codec_types import ClockLimits, Decoded, Reason, Record, Reject
@@ -156,7 +155,7 @@ def _read_binary(family: Family, records: Sequence[Record], groups: list[_Group]
         else:
             chosen = columns
         suspect = np.zeros(len(kept), dtype=np.bool_)
-        attributes = {name: _text_column(values, suspect) for name, values in chosen.items()}
+        attributes = {name: text_column(values, suspect) for name, values in chosen.items()}
         data = {f"data.{name}": values for name, values in zip(table.column_names, table.columns, strict=True)}
         tables.append(Table(kept, pa.table(attributes | data), suspect))
     return tables
@@ -174,24 +173,6 @@ def _header_columns(groups: list[_Group]) -> dict[str, list[bytes | None]]:
     return columns
 
 
-def _text_column(values: list[bytes | None], suspect: npt.NDArray[np.bool_]) -> pa.Array:
-    """Return header values as text; one that is not UTF-8 becomes null and its row suspect."""
-    try:
-        return pa.array(values, pa.binary()).cast(pa.string())
-    except pa.ArrowInvalid:
-        texts = [_text(value) for value in values]
-    array = pa.array(texts, pa.string())
-    suspect |= array.is_null().to_numpy(zero_copy_only=False)
-    return array
-
-
-def _text(value: bytes | None) -> str | None:
-    try:
-        return None if value is None else value.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-
-
 def event_values(family: Family, event: Event) -> list[Any]:
     """Return the event as a row of the events frame."""
     envelope = event.envelope
@@ -202,6 +183,7 @@ def event_values(family: Family, event: Event) -> list[Any]:
         offset=event.offset,
         row=event.row,
         type=event.name,
+        key=event.key,
         time_us=timestamp_us(envelope.time),
         sequence=None if envelope.sequence is None else int(envelope.sequence),
         recordedtime_us=None if envelope.recordedtime is None else timestamp_us(envelope.recordedtime),

@@ -17,10 +17,12 @@ from schemas.codec_types import ClockLimits, Record
 from schemas.columns import ENVELOPE_COLUMNS, DataColumn, Kind, data_columns, event_columns, model_fields
 from schemas.envelope import SUPPORTED_MAJOR_VERSION, Envelope
 from schemas.event_types import Family, type_uri
+from schemas.fields import TIME_REACH_US
 from schemas.validate import EQUAL_TO_KEY
 
 _Mask = npt.NDArray[np.bool_]
 _Index = npt.NDArray[np.int32]
+_Ints = npt.NDArray[np.int64]
 
 #: A version of the supported major, plainly written; anything else is left to ``validate``.
 _SUPPORTED_VERSION: Final = re.compile(rf"[:/]v?({SUPPORTED_MAJOR_VERSION}(?:\.[0-9]{{1,4}}){{0,2}})\Z")
@@ -76,13 +78,14 @@ def accept(family: Family, records: Sequence[Record], table: Table, *, clock: Cl
             doubt |= wrong
         else:
             _add(doubt, field.rule.violations(values))
-    if not {"type", "dataschema", "partitionkey"} <= attributes.keys() or "time" not in times:
+    if not {"type", "dataschema"} <= attributes.keys() or "time" not in times:
         return Accepted(pl.DataFrame(schema=event_columns(family)), rows)
     chosen = [records[row] for row in rows]
     types, names = _types(doubt, family, attributes["type"])
     versions = _versions(doubt, attributes["dataschema"])
-    _check_key(doubt, family, attributes, [record.key for record in chosen])
-    _check_clock(doubt, times["time"], [record.timestamp for record in chosen], clock, now_us)
+    keys = _check_key(doubt, family, attributes, [record.key for record in chosen])
+    time_us = times["time"].fill_null(0).to_numpy()
+    _check_clock(doubt, time_us, [record.timestamp for record in chosen], clock, now_us)
 
     columns: dict[str, pa.Array | None] = {
         name: attributes.get(attribute) for name, (_, attribute) in ENVELOPE_COLUMNS.items() if attribute
@@ -93,12 +96,17 @@ def accept(family: Family, records: Sequence[Record], table: Table, *, clock: Cl
     columns["time_us"] = times["time"]
     columns["sequence"] = _sequences(doubt, attributes.get("sequence"))
     columns["recordedtime_us"] = times.get("recordedtime")
+    columns["key"] = keys
     columns["schema_version"] = versions
     here = np.flatnonzero(np.bincount(types))
     for column in data_columns(family):
         values = _data_column(doubt, column, read[f"data.{column.name}"], types, here)
         if values is not None:
             columns[column.column] = values
+            if column.is_timestamp:
+                _check_reach(doubt, values, time_us)
+    if "recordedtime" in times:
+        _check_reach(doubt, times["recordedtime"], time_us)
     events = _frame(_assemble(family, columns, len(rows)))
     return Accepted(_in_order(events, doubt), [rows[index] for index in np.flatnonzero(doubt)])
 
@@ -160,10 +168,16 @@ def _sequences(doubt: _Mask, texts: pa.Array | None) -> pa.Array | None:
     return texts.cast(pa.int64())
 
 
-def _check_key(doubt: _Mask, family: Family, attributes: dict[str, pa.Array], keys: list[bytes | None]) -> None:
-    partition_key = attributes["partitionkey"]
-    expected = partition_key.cast(pa.binary())
+def _check_key(doubt: _Mask, family: Family, attributes: dict[str, pa.Array], keys: list[bytes | None]) -> pa.Array:
+    """Return the partition keys: what ``partitionkey`` says, and where it is absent, the record key."""
+    partition_key = attributes.get("partitionkey")
     key_array = pa.array(keys, pa.binary())
+    if partition_key is None or partition_key.null_count:
+        said = text_column(keys, doubt)
+        partition_key = said if partition_key is None else pc.coalesce(partition_key, said)
+        _doubt_nulls(doubt, partition_key)
+        _add(doubt, model_fields(Envelope)["partitionkey"].rule.violations(partition_key))
+    expected = partition_key.cast(pa.binary())
     if not key_array.equals(expected):
         same = pc.fill_null(pc.equal(key_array, expected), fill_value=False)
         doubt |= ~same.to_numpy(zero_copy_only=False)
@@ -172,10 +186,33 @@ def _check_key(doubt: _Mask, family: Family, attributes: dict[str, pa.Array], ke
         if values is not None and not values.equals(partition_key):
             differs = pc.fill_null(pc.not_equal(values, partition_key), fill_value=False)
             doubt |= differs.to_numpy(zero_copy_only=False)
+    return partition_key
 
 
-def _check_clock(doubt: _Mask, times: pa.Array, timestamps_ms: list[int], clock: ClockLimits, now_us: int) -> None:
-    time_us = times.fill_null(0).to_numpy()
+def text_column(values: list[bytes | None], suspect: _Mask) -> pa.Array:
+    """Return ``values`` as text; one that is not UTF-8 becomes null and its row suspect."""
+    try:
+        return pa.array(values, pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid:
+        texts = [_text(value) for value in values]
+    array = pa.array(texts, pa.string())
+    suspect |= array.is_null().to_numpy(zero_copy_only=False)
+    return array
+
+
+def _text(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _check_reach(doubt: _Mask, values: pa.Array, time_us: _Ints) -> None:
+    far = np.abs(values.fill_null(0).to_numpy() - time_us) > TIME_REACH_US
+    doubt |= values.is_valid().to_numpy(zero_copy_only=False) & far
+
+
+def _check_clock(doubt: _Mask, time_us: _Ints, timestamps_ms: list[int], clock: ClockLimits, now_us: int) -> None:
     stamped_ms = np.array(timestamps_ms, dtype=np.int64)
     # Compared in milliseconds first, so that no timestamp overflows.
     past = (stamped_ms >= 0) & (stamped_ms <= now_us // 1000)

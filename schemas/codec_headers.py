@@ -3,18 +3,26 @@
 Source: CloudEvents Kafka protocol binding 1.0.2, section 3. Header names are compared without regard to case.
 
 * *structured*: ``content-type: application/cloudevents+json``, or no ``ce_*`` header at all;
-* *binary*: ``ce_*`` headers; ``content-type`` absent or ``application/json``.
+* *binary*: ``ce_*`` headers; ``content-type`` absent or a media type of JSON.
+
+Media types are read as ``schemas.media_types`` says, here and in the attribute ``datacontenttype``.
 """
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from schemas import media_types
 from schemas.codec_types import Reason, quote
 
 PREFIX: Final = "ce_"
 STRUCTURED_MEDIA_TYPE: Final = "application/cloudevents+json"
 DATA_MEDIA_TYPE: Final = "application/json"
+_STRUCTURED: Final = re.compile(media_types.STRUCTURED)
+_JSON: Final = re.compile(media_types.JSON)
+#: Other formats of CloudEvents, and batches of them: structured modes that are not accepted, whatever they end in.
+_EVENT_FORMATS: Final = "application/cloudevents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +67,18 @@ def layout(names: tuple[str, ...]) -> Layout:
 
 @lru_cache(maxsize=1024)
 def _media_type(content_type: bytes) -> str | None:
-    """Return the media type in lower case, or None if it is not UTF-8 or names another character set."""
+    """Return which of the two accepted media types ``content_type`` is, or None; any type of JSON is the data's."""
     try:
-        media, *parameters = content_type.decode("utf-8").lower().split(";")
+        text = content_type.decode("ascii")
     except UnicodeDecodeError:
         return None
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "charset" and value.strip().strip('"') not in {"utf-8", "utf8", "us-ascii"}:
-            return None
-    return media.strip()
+    if len(text) > media_types.LENGTH_LIMIT:
+        return None
+    if _STRUCTURED.fullmatch(text):
+        return STRUCTURED_MEDIA_TYPE
+    if _JSON.fullmatch(text) and not text.strip().lower().startswith(_EVENT_FORMATS):
+        return DATA_MEDIA_TYPE
+    return None
 
 
 def is_binary(found: Layout, values: tuple[bytes | None, ...]) -> bool | HeaderFault:
@@ -83,8 +93,9 @@ def is_binary(found: Layout, values: tuple[bytes | None, ...]) -> bool | HeaderF
         media = _media_type(content_type)
         if media == STRUCTURED_MEDIA_TYPE:
             return False
-        if media != DATA_MEDIA_TYPE:
-            detail = f"expected {STRUCTURED_MEDIA_TYPE} or {DATA_MEDIA_TYPE} in UTF-8, got {quote(content_type)}"
+        if media is None:
+            expected = f"{STRUCTURED_MEDIA_TYPE}, {DATA_MEDIA_TYPE} or another media type of JSON, in UTF-8"
+            detail = f"expected {expected}, got {quote(content_type)}"
             return HeaderFault(Reason.CONTENT_TYPE, "content-type", detail)
     if found.repeated is not None:
         return HeaderFault(Reason.ENVELOPE, found.repeated, f"expected one {found.repeated} header, got several")

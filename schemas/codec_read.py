@@ -24,7 +24,7 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import json as arrow_json
 
-from schemas.validate import DEPTH_LIMIT
+from schemas.validate_read import DEPTH_LIMIT
 
 _Bytes = npt.NDArray[np.uint8]
 _Ints = npt.NDArray[np.int64]

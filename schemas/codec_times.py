@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.columns import text_bytes
+from schemas.fields import TIME_LIMIT_CHARS
+from schemas.plain_text import text_bytes
 
 _Bytes = npt.NDArray[np.uint8]
 _Ints = npt.NDArray[np.int64]
@@ -21,13 +22,16 @@ _Mask = npt.NDArray[np.bool_]
 
 _SHORTEST: Final = len("2026-11-16T08:05:12Z")
 _SHORTEST_WITH_OFFSET: Final = len("2026-11-16T08:05:12+08:00")
-_LONGEST: Final = len("2026-11-16T08:05:12.123456789+08:00")
+_LONGEST_PLAIN: Final = len("2026-11-16T08:05:12.123456789+08:00")
 #: With nine digits of a fraction, which are cut to six afterwards; it holds the years 1678 to 2261.
 _NANOSECONDS: Final = pa.timestamp("ns", "UTC")
 #: A day within the years that are accepted, so that the zone cannot matter.
 _EARLIEST_NS: Final = 86_400 * 10**9
-_LATEST_NS: Final = int(datetime(2199, 12, 31, tzinfo=UTC).timestamp()) * 10**9
-_SEPARATORS: Final = ((4, "-"), (7, "-"), (10, "T"), (13, ":"), (16, ":"))
+_LATEST_NS: Final = int(datetime(2148, 12, 31, tzinfo=UTC).timestamp()) * 10**9
+_SEPARATORS: Final = ((4, b"-"), (7, b"-"), (10, b"Tt"), (13, b":"), (16, b":"))
+_ZULU: Final = b"Zz"
+#: Seconds that the last minute of a month may have beside 00 to 59.
+_LEAP_SECOND: Final = 60
 _DAYS_IN_MONTH: Final = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 _DAYS_BEFORE_MONTH: Final = np.concatenate([[0], np.cumsum(_DAYS_IN_MONTH)[:-1]])
 
@@ -47,11 +51,11 @@ def timestamps_us(texts: pa.Array) -> tuple[pa.Array, _Mask]:
     starts = np.cumsum(lengths) - lengths
     for width in np.unique(lengths[present]):
         rows = np.flatnonzero(present & (lengths == width))
-        if not _SHORTEST <= width <= _LONGEST:
+        if not _SHORTEST <= width <= TIME_LIMIT_CHARS:
             wrong[rows] = True
             continue
         matrix = data[starts[rows][:, None] + np.arange(width)]
-        zulu = matrix[:, -1] == ord("Z")
+        zulu = _one_of(matrix[:, -1], _ZULU)
         for of_zone, zone_width in ((zulu, 1), (~zulu, 6)):
             if of_zone.any():
                 chosen = rows[of_zone]
@@ -71,7 +75,7 @@ def _plain_us(texts: pa.Array) -> pa.Array | None:
     if texts.null_count:
         present = texts.is_valid().to_numpy(zero_copy_only=False)
         lengths, ends = lengths[present], ends[present]
-    if not len(lengths) or lengths.min() < _SHORTEST or lengths.max() > _LONGEST:
+    if not len(lengths) or lengths.min() < _SHORTEST or lengths.max() > _LONGEST_PLAIN:
         return None
     zulu = data[ends - 1] == ord("Z")
     sign = data[ends - 6]
@@ -92,8 +96,8 @@ def _parse(matrix: _Bytes, zone_width: int) -> tuple[_Ints, _Mask]:
     # A byte that is no digit wraps around to more than 9.
     digits = matrix - np.uint8(ord("0"))
     valid = np.ones(len(matrix), dtype=np.bool_)
-    for place, separator in _SEPARATORS:
-        valid &= matrix[:, place] == ord(separator)
+    for place, separators in _SEPARATORS:
+        valid &= _one_of(matrix[:, place], separators)
 
     def number(*places: int) -> _Ints:
         nonlocal valid
@@ -105,8 +109,8 @@ def _parse(matrix: _Bytes, zone_width: int) -> tuple[_Ints, _Mask]:
 
     year, month, day = number(0, 1, 2, 3), number(5, 6), number(8, 9)
     hour, minute, second = number(11, 12), number(14, 15), number(17, 18)
-    valid &= (year >= 1970) & (year <= 2199) & (month >= 1) & (month <= 12) & (day >= 1)
-    valid &= (hour <= 23) & (minute <= 59) & (second <= 59)
+    valid &= (year >= 1970) & (year <= 2148) & (month >= 1) & (month <= 12) & (day >= 1)
+    valid &= (hour <= 23) & (minute <= 59) & (second <= _LEAP_SECOND)
     month = np.where(valid, month, 1)
     leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
     valid &= day <= _DAYS_IN_MONTH[month] + (leap & (month == 2))
@@ -119,7 +123,15 @@ def _parse(matrix: _Bytes, zone_width: int) -> tuple[_Ints, _Mask]:
     days = (year - 1970) * 365 + (before // 4 - before // 100 + before // 400) - 477
     days += _DAYS_BEFORE_MONTH[month] + (leap & (month > 2)) + day - 1
     seconds = ((days * 24 + hour) * 60 + minute - zone_minutes) * 60 + second
+    leaps = second == _LEAP_SECOND
+    if leaps.any():
+        moments = seconds.astype("datetime64[s]")
+        valid &= ~leaps | (moments == moments.astype("datetime64[M]"))
     return seconds * 1_000_000 + fraction, valid
+
+
+def _one_of(column: _Bytes, allowed: bytes) -> _Mask:
+    return np.isin(column, list(allowed))
 
 
 def _fraction_us(matrix: _Bytes, digits: _Bytes, zone_width: int) -> tuple[_Ints, _Mask]:
@@ -128,7 +140,7 @@ def _fraction_us(matrix: _Bytes, digits: _Bytes, zone_width: int) -> tuple[_Ints
     total = np.zeros(len(matrix), dtype=np.int64)
     if end == first - 1:
         return total, np.ones(len(matrix), dtype=np.bool_)
-    if not first < end <= first + 9:
+    if end <= first:
         return total, np.zeros(len(matrix), dtype=np.bool_)
     valid = matrix[:, first - 1] == ord(".")
     for place in range(first, first + 6):

@@ -109,14 +109,14 @@ class Decoded:
     rejects: list[Reject]
 
 
-def quote(value: object) -> str:
-    """Return ``value`` as it may stand in an explanation: shortened, printable, encodable."""
+def quote(value: object, limit_chars: int = QUOTE_LIMIT_CHARS) -> str:
+    """Return ``value`` as it may stand in an explanation: shortened to ``limit_chars``, printable, encodable."""
     if isinstance(value, (str, bytes)):
-        value = value[:QUOTE_LIMIT_CHARS]
+        value = value[:limit_chars]
     elif isinstance(value, (dict, list)):
         return f"{'an object' if isinstance(value, dict) else 'an array'} of {len(value)}"
     elif isinstance(value, int) and value.bit_length() > 256:
         return "a very large integer"
     text = ascii(value) if isinstance(value, bytes) else repr(value)
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return text if len(text) <= QUOTE_LIMIT_CHARS else f"{text[: QUOTE_LIMIT_CHARS - 1]}…"
+    return text if len(text) <= limit_chars else f"{text[: limit_chars - 1]}…"

@@ -4,10 +4,9 @@ Everything here is derived from the Pydantic models; a constraint that cannot be
 the process starts, so that the two can never drift apart.
 """
 
-import re
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import cache, lru_cache
+from functools import cache
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import annotated_types
@@ -19,10 +18,10 @@ import pyarrow.compute as pc
 from pydantic import AfterValidator, BaseModel, StringConstraints
 from pydantic.fields import FieldInfo
 
-from schemas import fields
 from schemas.envelope import Envelope
 from schemas.event_types import Family
 from schemas.fields import RFC3339_PATTERN
+from schemas.plain_text import text_plainly_holds
 
 Mask = npt.NDArray[np.bool_]
 
@@ -139,53 +138,12 @@ class Rule:
         if self.choices is not None:
             # What is not among the choices becomes null.
             return bool(pc.index_in(values, value_set=_choice_set(self.choices)).null_count == values.null_count)
-        return self._plain_text_holds(values)
-
-    def _plain_text_holds(self, values: pa.Array) -> bool:
-        data, lengths_bytes = text_bytes(values)
-        present_bytes = lengths_bytes
-        if values.null_count:
-            present_bytes = lengths_bytes[values.is_valid().to_numpy(zero_copy_only=False)]
-        # A character is 1 to 4 bytes.
-        if present_bytes.min() < self.min_length * 4 - 3:
-            return False
-        if self.max_length is not None and present_bytes.max() > self.max_length:
-            return False
-        if self.pattern is None:
-            return True
-        if self.pattern == fields.IDENTIFIER_PATTERN:
-            # Bytes of characters beyond ASCII are 0x80 and above.
-            return bool(data.min() > _SPACE and not (data == _DELETE).any())
-        if digits := _DIGITS.fullmatch(self.pattern):
-            within = int(digits[1]) <= present_bytes.min() and present_bytes.max() <= int(digits[2])
-            return within and bool(data.min() >= ord("0") and data.max() <= ord("9"))
-        distinct = values.dictionary_encode().dictionary
-        return len(distinct) <= _FEW and all(_matches(self.pattern, text) for text in distinct.to_pylist())
-
-
-_SPACE: Final = 0x20
-_DELETE: Final = 0x7F
-_DIGITS: Final = re.compile(r"\^\[0-9\]\{(\d+),(\d+)\}\$")
-#: A column with more different texts than this is cheaper to match as a whole.
-_FEW: Final = 100
-
-
-@lru_cache(maxsize=1024)
-def _matches(pattern: str, text: str) -> bool:
-    return re.fullmatch(pattern, text) is not None
+        return text_plainly_holds(values, self.min_length, self.max_length, self.pattern)
 
 
 @cache
 def _choice_set(choices: tuple[str, ...]) -> pa.Array:
     return pa.array(choices, pa.string())
-
-
-def text_bytes(values: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-    """Return the UTF-8 bytes of a string column, joined, and the length of each row in bytes (0 for a null)."""
-    _, offsets_buffer, data_buffer = values.buffers()
-    offsets = np.frombuffer(offsets_buffer, dtype=np.int32)[values.offset : values.offset + len(values) + 1]
-    data = np.frombuffer(data_buffer or b"", dtype=np.uint8)[offsets[0] : offsets[-1]]
-    return data, np.diff(offsets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +292,7 @@ ENVELOPE_COLUMNS: Final[dict[str, tuple[pl.DataType, str | None]]] = {
     "source": (pl.String(), "source"),
     "type": (pl.String(), "type"),
     "time_us": (pl.Int64(), "time"),
-    "key": (pl.String(), "partitionkey"),
+    "key": (pl.String(), None),
     "subject": (pl.String(), "subject"),
     "sequence": (pl.Int64(), "sequence"),
     "schoolid": (pl.String(), "schoolid"),

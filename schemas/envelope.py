@@ -8,10 +8,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from schemas.fields import Identifier, Timestamp
+from schemas import media_types
+from schemas.characters import UNSEEN, others
+from schemas.fields import IDENTIFIER_PATTERN, Identifier, Timestamp
 
 #: Ends in ``MAJOR``, ``MAJOR.MINOR`` or ``MAJOR.MINOR.PATCH`` after a slash or colon.
-DATASCHEMA_PATTERN = r"^[^\x00-\x20\x7f]+[:/]v?[0-9]{1,4}(\.[0-9]{1,4}){0,2}$"
+DATASCHEMA_PATTERN = f"^{others(UNSEEN)}+[:/]v?[0-9]{{1,4}}(\\.[0-9]{{1,4}}){{0,2}}$"
 SUPPORTED_MAJOR_VERSION = 1
 
 
@@ -31,7 +33,7 @@ class Envelope(BaseModel):
         description="Unique within `source`; a re-sent event keeps it. UUIDv7 is a good choice.",
         examples=["019a8c1e-5b7c-7d3e-9f00-0242ac120002"],
     )
-    source: Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x20\x7f]+$")] = Field(
+    source: Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=IDENTIFIER_PATTERN)] = Field(
         description="One device, as a URI reference.", examples=["/schools/s07/devices/tablet-0113"]
     )
     type: Annotated[str, StringConstraints(min_length=1, max_length=128)] = Field(
@@ -50,9 +52,10 @@ class Envelope(BaseModel):
         description="URI of the data's schema, ending in its version; another major version is a dead letter.",
         examples=["urn:classpulse:classroom.answer.submitted:1.0"],
     )
-    partitionkey: Identifier = Field(
+    partitionkey: Identifier | None = Field(
+        default=None,
         description="Lesson id (classroom), teacher id (prep), activity id (research) or entity id (registry); "
-        "equals the Kafka record key.",
+        "equals the Kafka record key, which says it alone where this is left out.",
         examples=["lesson-s07-c2-20261116-1"],
     )
     sequence: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")] | None = Field(
@@ -68,6 +71,6 @@ class Envelope(BaseModel):
         description="When the device wrote the event down, if it was offline then.",
         examples=["2026-11-16T08:05:12.400+08:00"],
     )
-    datacontenttype: Literal["application/json"] | None = Field(
-        default=None, description="Media type of `data`.", examples=["application/json"]
-    )
+    datacontenttype: (
+        Annotated[str, StringConstraints(max_length=media_types.LENGTH_LIMIT, pattern=media_types.JSON)] | None
+    ) = Field(default=None, description="Media type of `data`.", examples=["application/json"])

@@ -6,8 +6,13 @@ Everything is generated from the models, and the same models always give the sam
 import copy
 from typing import Any, Final
 
+from pydantic import BaseModel, TypeAdapter
+
+from schemas import media_types
+from schemas.columns import Kind, model_fields
 from schemas.envelope import SUPPORTED_MAJOR_VERSION, Envelope
 from schemas.event_types import FAMILIES, Family, schema_uri, type_uri
+from schemas.fields import TIME_REACH_DAYS, Identifier
 from schemas.validate import EQUAL_TO_KEY
 
 JSON_SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -104,12 +109,12 @@ def asyncapi() -> dict[str, Any]:
 
 def _event_schema(family: Family, name: str) -> dict[str, Any]:
     model = family.models[name]
-    schema = _plain(Envelope.model_json_schema())
+    schema = _plain(Envelope)
     properties = schema["properties"]
     properties["type"] = {**properties["type"], "const": type_uri(name), "examples": [type_uri(name)]}
     properties["dataschema"]["examples"] = [schema_uri(name)]
     properties["dataschema"]["description"] += f" Major version {SUPPORTED_MAJOR_VERSION} is accepted."
-    properties["data"] = _plain(model.model_json_schema())
+    properties["data"] = _plain(model)
     properties["data_base64"] = {"type": "null", "description": "Not accepted: `data` is always JSON."}
     equal = EQUAL_TO_KEY[family.name]
     rule = f" Where present, {' and '.join(equal)} must equal partitionkey." if equal else ""
@@ -125,10 +130,14 @@ def _event_schema(family: Family, name: str) -> dict[str, Any]:
     }
 
 
-def _plain(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a model's schema without the titles Pydantic makes of field names; they say nothing new."""
-    for part in schema["properties"].values() if "properties" in schema else ():
+def _plain(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the model's schema without the titles Pydantic makes of field names, and with what it cannot say of times."""
+    schema = model.model_json_schema()
+    for name, field in model_fields(model).items():
+        part = schema["properties"][name]
         part.pop("title", None)
+        if field.rule.kind is Kind.TIMESTAMP and name != "time":
+            part["description"] += f" At most {TIME_REACH_DAYS} days before or after `time`."
     schema.setdefault("properties", {})
     schema["description"] = _text(schema.get("description"))
     schema.pop("title", None)
@@ -146,7 +155,7 @@ def _structured(family: Family, name: str) -> dict[str, Any]:
         "contentType": STRUCTURED,
         "headers": {
             "type": "object",
-            "properties": {"content-type": {"type": "string", "const": STRUCTURED}},
+            "properties": {"content-type": _content_type(media_types.STRUCTURED, STRUCTURED)},
         },
         "payload": _payload(schema),
         "examples": [{"name": "structured", "payload": example(family, name)}],
@@ -161,7 +170,7 @@ def _binary(family: Family, name: str) -> dict[str, Any]:
     payload = sent.pop("data")
     del sent["datacontenttype"]
     headers = {f"ce_{attribute}": part for attribute, part in schema["properties"].items()}
-    headers["content-type"] = {"type": "string", "const": BINARY}
+    headers["content-type"] = _content_type(media_types.JSON, BINARY)
     required = [f"ce_{attribute}" for attribute in schema["required"] if attribute != "data"]
     return {
         **_message(family, name),
@@ -178,8 +187,12 @@ def _binary(family: Family, name: str) -> dict[str, Any]:
     }
 
 
+def _content_type(pattern: str, usual: str) -> dict[str, Any]:
+    return {"type": "string", "maxLength": media_types.LENGTH_LIMIT, "pattern": pattern, "examples": [usual]}
+
+
 def _message(family: Family, name: str) -> dict[str, Any]:
-    key = Envelope.model_json_schema()["properties"]["partitionkey"]
+    key = TypeAdapter(Identifier).json_schema()
     return {
         "name": type_uri(name),
         "title": name,
@@ -187,10 +200,8 @@ def _message(family: Family, name: str) -> dict[str, Any]:
         "bindings": {
             "kafka": {
                 "key": {
-                    "type": "string",
-                    "minLength": key["minLength"],
-                    "maxLength": key["maxLength"],
-                    "description": f"The {family.key}: equals partitionkey.",
+                    **key,
+                    "description": f"The {family.key}: equals partitionkey, where that is sent too.",
                 },
                 "bindingVersion": "0.5.0",
             }

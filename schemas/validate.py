@@ -3,35 +3,21 @@
 The columnar codec decides most records without this module, and asks it about every record it is not sure of.
 """
 
-import json
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from schemas.codec_headers import HeaderFault, is_binary, layout
-from schemas.codec_types import (
-    DETAIL_LIMIT_CHARS,
-    OVERSIZED_HEADER,
-    UNREADABLE_HEADER,
-    ClockLimits,
-    Reason,
-    Record,
-    Reject,
-    quote,
-)
+from schemas.codec_types import DETAIL_LIMIT_CHARS, ClockLimits, Reason, Record, Reject, quote
+from schemas.columns import Kind, model_fields
 from schemas.envelope import SUPPORTED_MAJOR_VERSION, Data, Envelope
 from schemas.event_types import MODELS, PREFIX, SUFFIX, Family
-from schemas.fields import timestamp_us
-from schemas.validate_explain import explain
+from schemas.fields import TIME_REACH_DAYS, TIME_REACH_US, Identifier, timestamp_us
+from schemas.validate_explain import explanations
+from schemas.validate_read import Fault, JsonObject, Refused, read
 
-#: Deeper JSON is refused: no event of the catalogue is deeper than 3, and a parser's stack is finite.
-DEPTH_LIMIT: Final = 64
-#: Every bounded integer field has fewer digits than this.
-DIGITS_LIMIT: Final = 100
 #: Attributes of the envelope that must equal ``partitionkey`` where they are present, by family.
 EQUAL_TO_KEY: Final[dict[str, tuple[str, ...]]] = {
     "classroom": ("subject", "lessonid"),
@@ -40,40 +26,24 @@ EQUAL_TO_KEY: Final[dict[str, tuple[str, ...]]] = {
     "registry": ("subject",),
 }
 _ENVELOPE_KEYS: Final = frozenset(Envelope.model_fields) | {"data", "data_base64"}
-_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _VERSION: Final = re.compile(r"[:/]v?([0-9.]+)\Z")
+_KEY: Final = TypeAdapter[str](Identifier)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One accepted record: its row in the batch, its envelope, its data, and the event type's short name."""
+    """One accepted record: its row in the batch, its partition key, its envelope and data, and its type's short name."""
 
     row: int
     offset: int
     name: str
+    key: str
     envelope: Envelope
     data: Data
 
 
-class _Refused(Exception):  # noqa: N818 - it never leaves this module; it is a verdict, not an error
-    def __init__(self, reason: Reason, field: str | None, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.field = field
-        self.detail = detail
-
-
-class _Object(dict[str, Any]):
-    """A JSON object that remembers which keys were given more than once."""
-
-    __slots__ = ("repeated",)
-
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        self.repeated: list[str] = []
-        if len(self) != len(pairs):
-            times = Counter(key for key, _ in pairs)
-            self.repeated = [key for key in self if times[key] > 1]
+#: Yields faults and returns what was asked for, as far as the faults leave it.
+_Checked = Generator[Fault, None, Any]
 
 
 def validate(
@@ -88,15 +58,30 @@ def validate(
     """Return the event that ``record`` is, or why it is none. Raises nothing for any content.
 
     Checked in this order, the first fault decides: value and its encoding, content mode, JSON, envelope, type and
-    version, record key, the family's rules, data, clock.
+    version, record key, the family's rules, data, clock, the other times beside ``time``.
     """
+    found = _examined(family, record, row, clock=clock, now_us=now_us, max_value_bytes=max_value_bytes)
     try:
-        return _event(family, record, row, clock=clock, now_us=now_us, max_value_bytes=max_value_bytes)
-    except _Refused as refused:
-        detail = refused.detail
-        if len(detail) > DETAIL_LIMIT_CHARS:
-            detail = f"{detail[: DETAIL_LIMIT_CHARS - 1]}…"
-        return Reject(row, refused.reason, refused.field, detail)
+        fault = next(found)
+    except StopIteration as ended:
+        event: Event = ended.value
+        return event
+    return Reject(row, fault.reason, fault.field, _shortened(fault.detail))
+
+
+def faults(
+    family: Family, record: Record, *, clock: ClockLimits, now_us: int, max_value_bytes: int
+) -> list[Fault]:
+    """Return all that is wrong with ``record``, in the order of ``validate``, whose verdict is the first; none: accepted.
+
+    What can only be judged once another fault is gone is left out, such as the data of an unknown type.
+    """
+    found = _examined(family, record, 0, clock=clock, now_us=now_us, max_value_bytes=max_value_bytes)
+    return [fault._replace(detail=_shortened(fault.detail)) for fault in found]
+
+
+def _shortened(detail: str) -> str:
+    return detail if len(detail) <= DETAIL_LIMIT_CHARS else f"{detail[: DETAIL_LIMIT_CHARS - 1]}…"
 
 
 def schema_version(dataschema: str) -> str:
@@ -105,172 +90,146 @@ def schema_version(dataschema: str) -> str:
     return found.group(1) if found else ""
 
 
-def _event(family: Family, record: Record, row: int, *, clock: ClockLimits, now_us: int, max_value_bytes: int) -> Event:
-    if record.value is None:
-        _refuse_substitute(record.headers)
-    text = _text(record.value, max_value_bytes)
-    attributes = _header_attributes(record.headers)
-    content = _json(text)
-    if attributes is None:
-        if not isinstance(content, _Object):
-            raise _Refused(Reason.ENVELOPE, None, f"expected a JSON object with an event in it, got {quote(content)}")
-        _no_repeats(content, _ENVELOPE_KEYS, "")
-        envelope, data = _envelope(content), content.get("data")
-    else:
-        envelope, data = _envelope(attributes), content
-    name = _name(family, envelope)
-    _check_key(family, record.key, envelope)
-    if attributes is None and isinstance(content, _Object) and content.get("data_base64") is not None:
-        raise _Refused(Reason.DATA, "data_base64", "expected a JSON object in `data`, got `data_base64`")
-    event = Event(row, record.offset, name, envelope, _data(family, name, data))
-    _check_clock(timestamp_us(envelope.time), record, clock, now_us)
-    return event
-
-
-def _refuse_substitute(headers: Sequence[tuple[str, bytes]] | None) -> None:
-    """Refuse a record that stands for one that could not be read, with the explanation that it carries."""
-    for name, content in headers or ():
-        if name == OVERSIZED_HEADER:
-            raise _Refused(Reason.TOO_LARGE, None, _explanation(content))
-        if name == UNREADABLE_HEADER:
-            raise _Refused(Reason.ENCODING, None, _explanation(content))
-
-
-def _explanation(content: bytes | None) -> str:
-    # A producer can send such a header as well, with anything in it.
-    return (content or b"").decode("utf-8", "backslashreplace")
-
-
-def _text(value: bytes | None, max_value_bytes: int) -> str:
-    if not value:
-        raise _Refused(Reason.EMPTY, None, "expected an event, got a record without a value")
-    if len(value) > max_value_bytes:
-        raise _Refused(Reason.TOO_LARGE, None, f"expected at most {max_value_bytes} bytes, got {len(value)}")
+def _examined(
+    family: Family, record: Record, row: int, *, clock: ClockLimits, now_us: int, max_value_bytes: int
+) -> Generator[Fault, None, Event | None]:
+    """Yield what is wrong with ``record``, the deciding fault first, or return the event."""
     try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError as error:
-        near = quote(value[max(0, error.start - 10) : error.start + 10])
-        raise _Refused(
-            Reason.ENCODING, None, f"expected UTF-8, got another byte at position {error.start}, near {near}"
-        ) from None
-
-
-def _header_attributes(headers: Sequence[tuple[str, bytes]] | None) -> dict[str, str | None] | None:
-    """Return the attributes in the headers (binary mode), or None for structured mode."""
-    names = tuple(name for name, _ in headers or ())
-    values: tuple[bytes | None, ...] = tuple(value for _, value in headers or ())
-    found = layout(names)
-    binary = is_binary(found, values)
-    if isinstance(binary, HeaderFault):
-        raise _Refused(binary.reason, binary.field, binary.detail)
-    if not binary:
+        attributes, data, is_structured = read(record, max_value_bytes)
+    except Refused as refused:
+        yield refused.fault
         return None
-    attributes: dict[str, str | None] = {}
-    for attribute, index in found.attributes:
-        if attribute not in Envelope.model_fields:
-            continue
-        value = values[index]
-        try:
-            attributes[attribute] = None if value is None else value.decode("utf-8")
-        except UnicodeDecodeError:
-            detail = f"expected UTF-8 in the header ce_{attribute}, got {quote(value)}"
-            raise _Refused(Reason.ENCODING, attribute, detail) from None
-    return attributes
+    if is_structured:
+        yield from _repeats(attributes, _ENVELOPE_KEYS, "")
+    envelope, sound = yield from _held_to(Envelope, attributes, Reason.ENVELOPE, "")
+    name = yield from _name(family, sound)
+    key, content, sound_data = None, None, {}
+    if attributes.get("partitionkey") is None or "partitionkey" in sound:
+        key = yield from _key(family, record.key, sound)
+    if is_structured and attributes.get("data_base64") is not None:
+        yield Fault(Reason.DATA, "data_base64", "expected a JSON object in `data`, got `data_base64`")
+    elif not isinstance(data, JsonObject):
+        yield Fault(Reason.DATA, "data", f"data: expected a JSON object, got {'null' if data is None else quote(data)}")
+    elif name is not None:
+        yield from _repeats(data, frozenset(family.models[name].model_fields), "data.")
+        content, sound_data = yield from _held_to(family.models[name], data, Reason.DATA, "data.")
+    if "time" in sound:
+        time_us = timestamp_us(sound["time"])
+        is_in_time = yield from _clock(sound["time"], record, clock, now_us)
+        if is_in_time:
+            yield from _reach(time_us, Envelope, sound, Reason.ENVELOPE, "")
+            if name is not None:
+                yield from _reach(time_us, family.models[name], sound_data, Reason.DATA, "data.")
+    if envelope is None or name is None or key is None or content is None:
+        return None
+    return Event(row, record.offset, name, key, envelope, content)
 
 
-def _json(text: str) -> Any:
-    if text.count("{") + text.count("[") > DEPTH_LIMIT:
-        _check_depth(text)
-    try:
-        return json.loads(text, object_pairs_hook=_Object, parse_int=_integer, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        near = quote(text[max(0, error.pos - 10) : error.pos + 30])
-        detail = f"not valid JSON at character {error.pos}: {error.msg}; near {near}"
-        raise _Refused(Reason.JSON, None, detail) from None
-
-
-def _integer(digits: str) -> int:
-    """Return an integer; one that no field can hold is cut short, since Python refuses more than 4,300 digits."""
-    return int(digits[:DIGITS_LIMIT])
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise _Refused(Reason.JSON, None, f"{name} is not JSON; leave the field out or send null")
-
-
-def _check_depth(text: str) -> None:
-    depth = 0
-    for bracket in re.findall(r"[][{}]", _STRING.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
-        if depth > DEPTH_LIMIT:
-            raise _Refused(Reason.NESTING, None, f"expected at most {DEPTH_LIMIT} levels of nesting, got more")
-
-
-def _no_repeats(content: _Object, known: frozenset[str], prefix: str) -> None:
-    for key in content.repeated:
+def _repeats(content: dict[str, Any], known: frozenset[str], prefix: str) -> _Checked:
+    for key in content.repeated if isinstance(content, JsonObject) else ():
         if key in known:
             field = f"{prefix}{key}"
-            raise _Refused(Reason.DUPLICATE_KEY, field, f"expected {field} once, got it several times")
+            yield Fault(Reason.DUPLICATE_KEY, field, f"expected {field} once, got it several times")
 
 
-def _envelope(attributes: dict[str, Any]) -> Envelope:
+def _held_to(model: type[BaseModel], values: dict[str, Any], reason: Reason, prefix: str) -> _Checked:
+    """Return the model's instance, None if anything is wrong, and the values that are sound."""
+    known = {name: values[name] for name in model.model_fields if name in values}
     try:
-        return Envelope.model_validate(attributes)
+        return model.model_validate(values), known
     except ValidationError as error:
-        field, detail = explain(error, "")
-        raise _Refused(Reason.ENVELOPE, field, detail) from None
+        for path, detail in explanations(error, prefix):
+            yield Fault(reason, path, detail)
+        wrong = {part["loc"][0] for part in error.errors(include_url=False, include_input=False, include_context=False)}
+        return None, {name: value for name, value in known.items() if name not in wrong}
 
 
-def _name(family: Family, envelope: Envelope) -> str:
-    """Return the short name of the event's type, which the family must have in a supported version."""
-    name = envelope.type.removeprefix(PREFIX).removesuffix(SUFFIX)
-    if f"{PREFIX}{name}{SUFFIX}" != envelope.type or name not in MODELS:
-        base, _, version = envelope.type.removeprefix(PREFIX).rpartition(".")
-        if envelope.type.startswith(PREFIX) and base in MODELS and re.fullmatch(r"v[0-9]{1,4}", version):
-            detail = f"expected version {SUFFIX[1:]} of {base}, got {version}; upgrade, then replay the dead letter"
-            raise _Refused(Reason.UNKNOWN_VERSION, "type", detail)
-        detail = f"expected {PREFIX}<name>{SUFFIX} with a name of the catalogue, got {quote(envelope.type)}"
-        raise _Refused(Reason.UNKNOWN_TYPE, "type", detail)
-    if name not in family.models:
-        other = name.partition(".")[0]
-        detail = f"{name} belongs into the topic of the family {other}, it came in the topic of {family.name}"
-        raise _Refused(Reason.WRONG_TOPIC, "type", detail)
-    version = schema_version(envelope.dataschema)
-    if int(version.partition(".")[0]) != SUPPORTED_MAJOR_VERSION:
-        detail = f"expected major version {SUPPORTED_MAJOR_VERSION}, got {quote(envelope.dataschema)}"
-        raise _Refused(Reason.UNKNOWN_VERSION, "dataschema", f"{detail}; upgrade, then replay the dead letter")
+def _name(family: Family, sound: dict[str, Any]) -> _Checked:
+    """Return the short name of the event's type if the family has it in a supported version."""
+    event_type, dataschema = sound.get("type"), sound.get("dataschema")
+    name = None
+    if event_type is not None:
+        name = yield from _type_name(family, event_type)
+    if dataschema is not None and int(schema_version(dataschema).partition(".")[0]) != SUPPORTED_MAJOR_VERSION:
+        detail = f"expected major version {SUPPORTED_MAJOR_VERSION}, got {quote(dataschema)}"
+        yield Fault(Reason.UNKNOWN_VERSION, "dataschema", f"{detail}; upgrade, then replay the dead letter")
+        return None
     return name
 
 
-def _check_key(family: Family, key: bytes | None, envelope: Envelope) -> None:
-    if key != envelope.partitionkey.encode("utf-8"):
-        detail = f"expected the record key {quote(envelope.partitionkey)}, as partitionkey says, got {quote(key)}"
-        raise _Refused(Reason.KEY, "partitionkey", detail)
-    for attribute in EQUAL_TO_KEY[family.name]:
-        value = getattr(envelope, attribute)
-        if value is not None and value != envelope.partitionkey:
-            detail = f"{attribute}: expected partitionkey, {quote(envelope.partitionkey)}, got {quote(value)}"
-            raise _Refused(Reason.ENVELOPE, attribute, detail)
+def _type_name(family: Family, event_type: str) -> _Checked:
+    name = event_type.removeprefix(PREFIX).removesuffix(SUFFIX)
+    if f"{PREFIX}{name}{SUFFIX}" != event_type or name not in MODELS:
+        base, _, version = event_type.removeprefix(PREFIX).rpartition(".")
+        if event_type.startswith(PREFIX) and base in MODELS and re.fullmatch(r"v[0-9]{1,4}", version):
+            detail = f"expected version {SUFFIX[1:]} of {base}, got {version}; upgrade, then replay the dead letter"
+            yield Fault(Reason.UNKNOWN_VERSION, "type", detail)
+            return None
+        detail = f"expected {PREFIX}<name>{SUFFIX} with a name of the catalogue, got {quote(event_type)}"
+        yield Fault(Reason.UNKNOWN_TYPE, "type", detail)
+        return None
+    if name not in family.models:
+        other = name.partition(".")[0]
+        detail = f"{name} belongs into the topic of the family {other}, it came in the topic of {family.name}"
+        yield Fault(Reason.WRONG_TOPIC, "type", detail)
+        return None
+    return name
 
 
-def _data(family: Family, name: str, data: Any) -> Data:
-    if not isinstance(data, _Object):
-        raise _Refused(Reason.DATA, "data", f"data: expected a JSON object, got {quote(data)}")
-    model = family.models[name]
-    _no_repeats(data, frozenset(model.model_fields), "data.")
+def _key(family: Family, record_key: bytes | None, sound: dict[str, Any]) -> _Checked:
+    """Return the partition key: what the record key says, and ``partitionkey`` too where it is there."""
+    key = sound.get("partitionkey")
+    if key is None:
+        key = yield from _said_alone(record_key)
+    elif record_key != key.encode("utf-8"):
+        detail = f"expected the record key {quote(key)}, as partitionkey says, got {quote(record_key)}"
+        yield Fault(Reason.KEY, "partitionkey", detail)
+    for attribute in EQUAL_TO_KEY[family.name] if key is not None else ():
+        value = sound.get(attribute)
+        if value is not None and value != key:
+            detail = f"{attribute}: expected the partition key, {quote(key)}, got {quote(value)}"
+            yield Fault(Reason.ENVELOPE, attribute, detail)
+    return key
+
+
+def _said_alone(record_key: bytes | None) -> _Checked:
+    """Return the record key as the partition key, if it can be one."""
+    if record_key is None:
+        detail = "expected the partition key as the record key, got neither a record key nor partitionkey"
+        yield Fault(Reason.KEY, "partitionkey", detail)
+        return None
     try:
-        return model.model_validate(data)
+        return _KEY.validate_python(record_key.decode("utf-8"))
+    except UnicodeDecodeError:
+        yield Fault(Reason.KEY, "partitionkey", f"expected UTF-8 in the record key, got {quote(record_key)}")
     except ValidationError as error:
-        field, detail = explain(error, "data.")
-        raise _Refused(Reason.DATA, field, detail) from None
+        for _, detail in explanations(error, "record key"):
+            yield Fault(Reason.KEY, "partitionkey", detail)
+    return None
 
 
-def _check_clock(time_us: int, record: Record, clock: ClockLimits, now_us: int) -> None:
-    if time_us < clock.earliest_us:
-        detail = f"time: {(clock.earliest_us - time_us) / 1e6:.0f} s before the earliest time that is accepted"
-        raise _Refused(Reason.CLOCK_BEHIND, "time", f"{detail}; check the device's clock")
-    ahead_us = time_us - clock.latest_us(record.timestamp, now_us)
-    if ahead_us > 0:
-        detail = f"time: {(ahead_us + clock.max_ahead_us) / 1e6:.0f} s after the record was received"
-        limit = f"at most {clock.max_ahead_us / 1e6:.0f} s are accepted; check the device's clock"
-        raise _Refused(Reason.CLOCK_AHEAD, "time", f"{detail}, {limit}")
+def _clock(text: str, record: Record, clock: ClockLimits, now_us: int) -> _Checked:
+    """Return whether the event's time keeps the clock's limits."""
+    behind_us = clock.earliest_us - timestamp_us(text)
+    if behind_us > 0:
+        got = f"got {quote(text)}, {behind_us / 1e6:.0f} s earlier"
+        detail = f"time: expected no time before the earliest that is accepted, {got}; check the device's clock"
+        yield Fault(Reason.CLOCK_BEHIND, "time", detail)
+        return False
+    received_us = clock.latest_us(record.timestamp, now_us) - clock.max_ahead_us
+    ahead_us = timestamp_us(text) - received_us
+    if ahead_us > clock.max_ahead_us:
+        detail = f"expected at most {clock.max_ahead_us / 1e6:.0f} s after the record was received"
+        got = f"got {quote(text)}, {ahead_us / 1e6:.0f} s after"
+        yield Fault(Reason.CLOCK_AHEAD, "time", f"time: {detail}, {got}; check the device's clock")
+        return False
+    return True
+
+
+def _reach(time_us: int, model: type[BaseModel], sound: dict[str, Any], reason: Reason, prefix: str) -> _Checked:
+    """Yield each time that lies too far from ``time`` to be of the same event."""
+    for name, field in model_fields(model).items():
+        text = sound.get(name) if field.rule.kind is Kind.TIMESTAMP else None
+        if text is not None and abs(timestamp_us(text) - time_us) > TIME_REACH_US:
+            detail = f"{prefix}{name}: expected a time within {TIME_REACH_DAYS} days of the event's time, got {quote(text)}"
+            yield Fault(reason, f"{prefix}{name}", detail)

@@ -1,17 +1,21 @@
 """What is wrong with a value, in plain words: Pydantic's errors for people who send events."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from schemas import media_types
 from schemas.codec_types import quote
 from schemas.envelope import DATASCHEMA_PATTERN
-from schemas.fields import IDENTIFIER_PATTERN, RFC3339_PATTERN
+from schemas.fields import IDENTIFIER_PATTERN, LABEL_PATTERN, RFC3339_PATTERN
 
 _PATTERNS: Final = {
-    IDENTIFIER_PATTERN: "text without white space or control characters",
-    RFC3339_PATTERN: "a time from 1970 to 2199 with its zone, such as 2026-11-16T08:05:12.345+08:00",
+    IDENTIFIER_PATTERN: "text without white space, control characters or characters that nobody sees",
+    LABEL_PATTERN: "text without control characters",
+    media_types.JSON: "a media type of JSON in UTF-8, such as application/json",
+    RFC3339_PATTERN: "a time from 1970 to 2148 with its zone, such as 2026-11-16T08:05:12.345+08:00",
     DATASCHEMA_PATTERN: "a URI that ends in its version, such as urn:classpulse:classroom.answer.submitted:1.0",
     r"^[0-9]{1,18}$": "1 to 18 digits",
 }
@@ -33,13 +37,14 @@ _EXPECTED: Final = {
 }
 
 
-def explain(error: ValidationError, prefix: str) -> tuple[str, str]:
-    """Return the path of the first wrong field, after ``prefix``, and what is wrong with it."""
-    first = error.errors(include_url=False)[0]
-    path = prefix + ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
-        return path, f"{path}: required, but missing"
-    return path, f"{path}: expected {_expected(first)}, got {_got(first)}"
+def explanations(error: ValidationError, prefix: str) -> Iterator[tuple[str, str]]:
+    """Yield the path of each wrong field, after ``prefix``, and what is wrong with it."""
+    for part in error.errors(include_url=False):
+        path = prefix + ".".join(map(str, part["loc"]))
+        if part["type"] == "missing":
+            yield path, f"{path}: required, but missing"
+        else:
+            yield path, f"{path}: expected {_expected(part)}, got {_got(part)}"
 
 
 def _expected(error: ErrorDetails) -> str:
@@ -48,7 +53,7 @@ def _expected(error: ErrorDetails) -> str:
         pattern = str(context["pattern"])
         return _PATTERNS.get(pattern, f"text that matches {pattern}")
     if error["type"] == "value_error":
-        return "a date that exists"
+        return str(context["error"])
     template = _EXPECTED.get(error["type"])
     return template.format(**context) if template else f"something else ({error['msg']})"
 

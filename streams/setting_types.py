@@ -23,8 +23,8 @@ __all__ = [
 #: Kafka and ClickHouse count in 32 bits; a day is longer than anything here should wait.
 _LARGEST: Final = 2**31 - 1
 _DAY_SECONDS: Final = 86_400
-#: ClickHouse's dates reach from 1970 to 2149.
-_FIRST_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: ClickHouse's dates reach from 1970 to 2149; a time inside an event may lie 366 days before the event's own.
+_FIRST_TIME: Final = datetime(1972, 1, 1, tzinfo=UTC)
 _LAST_TIME: Final = datetime(2100, 1, 1, tzinfo=UTC)
 
 
@@ -99,7 +99,7 @@ def _sensible(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("it needs a zone, such as 2020-01-01T00:00:00Z")
     if not _FIRST_TIME <= value <= _LAST_TIME:
-        raise ValueError("give a time from 1970 to 2100")
+        raise ValueError("give a time from 1972 to 2100")
     return value
 
 

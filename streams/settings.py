@@ -8,7 +8,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from typing import Final
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from schemas.codec_types import ClockLimits
 from schemas.errors import MustStop
 from schemas.figure_rules import FigureRules
 from sinks.warehouse import Target
@@ -136,6 +137,12 @@ class Settings(BaseSettings):
         if security.startswith("SASL") and not (value if isinstance(value, str) else value.get_secret_value()):
             raise ValueError(f"{PREFIX}KAFKA_SECURITY={security} needs {variable(info.field_name or '')}")
         return value
+
+    @property
+    def clock_limits(self) -> ClockLimits:
+        """How far an event's time may lie from the present."""
+        since_epoch = self.earliest_time - datetime(1970, 1, 1, tzinfo=UTC)
+        return ClockLimits(since_epoch // timedelta(microseconds=1), self.max_ahead_seconds * 1_000_000)
 
     @property
     def figure_rules(self) -> FigureRules:

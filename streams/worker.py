@@ -21,7 +21,6 @@ from typing import Any, Final, TypeVar
 import faust
 from yarl import URL
 
-from schemas.codec import ClockLimits
 from schemas.errors import ClasspulseError, Stopping
 from schemas.pseudonym import Pseudonymizer, fingerprint
 from sinks.checkpoints import CheckpointStore
@@ -173,9 +172,8 @@ class Worker:
             cache_max_rows=settings.cache_max_rows,
             breaker_share=settings.breaker_share,
         )
-        clock = ClockLimits(int(settings.earliest_time.timestamp() * 1e6), settings.max_ahead_seconds * 1_000_000)
         decoder = Decoder(
-            clock,
+            settings.clock_limits,
             settings.out_of_orderness_seconds * 1_000_000,
             settings.max_value_bytes,
             Pseudonymizer(settings.pseudonym_key_bytes()),

@@ -41,15 +41,17 @@ _SCRIPTS: Final = (
     "学生-乙",
     "طالب-٣",
     "תלמיד",
-    "🧑‍🎓🇨🇳",
+    "🎓🇨🇳",
     "ｓｔｕ－１",
-    "stu\u200b1",
-    "\u202estu\u202c",
     "é",
     "e\u0301",
-    "stu\u00a01",
     "ﬃ",
     "𝒮",
+)
+#: What nobody sees, or what is no text: an identifier with it would be another that looks the same.
+_UNSEEN: Final = (
+    *("stu\u30001", "stu\u200b1", "\u202estu\u202c", "stu\u00a01", "\ufeffstu", "stu\u00ad1", "🧑\u200d🎓", "stu\ufe0f"),
+    *("stu\x85", "stu\u2028", "\u3164", "stu\U000e0041", "\ue000", "stu\ufffd", "stu\U000e0100"),
 )
 _TIMES: Final = (
     "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z", "2026-11-16T23:59:60Z", "2026-11-16T08:05:12+99:99",
@@ -187,7 +189,7 @@ def _base64(event: Json, _rng: Random) -> None:
 
 
 def _without(event: Json, rng: Random) -> None:
-    del event[rng.choice(["specversion", "id", "source", "type", "time", "subject", "dataschema", "partitionkey", "data"])]
+    del event[rng.choice(["specversion", "id", "source", "type", "time", "subject", "dataschema", "data"])]
 
 
 def _keyed(*keys: bytes | None) -> Maker:
@@ -202,6 +204,14 @@ def binary(valid: Valid) -> Draft:
     event.pop("datacontenttype", None)
     headers += [(f"ce_{name}", str(content).encode()) for name, content in event.items()]
     return valid.record._replace(value=data, headers=headers)
+
+
+def _key_alone(valid: Valid, rng: Random) -> Draft:
+    """The partition key in the record key alone, in either mode."""
+    event = {name: content for name, content in valid.event.items() if name != "partitionkey"}
+    if rng.random() < 0.5:
+        return valid.record._replace(value=text(event))
+    return binary(valid._replace(event=event))
 
 
 def _headers(change: Callable[[list[Header], Random], None]) -> Maker:
@@ -269,7 +279,19 @@ def _strangely_stamped(valid: Valid, rng: Random) -> Draft:
 
 def _scripts(event: Json, rng: Random) -> None:
     event["id"] = f"{rng.choice(_SCRIPTS)}{event['id']}"
-    event["extension"] = rng.choice(_SCRIPTS)
+    event["extension"] = rng.choice((*_SCRIPTS, *_UNSEEN))
+
+
+def _unseen(event: Json, rng: Random) -> None:
+    name = rng.choice(["id", "source", "subject", "partitionkey", "schoolid", "classid"])
+    event[name] = f"{event.get(name, '')}{rng.choice(_UNSEEN)}"
+
+
+def _timetable(event: Json, rng: Random) -> None:
+    """A time far from the event's own, which no day of a database may hold."""
+    event["recordedtime"] = rng.choice(
+        ["1970-01-01T00:00:00+23:59", "2148-12-31T23:59:59-23:59", "2149-06-07T00:00:00Z", "2016-12-31T23:59:60Z"]
+    )
 
 
 def _extensions(event: Json, rng: Random) -> None:
@@ -310,10 +332,12 @@ REFUSED: Final[dict[str, Maker]] = {
     "unclosed": _value(_unclosed),
     "cut": _value(_cut),
     "duplicate key": _value(_duplicate),
-    "wrong type": _attribute(("id", "source", "type", "subject", "dataschema", "partitionkey", "specversion"), _NOT_TEXT),
+    "wrong type": _attribute(("id", "source", "type", "subject", "dataschema", "specversion"), _NOT_TEXT),
     "impossible time": _attribute(("time",), _TIMES),
     "out of time": _attribute(("time",), ("1970-01-01T00:00:00Z", "2019-12-31T23:59:59Z", "2199-12-31T23:59:59+00:00")),
     "confusable": _event(_confusable),
+    "unseen": _event(_unseen),
+    "far time": _event(_timetable),
     "long": _event(_long),
     "missing": _event(_without),
     "data of another type": _event(_not_an_object),
@@ -329,6 +353,7 @@ REFUSED: Final[dict[str, Maker]] = {
 #: Kinds that must be stored, strange as they look.
 STORED: Final[dict[str, Maker]] = {
     "scripts": _event(_scripts),
+    "key alone": _key_alone,
     "extensions": _event(_extensions),
     "white space": _value(_spaced),
     "escapes": _escaped,
@@ -342,7 +367,7 @@ EITHER: Final[dict[str, Maker]] = {
     "inserted": _value(_inserted),
     "strange header": _headers(_strange),
     "null anywhere": _attribute(
-        ("sequence", "schoolid", "classid", "lessonid", "recordedtime", "datacontenttype"), _NOT_TEXT
+        ("partitionkey", "sequence", "schoolid", "classid", "lessonid", "recordedtime", "datacontenttype"), _NOT_TEXT
     ),
     "strange timestamp": _strangely_stamped,
     "sequence": _attribute(("sequence",), ("9" * 18, "9" * 19, "0" * 18, "-1", "1.0", "１２", "", "1e5")),

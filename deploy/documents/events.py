@@ -4,13 +4,13 @@ import json
 from typing import Any, Final
 
 from deploy.documents.markdown import code, fenced, table, value
-from schemas import check
+from schemas import check, media_types
 from schemas.codec_types import Reason
 from schemas.columns import Kind, Rule, model_fields
 from schemas.envelope import DATASCHEMA_PATTERN, Envelope
 from schemas.event_types import FAMILIES, Family, schema_uri, type_uri
 from schemas.export import STRUCTURED, asyncapi, example
-from schemas.fields import IDENTIFIER_PATTERN, RFC3339_PATTERN, STUDENT_FIELDS
+from schemas.fields import IDENTIFIER_PATTERN, LABEL_PATTERN, RFC3339_PATTERN, STUDENT_FIELDS, TIME_REACH_DAYS
 from schemas.validate import EQUAL_TO_KEY
 from streams.topics import declared
 
@@ -27,8 +27,10 @@ _KINDS: Final = {
 }
 #: A pattern that is missing here stops the generator, so that no bound goes unsaid.
 _PATTERNS: Final = {
-    IDENTIFIER_PATTERN: "no white space, no control characters",
-    RFC3339_PATTERN: "RFC 3339 with zone, years 1970 to 2199",
+    IDENTIFIER_PATTERN: "an [identifier](#text)",
+    LABEL_PATTERN: "no control characters",
+    media_types.JSON: "a media type of JSON, in UTF-8",
+    RFC3339_PATTERN: "RFC 3339 with zone, years 1970 to 2148",
     DATASCHEMA_PATTERN: "ends in `/` or `:` and a version such as `1.0` or `v1.2.3`",
     r"^[0-9]{1,18}$": "1 to 18 digits",
 }
@@ -44,12 +46,12 @@ REASONS: Final = {
     Reason.DUPLICATE_KEY: "A known name stands twice in one object.",
     Reason.ENVELOPE: "An attribute is missing, has the wrong form, is given twice in headers, or does not equal "
     "`partitionkey` where it must; or the value is no JSON object.",
-    Reason.CONTENT_TYPE: "The content type is neither of the two that are accepted, names another character set than "
-    "UTF-8, or is given twice.",
+    Reason.CONTENT_TYPE: "The content type is neither that of structured mode nor one of JSON, names another character set "
+    "than UTF-8, or is given twice.",
     Reason.UNKNOWN_TYPE: "The `type` is not in this catalogue.",
     Reason.UNKNOWN_VERSION: "The `type` or the `dataschema` has another major version.",
     Reason.WRONG_TOPIC: "The `type` belongs to another family than the topic.",
-    Reason.KEY: "The record key is not `partitionkey`, byte for byte.",
+    Reason.KEY: "The record key is missing, is no identifier, or is not `partitionkey`, byte for byte.",
     Reason.DATA: "A field of `data` is missing or outside its bounds, `data` is no JSON object, or there is `data_base64`.",
     Reason.CLOCK_AHEAD: "`time` is further after the record's timestamp than `CLASSPULSE_MAX_AHEAD_SECONDS`.",
     Reason.CLOCK_BEHIND: "`time` is before `CLASSPULSE_EARLIEST_TIME`.",
@@ -86,6 +88,8 @@ def bounds(name: str, rule: Rule) -> str:
         words.append(f"{least}{rule.max_length} {'items' if rule.item else 'characters'}")
     if rule.pattern is not None:
         words.append(_PATTERNS[rule.pattern])
+    if rule.kind is Kind.TIMESTAMP and name != "time":
+        words.append(f"within {TIME_REACH_DAYS} days of `time`")
     if rule.item is not None:
         words.append(f"each {bounds('', rule.item)}")
     return "; ".join(words)

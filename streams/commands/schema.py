@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -9,11 +10,13 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from schemas.characters import UNSEEN, one_of
 from schemas.check import Verdict, check
 from schemas.event_types import FAMILIES
 from schemas.export import asyncapi, json_schemas
 from streams.terminal import Console, echo, echo_json
 
+_UNSEEN: Final = re.compile(f"[{one_of(span for span in UNSEEN if span[0] > ord(' '))}]")
 _FAMILIES: Final = {family.name: family for family in FAMILIES}
 #: A table is laid out as a whole, so a long file is shown in several: memory stays bounded.
 ROWS_PER_TABLE: Final = 500
@@ -120,4 +123,6 @@ def _table(verdicts: list[Verdict]) -> Table:
 
 
 def _text(document: Any) -> str:
-    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+    text = json.dumps(document, ensure_ascii=False, indent=2)
+    # Patterns hold characters that nobody sees; JSON's escapes show them.
+    return _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text) + "\n"

@@ -1,11 +1,11 @@
 """Kafka records of the catalogue's example events, right and altered."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from schemas.codec import ClockLimits
-from schemas.event_types import CLASSROOM
+from schemas.codec import ClockLimits, Reject, decode
+from schemas.event_types import CLASSROOM, Family
 from schemas.export import example
 
 NOW_US = 1_800_000_000_000_000
@@ -36,6 +36,19 @@ def binary(event: dict[str, Any]) -> KafkaRecord:
     headers = [("content-type", b"application/json")]
     headers += [(f"ce_{name}", value.encode()) for name, value in attributes.items()]
     return KafkaRecord(event["partitionkey"].encode(), json.dumps(event["data"]).encode(), tuple(headers))
+
+
+def key_alone() -> KafkaRecord:
+    """Return the example as the Python SDK's v1 ``to_binary`` sends it: the partition key is the record key alone."""
+    given = binary(answer())
+    return replace(given, headers=tuple(header for header in given.headers if header[0] != "ce_partitionkey"))
+
+
+def verdict(given: KafkaRecord, family: Family = CLASSROOM, limit_bytes: int = 1_048_576) -> Reject | None:
+    """Return why ``given`` is refused, or None."""
+    decoded = decode(family, [given], clock=CLOCK, now_us=NOW_US, max_value_bytes=limit_bytes)
+    assert decoded.events.height + len(decoded.rejects) == 1
+    return decoded.rejects[0] if decoded.rejects else None
 
 
 def answer(**changes: Any) -> dict[str, Any]:

@@ -9,16 +9,21 @@ import pytest
 
 from schemas.codec import Reason, Reject, decode
 from schemas.codec_types import DETAIL_LIMIT_CHARS
-from schemas.event_types import CLASSROOM, PREP, REGISTRY, Family
+from schemas.event_types import CLASSROOM, PREP, REGISTRY
 from schemas.export import example
-from tests.unit.schemas.event_records import CLOCK, NAME, NOW_US, KafkaRecord, answer, answer_data, binary, record, without
-
-
-def verdict(given: KafkaRecord, family: Family = CLASSROOM, limit_bytes: int = 1_048_576) -> Reject | None:
-    """Return why ``given`` is refused, or None."""
-    decoded = decode(family, [given], clock=CLOCK, now_us=NOW_US, max_value_bytes=limit_bytes)
-    assert decoded.events.height + len(decoded.rejects) == 1
-    return decoded.rejects[0] if decoded.rejects else None
+from tests.unit.schemas.event_records import (
+    CLOCK,
+    NAME,
+    NOW_US,
+    KafkaRecord,
+    answer,
+    answer_data,
+    binary,
+    key_alone,
+    record,
+    verdict,
+    without,
+)
 
 
 def raw(value: bytes | None) -> KafkaRecord:
@@ -29,6 +34,12 @@ def raw(value: bytes | None) -> KafkaRecord:
 def appended(text: bytes) -> KafkaRecord:
     """Return a valid event whose closing brace is replaced by ``text``."""
     return raw((record(answer()).value or b"")[:-1] + text)
+
+
+def headed(given: KafkaRecord, **headers: bytes) -> KafkaRecord:
+    """Return ``given`` with headers more, or others of their names."""
+    kept = (header for header in given.headers if header[0] not in headers)
+    return replace(given, headers=(*kept, *headers.items()))
 
 
 REFUSED = {
@@ -69,6 +80,32 @@ REFUSED = {
     "schema in version 2": (record(answer(dataschema="urn:x:2.0")), Reason.UNKNOWN_VERSION, "dataschema"),
     "schema in version 10": (record(answer(dataschema="urn:x:10.0")), Reason.UNKNOWN_VERSION, "dataschema"),
     "type of another family": (record(example(PREP, "prep.plan.opened")), Reason.WRONG_TOPIC, "type"),
+    "charset in datacontenttype": (
+        record(answer(datacontenttype="application/json; charset=GBK")),
+        Reason.ENVELOPE,
+        "datacontenttype",
+    ),
+    "another charset in ce_datacontenttype": (
+        headed(binary(answer()), ce_datacontenttype=b"application/json;charset=gbk"),
+        Reason.ENVELOPE,
+        "datacontenttype",
+    ),
+    "ideographic space in an id": (record(answer(id="stu\u30001")), Reason.ENVELOPE, "id"),
+    "zero-width space in the source": (record(answer(source="/s07\u200b")), Reason.ENVELOPE, "source"),
+    "soft hyphen in the schema": (record(answer(dataschema="urn:\u00adx:1.0")), Reason.ENVELOPE, "dataschema"),
+    "byte order mark in a student": (record(answer_data(student_id="\ufeffstu-1")), Reason.DATA, "data.student_id"),
+    "no-break space in a header": (binary(answer(classid="s07\u00a0c2")), Reason.ENVELOPE, "classid"),
+    "record key another than the header's": (replace(binary(answer()), key=b"other"), Reason.KEY, "partitionkey"),
+    "neither key nor partitionkey": (replace(record(without("partitionkey")), key=None), Reason.KEY, "partitionkey"),
+    "key alone, not UTF-8": (replace(key_alone(), key=b"\xff"), Reason.KEY, "partitionkey"),
+    "key alone, empty": (replace(key_alone(), key=b""), Reason.KEY, "partitionkey"),
+    "key alone, with a space": (replace(record(without("partitionkey")), key=b"a b"), Reason.KEY, "partitionkey"),
+    "key alone, of another lesson": (replace(record(without("partitionkey")), key=b"other"), Reason.ENVELOPE, "subject"),
+    "second 60 within a month": (record(answer(time="2026-11-16T23:59:60Z")), Reason.ENVELOPE, "time"),
+    "24 o'clock": (record(answer(time="2026-11-16T24:00:00Z")), Reason.ENVELOPE, "time"),
+    "offset of a day": (record(answer(time="2026-11-16T08:05:12+24:00")), Reason.ENVELOPE, "time"),
+    "written down years later": (record(answer(recordedtime="2036-11-16T08:05:12Z")), Reason.ENVELOPE, "recordedtime"),
+    "written down in 2149": (record(answer(recordedtime="2149-11-16T08:05:12Z")), Reason.ENVELOPE, "recordedtime"),
     "no record key": (replace(record(answer()), key=None), Reason.KEY, "partitionkey"),
     "another record key": (replace(record(answer()), key=b"other"), Reason.KEY, "partitionkey"),
     "no data": (record(without("data")), Reason.DATA, "data"),
@@ -82,7 +119,12 @@ REFUSED = {
     "latency beyond 64 bits": (record(answer_data(latency_ms=10**30)), Reason.DATA, "data.latency_ms"),
     "correct 1": (record(answer_data(correct=1)), Reason.DATA, "data.correct"),
     "student null": (record(answer_data(student_id=None)), Reason.DATA, "data.student_id"),
-    "clock behind": (record(answer(time="1970-01-02T00:00:00Z")), Reason.CLOCK_BEHIND, "time"),
+    "clock behind": (record(answer(time="1970-01-02T00:00:00Z", recordedtime=None)), Reason.CLOCK_BEHIND, "time"),
+    "clock behind decides before the other times": (
+        record(answer(time="1970-01-01T00:00:00Z")),
+        Reason.CLOCK_BEHIND,
+        "time",
+    ),
     "clock ahead": (record(answer(time="2027-01-15T08:01:00.000001Z")), Reason.CLOCK_AHEAD, "time"),
     "binary: attribute twice": (
         replace(binary(answer()), headers=(*binary(answer()).headers, ("ce_id", b"2"))),
@@ -104,6 +146,16 @@ REFUSED = {
     ),
     "another character set": (
         replace(record(answer()), headers=(("content-type", b"application/json; charset=gbk"),)),
+        Reason.CONTENT_TYPE,
+        "content-type",
+    ),
+    "a batch of events": (
+        headed(record(answer()), **{"content-type": b"application/cloudevents-batch+json"}),
+        Reason.CONTENT_TYPE,
+        "content-type",
+    ),
+    "another format of events": (
+        headed(record(answer()), **{"content-type": b"Application/CloudEvents+Avro"}),
         Reason.CONTENT_TYPE,
         "content-type",
     ),
@@ -131,6 +183,26 @@ ACCEPTED = {
     ),
     "binary": binary(answer()),
     "binary without content type": replace(binary(answer()), headers=binary(answer()).headers[1:]),
+    "binary: media type with parameters": headed(
+        binary(answer()), **{"content-type": b'Application/JSON ; v=1;charset="UTF-8"'}
+    ),
+    "binary: another type of JSON": headed(binary(answer()), **{"content-type": b"application/vnd.school+json"}),
+    "binary: ce_datacontenttype": headed(binary(answer()), ce_datacontenttype=b"application/json; charset=utf-8"),
+    "binary: key alone": key_alone(),
+    "structured: key alone": replace(record(without("partitionkey")), key=key_alone().key),
+    "partitionkey null": replace(record(answer(partitionkey=None)), key=key_alone().key),
+    "datacontenttype with a charset": record(answer(datacontenttype="application/json; charset=utf-8")),
+    "datacontenttype of another type of JSON": record(answer(datacontenttype="Application/vnd.school+JSON")),
+    "structured: media type in any case": headed(
+        record(answer()), **{"CONTENT-TYPE": b'Application/CloudEvents+JSON;charset="utf-8"'}
+    ),
+    "ids of other scripts": record(answer(id="学生-乙-طالب-٣-ｓｔｕ－１-\U0002ebf0")),
+    "time in small letters": record(answer(time="2026-11-16t08:05:12z")),
+    "twelve digits of a second": record(answer(time="2026-11-16T08:05:12.123456789012+08:00")),
+    "zone unknown": record(answer(time="2026-11-16T08:05:12-00:00")),
+    "widest offset": record(answer(time="2026-11-16T08:05:12+23:59")),
+    "leap second": record(answer(time="2026-07-01T07:59:60.5+08:00")),
+    "written down a year later": record(answer(recordedtime="2027-11-17T00:05:12.345Z")),
     "unknown attributes and fields": record({**answer_data(mood="good"), "traceparent": "00-1"}),
     "a minor version": record(answer(dataschema="https://x.example/v1.7.2")),
     "optional fields null": record(answer_data(score=None, correct=None, latency_ms=None)),

@@ -29,6 +29,15 @@ def test_a_bad_setting_is_named_with_what_is_wrong(monkeypatch: pytest.MonkeyPat
     assert "hidden-password" not in str(caught.value)
 
 
+def test_the_earliest_time_keeps_all_times_within_the_databases_dates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A year and a day before it, where other times of an event may lie, must not be before 1970."""
+    monkeypatch.setenv("CLASSPULSE_EARLIEST_TIME", "1972-01-01T08:00:00+08:00")
+    assert settings.load().clock_limits.earliest_us == 63_072_000_000_000
+    monkeypatch.setenv("CLASSPULSE_EARLIEST_TIME", "1971-12-31T23:59:59Z")
+    with pytest.raises(MustStop, match="CLASSPULSE_EARLIEST_TIME: give a time from 1972 to 2100"):
+        settings.load()
+
+
 def test_secrets_never_print(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the password nor the pseudonym key is in the text form of the settings."""
     monkeypatch.setenv("CLASSPULSE_CLICKHOUSE_PASSWORD", "hidden-password")

@@ -1,0 +1,97 @@
+"""Times, names and keys at the edges of what the contract accepts, and all faults of one event."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from schemas.codec import Reason, decode
+from schemas.columns import Kind, model_fields
+from schemas.event_types import CLASSROOM, MODELS, PREP, RESEARCH, Family
+from schemas.export import example
+from schemas.validate import faults
+from tests.unit.schemas.event_records import CLOCK, NOW_US, answer, answer_data, key_alone, record, verdict, without
+
+
+def test_digits_of_a_time_are_cut_off_and_a_leap_second_is_the_next_one() -> None:
+    """What is stored of the forms that RFC 3339 allows beside the usual one, in microseconds."""
+    texts = ["2026-11-16t08:05:12.1234569999z", "2026-06-30T23:59:60.25Z", "2026-07-01T00:00:00.25Z"]
+    decoded = decode(CLASSROOM, [record(answer(time=text)) for text in texts], clock=CLOCK, now_us=NOW_US)
+    assert decoded.events["time_us"].to_list() == [1_794_816_312_123_456, 1_782_864_000_250_000, 1_782_864_000_250_000]
+
+
+def test_the_record_key_alone_is_the_partition_key_of_the_stored_event() -> None:
+    """The column ``key`` holds it in either mode, beside events that say it twice."""
+    records = [key_alone(), record(answer()), replace(record(without("partitionkey")), key=key_alone().key)]
+    decoded = decode(CLASSROOM, records, clock=CLOCK, now_us=NOW_US)
+    assert decoded.events["key"].to_list() == ["lesson-s07-c2-20261116-1"] * 3
+
+
+@pytest.mark.parametrize("character", ["\t", "\n", "\x00", "\x1b", "\x7f", "\x85", "\u2028", "\u202e", "\u2066"])
+def test_names_hold_no_control_characters(character: str) -> None:
+    """A tool's name with a character that a terminal or a page would obey is refused, where it stands."""
+    used = example(CLASSROOM, "classroom.tool.used")
+    used["data"]["tool"] = f"投{character}屏"
+    refused = verdict(record(used))
+    assert refused is not None
+    assert (refused.reason, refused.field) == (Reason.DATA, "data.tool")
+
+
+@pytest.mark.parametrize("name", ["投 屏", "投\u3000屏", "👩\u200d🏫", "葛\U000e0100"])
+def test_names_hold_ordinary_spaces_and_whatever_joins_characters(name: str) -> None:
+    """Names are for people: spaces, and what emoji and rare forms of characters are written with, stay allowed."""
+    used = example(CLASSROOM, "classroom.tool.used")
+    used["data"]["tool"] = name
+    decoded = decode(CLASSROOM, [record(used)], clock=CLOCK, now_us=NOW_US)
+    assert decoded.events["tool"].to_list() == [name]
+
+
+FAR = [
+    (CLASSROOM, "classroom.lesson.started", "scheduled_start"),
+    (CLASSROOM, "classroom.lesson.started", "scheduled_end"),
+    (PREP, "prep.plan.taught", "lesson_start"),
+    (RESEARCH, "research.activity.published", "scheduled_start"),
+    (RESEARCH, "research.activity.published", "scheduled_end"),
+    (RESEARCH, "research.feedback.given", "lesson_end"),
+]
+
+
+@pytest.mark.parametrize(("family", "name", "field"), FAR, ids=[f"{name}.{field}" for _, name, field in FAR])
+def test_no_time_in_data_lies_far_from_the_events_own(family: Family, name: str, field: str) -> None:
+    """366 days before and after are accepted to the microsecond; a day that ClickHouse's Date cannot hold never is."""
+    event = {**example(family, name), "time": "2026-11-16T00:00:00Z", "recordedtime": None}
+
+    def found(text: str) -> tuple[Reason, str | None] | None:
+        refused = verdict(record({**event, "data": {**event["data"], field: text}}), family)
+        return None if refused is None else (refused.reason, refused.field)
+
+    far = (Reason.DATA, f"data.{field}")
+    assert [found(text) for text in ("2027-11-17T00:00:00Z", "2025-11-15T08:00:00+08:00")] == [None, None]
+    outside = ["2027-11-17T00:00:00.000001Z", "2025-11-14T23:59:59.999999Z", "1970-01-01T00:00:00+23:59"]
+    outside += ["2148-12-31T23:59:59-23:59", "2149-06-07T00:00:00Z", "2036-11-16T00:00:00Z"]
+    assert [found(text) for text in outside] == [far] * len(outside)
+
+
+def test_the_type_tests_name_every_time_in_data() -> None:
+    """A time that is added to a model is added to the test of bounds too."""
+    times = {
+        (name, field)
+        for name, model in MODELS.items()
+        for field, declared in model_fields(model).items()
+        if declared.rule.kind is Kind.TIMESTAMP
+    }
+    assert times == {(name, field) for _, name, field in FAR}
+
+
+def test_all_faults_of_an_event_are_found_and_the_first_decides() -> None:
+    """Attributes, type, key, fields and other times are all named; what hangs on another fault is not guessed."""
+    event = answer_data(score=2, latency_ms="x")
+    event |= {"id": "a b", "subject": "other", "recordedtime": "2036-01-01T00:00:00Z"}
+    limits: dict[str, Any] = {"clock": CLOCK, "now_us": NOW_US, "max_value_bytes": 1_048_576}
+    found = faults(CLASSROOM, replace(record(event), key=b"x"), **limits)
+    assert [fault.field for fault in found] == [
+        *("id", "partitionkey", "subject", "data.score", "data.latency_ms", "recordedtime"),
+    ]
+    assert faults(CLASSROOM, record(answer()), **limits) == []
+    unknown = {**answer_data(score=2), "type": "x", "dataschema": "urn:x:2.0", "time": "2000-01-01T00:00:00Z"}
+    assert [fault.field for fault in faults(CLASSROOM, record(unknown), **limits)] == ["type", "dataschema", "time"]
