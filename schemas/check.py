@@ -1,27 +1,26 @@
-"""Check events before they are sent: whether the platform would accept them, and if not, what to change.
+"""Check events before they are sent: whether the platform would accept them, and if not, all that has to be changed.
 
 The check is the codec's own validator, so its verdict is the worker's, but for what only a worker knows: the record's
-key, which is taken to be ``partitionkey``, and its clock limits, which may be set here.
+key, which is taken to be ``partitionkey``, and its timestamp, which is taken to be the present.
 """
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from schemas.codec_types import ClockLimits, Reason
+from schemas.documents import Document, documents
 from schemas.event_types import FAMILIES, PREFIX, Family
-from schemas.validate import Event, validate
+from schemas.validate import faults
+from schemas.validate_read import Fault
 
-VALUE_LIMIT_BYTES: Final = 1_048_576
-_NO_CLOCK: Final = ClockLimits(earliest_us=-(2**62), max_ahead_us=2**62)
-_BLANKS: Final = re.compile(r"[ \t\r\n]*")
-_REMEDIES: Final = {
+#: What a vendor does about a fault.
+REMEDIES: Final = {
     Reason.EMPTY: "Send the event as the record's value.",
     Reason.TOO_LARGE: "Send less in one event; a long roster belongs into the registry.",
     Reason.ENCODING: "Encode the text as UTF-8.",
-    Reason.JSON: "Write the event with a JSON library, one object a line, without comments, NaN or a byte order mark.",
+    Reason.JSON: "Write the event with a JSON library, without comments, NaN or a byte order mark.",
     Reason.NESTING: "Flatten what you add of your own.",
     Reason.DUPLICATE_KEY: "Write each name once.",
     Reason.ENVELOPE: "Correct the attribute; docs/events.md lists them all.",
@@ -39,113 +38,66 @@ _REMEDIES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of one event: ``line`` counts from 1 (items of an array count likewise).
+    """What becomes of one event of a file: ``event`` is its number and ``line`` where it begins, both from 1.
 
-    An accepted event has ``type`` (its short name) and no ``reason``; a rejected one has ``reason``, the ``field`` to
-    blame if there is one, ``detail``, and the ``remedy``.
+    ``id`` and ``type`` are what the event says, as far as they can be read. Without ``faults`` it is accepted; the first of
+    them is what a dead letter would name.
     """
 
+    event: int
     line: int
-    accepted: bool
+    id: str | None
     type: str | None
-    reason: Reason | None = None
-    field: str | None = None
-    detail: str | None = None
-    remedy: str | None = None
+    faults: tuple[Fault, ...]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a worker would store the event."""
+        return not self.faults
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    """A line as a record with the right key."""
+class _Record:
+    """An event as a record with the right key."""
 
     key: bytes | None
-    value: bytes | None
+    value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
     offset: int = 0
     timestamp: int = -1
 
 
 def check(
-    lines: Iterable[bytes], *, family: Family | None = None, clock: ClockLimits = _NO_CLOCK, now_us: int = 0
+    chunks: Iterable[bytes], *, clock: ClockLimits, now_us: int, max_value_bytes: int, family: Family | None = None
 ) -> Iterator[Verdict]:
-    """Yield the verdict on each structured-mode event of ``lines``: one event a line, or one JSON array over all.
+    """Yield the verdict on each structured-mode event of a file that comes in ``chunks``; for its forms see ``documents``.
 
-    Blank lines are skipped. Without ``family``, each event is checked against the family its type names. Lines are
-    read one at a time; an array is read as a whole.
+    ``now_us`` is the present in microseconds since the epoch. Without ``family``, each event is checked against the family
+    its type names.
     """
-    for number, line in _events(iter(lines)):
-        yield _verdict(number, line, family, clock, now_us)
-
-
-def _events(lines: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
-    first = True
-    for number, line in enumerate(lines, start=1):
-        text = line.strip(b" \t\r\n")
-        if not text:
+    for document in documents(chunks, max_value_bytes):
+        if document.fault is not None:
+            fault = Fault(Reason.JSON, None, document.fault)
+            yield Verdict(document.number, document.line, None, None, (fault,))
             continue
-        if first and text.startswith(b"["):
-            yield from _array(number, b"".join([line, *lines]))
-            return
-        first = False
-        yield number, text
+        attributes = _attributes(document, max_value_bytes)
+        key, event_type = attributes.get("partitionkey"), attributes.get("type")
+        record = _Record(None if key is None else key.encode("utf-8", "surrogatepass"), document.value)
+        found = faults(
+            family or _family_of(event_type), record, clock=clock, now_us=now_us, max_value_bytes=max_value_bytes
+        )
+        yield Verdict(document.number, document.line, attributes.get("id"), event_type, tuple(found))
 
 
-def _array(number: int, text: bytes) -> list[tuple[int, bytes]]:
-    """Return the items of a JSON array as they are written, so that repeated names and odd numbers still show.
-
-    A text that is no array is one item, as a whole: the validator says what is wrong with it.
-    """
+def _attributes(document: Document, max_value_bytes: int) -> dict[str, str]:
     try:
-        return list(enumerate(_items(text.decode("utf-8")), start=1))
-    except (ValueError, RecursionError):
-        return [(number, text)]
-
-
-def _items(text: str) -> Iterator[bytes]:
-    decoder = json.JSONDecoder()
-    place = _skip(text, _skip(text, 0) + 1)
-    closed = text.startswith("]", place)
-    while not closed:
-        _, end = decoder.raw_decode(text, place)
-        yield text[place:end].encode("utf-8")
-        place = _skip(text, end)
-        closed = text.startswith("]", place)
-        if not closed:
-            if not text.startswith(",", place):
-                message = "expected a comma between items"
-                raise ValueError(message)
-            place = _skip(text, place + 1)
-    if _skip(text, place + 1) != len(text):
-        message = "expected nothing after the array"
-        raise ValueError(message)
-
-
-def _skip(text: str, place: int) -> int:
-    found = _BLANKS.match(text, place)
-    return found.end() if found else place
-
-
-def _verdict(number: int, line: bytes, family: Family | None, clock: ClockLimits, now_us: int) -> Verdict:
-    attributes = _attributes(line)
-    key = attributes.get("partitionkey")
-    event_type = attributes.get("type")
-    name = event_type if isinstance(event_type, str) else None
-    record = _Line(key.encode("utf-8", "surrogatepass") if isinstance(key, str) else None, line)
-    found = validate(
-        family or _family_of(name), record, number, clock=clock, now_us=now_us, max_value_bytes=VALUE_LIMIT_BYTES
-    )
-    if isinstance(found, Event):
-        return Verdict(number, accepted=True, type=found.name)
-    remedy = _REMEDIES[found.reason]
-    return Verdict(number, False, name, found.reason, found.field, found.detail, remedy)  # noqa: FBT003
-
-
-def _attributes(line: bytes) -> dict[str, object]:
-    try:
-        found = json.loads(line) if len(line) <= VALUE_LIMIT_BYTES else None
+        # Integers stay text: Python refuses to convert very long ones, which the contract lets pass where it ignores them.
+        found: Any = json.loads(document.value, parse_int=str) if len(document.value) <= max_value_bytes else None
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {name: found[name] for name in ("id", "type", "partitionkey") if isinstance(found.get(name), str)}
 
 
 def _family_of(event_type: str | None) -> Family:

@@ -4,7 +4,8 @@ import json
 from typing import Any, Final
 
 from deploy.documents.markdown import code, fenced, table, value
-from schemas import check, media_types
+from schemas import media_types
+from schemas.check import REMEDIES
 from schemas.codec_types import Reason
 from schemas.columns import Kind, Rule, model_fields
 from schemas.envelope import DATASCHEMA_PATTERN, Envelope
@@ -72,8 +73,7 @@ def blocks() -> dict[str, str]:
 
 def reason_rows() -> list[list[str]]:
     """Return the reasons of dead letters: name, meaning, remedy."""
-    remedies = check._REMEDIES  # noqa: SLF001 - one remedy a reason, wherever it is shown
-    return [[code(reason), REASONS[reason], remedies[reason]] for reason in Reason]
+    return [[code(reason), REASONS[reason], REMEDIES[reason]] for reason in Reason]
 
 
 def bounds(name: str, rule: Rule) -> str:

@@ -1,25 +1,25 @@
 """``classpulse schema``."""
 
-import dataclasses
 import json
 import re
+import time
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from schemas.characters import UNSEEN, one_of
-from schemas.check import Verdict, check
+from schemas.check import check
+from schemas.documents import READ_BYTES
 from schemas.event_types import FAMILIES
 from schemas.export import asyncapi, json_schemas
-from streams.terminal import Console, echo, echo_json
+from streams.commands.schema_display import Tally, as_object, block, limits
+from streams.settings import load
+from streams.terminal import echo, echo_json
 
 _UNSEEN: Final = re.compile(f"[{one_of(span for span in UNSEEN if span[0] > ord(' '))}]")
 _FAMILIES: Final = {family.name: family for family in FAMILIES}
-#: A table is laid out as a whole, so a long file is shown in several: memory stays bounded.
-ROWS_PER_TABLE: Final = 500
 
 
 @click.group()
@@ -67,15 +67,19 @@ def export(out: Path, to_stdout: bool) -> None:
 
 @schema.command(name="check")
 @click.argument("file", type=click.File("rb"))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a record instead of the table.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each event, accepted or rejected.")
 @click.option("--family", type=click.Choice(list(_FAMILIES)), help="Check for the topic of this family only.")
 @click.pass_context
 def check_file(context: click.Context, file: IO[bytes], as_json: bool, family: str | None) -> None:
-    """Tell which events of FILE a worker would store, and what is wrong with the others.
+    """Tell which events of FILE a worker would reject, and all that is wrong with them.
 
-    FILE holds CloudEvents in structured mode, one a line (NDJSON) or in one JSON array; `-` reads standard input.
-    The record key is taken to be `partitionkey`, and no clock limits apply. Without --family, each event is checked
-    for the topic its type belongs to.
+    FILE holds CloudEvents in structured mode: one event, compact or over many lines; several one after another, such as
+    one a line (NDJSON); or one JSON array of them. `-` reads standard input. The record key is taken to be
+    `partitionkey`, so an event without it is rejected here. Without --family, each event is checked for the topic its
+    type belongs to.
+
+    The limits are the worker's: CLASSPULSE_EARLIEST_TIME, CLASSPULSE_MAX_AHEAD_SECONDS (from now, as if the events were
+    sent now) and CLASSPULSE_MAX_VALUE_BYTES.
 
     \b
     Exit status: 0 if all would be stored, 1 if any would be rejected or there is none.
@@ -85,41 +89,26 @@ def check_file(context: click.Context, file: IO[bytes], as_json: bool, family: s
       classpulse schema check events.ndjson
       echo '{"specversion": "1.0", "id": "1"}' | classpulse schema check - --json
     """
-    accepted = rejected = 0
-    console = Console(soft_wrap=False)
-    shown: list[Verdict] = []
-    for verdict in check(file, family=_FAMILIES[family] if family else None):
-        accepted += verdict.accepted
-        rejected += not verdict.accepted
-        if as_json:
-            echo_json(dataclasses.asdict(verdict))
-            continue
-        shown.append(verdict)
-        if len(shown) == ROWS_PER_TABLE:
-            console.print(_table(shown))
-            shown.clear()
-    if shown:
-        console.print(_table(shown))
-    summary = f"{accepted + rejected} events: {accepted} accepted, {rejected} rejected"
-    click.secho(summary, fg="red" if rejected else "green", bold=True, err=as_json)
-    if rejected or not accepted:
-        context.exit(1)
-
-
-def _table(verdicts: list[Verdict]) -> Table:
-    table = Table("line", "verdict", "type", "reason", "field", "what is wrong, and what to do", header_style="bold")
+    settings = load()
+    now_us = time.time_ns() // 1_000
+    verdicts = check(
+        iter(partial(file.read, READ_BYTES), b""),
+        clock=settings.clock_limits,
+        now_us=now_us,
+        max_value_bytes=settings.max_value_bytes,
+        family=_FAMILIES[family] if family else None,
+    )
+    tally = Tally()
     for verdict in verdicts:
-        colour = "green" if verdict.accepted else "red"
-        # Text, not markup: what a vendor sent must not be read as colours.
-        table.add_row(
-            str(verdict.line),
-            Text("accepted" if verdict.accepted else "rejected", style=colour),
-            Text(verdict.type or ""),
-            Text(verdict.reason or ""),
-            Text(verdict.field or ""),
-            Text(" ".join(part for part in (verdict.detail and f"{verdict.detail}.", verdict.remedy) if part)),
-        )
-    return table
+        tally.add(verdict)
+        if as_json:
+            echo_json(as_object(verdict))
+        elif not verdict.accepted:
+            echo(block(verdict))
+    echo(tally.summary(), err=as_json)
+    echo(limits(settings.clock_limits, now_us), err=as_json)
+    if tally.rejected or not tally.accepted:
+        context.exit(1)
 
 
 def _text(document: Any) -> str:
