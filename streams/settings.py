@@ -100,7 +100,8 @@ class Settings(BaseSettings):
     max_value_bytes: Positive = Field(1_048_576, description="A larger record is a dead letter.")
     max_ahead_seconds: Positive = Field(3_600, description="An event further ahead of its record is a dead letter.")
     earliest_time: Time = Field(
-        datetime(2020, 1, 1, tzinfo=UTC), description="An earlier event is a dead letter: the clock is wrong."
+        datetime(2020, 1, 1, tzinfo=UTC),
+        description="An earlier event is a dead letter: the clock is wrong. 1972-01-01 or later.",
     )
     out_of_orderness_seconds: int = Field(
         60, ge=0, le=2**31 - 1, description="The watermark trails the latest event by this."
