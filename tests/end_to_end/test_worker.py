@@ -2,6 +2,8 @@
 
 import itertools
 import signal
+import subprocess
+import sys
 
 from deploy.embedded import stack
 from tests.end_to_end.harness import Town, wait_until
@@ -87,6 +89,16 @@ def test_a_worker_without_the_right_password_ends_with_the_remedy(town: Town) ->
     log = worker.log.read_text()
     assert "CLASSPULSE_CLICKHOUSE_PASSWORD" in log
     assert "Traceback" not in log
+
+
+def test_the_workers_user_is_told_that_it_may_not_migrate(town: Town) -> None:
+    """The rights are said to be missing, and whose they are, without a traceback."""
+    town.admin.command("DROP VIEW v1_lesson_figures")
+    command = [sys.executable, "-m", "streams", "migrate"]
+    done = subprocess.run(command, env=town.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "ClickHouse does not let classpulse_worker change the database classpulse" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_worker_without_a_pseudonym_key_does_not_start(town: Town) -> None:

@@ -150,6 +150,19 @@ def test_output_that_nobody_takes_is_no_traceback(command: str, expected: set[in
     assert "Exception ignored" not in done.stderr
 
 
+def test_make_names_a_python_that_is_too_old(tmp_path: Path) -> None:
+    """Before anything is made, in a sentence."""
+    for name in ("Makefile", "pyproject.toml"):
+        (tmp_path / name).write_bytes((Path(dev.__file__).parents[2] / name).read_bytes())
+    old = tmp_path / "python3.10"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    done = subprocess.run(["make", f"PYTHON={old}", "test"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"{old} is no Python 3.11, 3.12 or 3.13" in done.stdout
+    assert not (tmp_path / ".venv").exists()
+
+
 def test_any_locale_takes_any_text() -> None:
     """Chinese text on a terminal of another encoding is escaped, not a failure."""
     done = shell("classpulse evaluation show --default", PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
