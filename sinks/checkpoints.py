@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import polars as pl
 
@@ -9,13 +10,16 @@ from sinks.positions import position
 from sinks.warehouse import Warehouse
 
 TABLE = "checkpoints"
+#: In place of an offset: no record was applied yet.
+NO_OFFSET: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The state of one partition below ``next_offset``; the counters run since the beginning, over all epochs.
 
-    ``last_fingerprint`` is that of the record before ``next_offset``, by which a recreated topic is recognised.
+    ``last_fingerprint`` is that of the last record applied in this epoch, at ``last_offset`` (-1: none), by which a
+    recreated topic is recognised. From there to ``next_offset`` the log holds no record.
     """
 
     topic: str
@@ -29,6 +33,7 @@ class Checkpoint:
     stored: int = 0
     duplicates: int = 0
     dead_letters: int = 0
+    last_offset: int = NO_OFFSET
 
     @property
     def position(self) -> int:
@@ -52,6 +57,7 @@ class CheckpointStore:
                 "position": point.position,
                 "epoch": point.epoch,
                 "next_offset": point.next_offset,
+                "last_offset": point.last_offset,
                 "last_fingerprint": point.last_fingerprint,
                 "max_time_us": point.max_time_us,
                 "watermark_us": point.watermark_us,
@@ -70,7 +76,7 @@ class CheckpointStore:
         found = self._warehouse.query(
             "read the checkpoints",
             "SELECT topic, toInt64(partition) AS partition, toInt64(epoch) AS epoch, toInt64(next_offset) AS next_offset,"
-            " toInt64(last_fingerprint) AS last_fingerprint,"
+            " last_offset, toInt64(last_fingerprint) AS last_fingerprint,"
             " toUnixTimestamp64Micro(max_time) AS max_time_us, toUnixTimestamp64Micro(watermark) AS watermark_us,"
             " toInt64(consumed) AS consumed, toInt64(stored) AS stored, toInt64(duplicates) AS duplicates,"
             " toInt64(dead_letters) AS dead_letters FROM checkpoints FINAL",

@@ -25,7 +25,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the circuit is open: paused, or on trial."""
+        """Whether the circuit is open: paused, or on trial. That holds back what is in Kafka, which may be nothing."""
         return self._pause_seconds > 0
 
     @property

@@ -7,6 +7,7 @@ does not understand, again after every restart. With :func:`guard`:
   its checksum is right. Each of its offsets becomes a substitute: a record without a value, whose only header says why. The
   codec makes a dead letter of it, so every offset is accounted for. Where only some records of a batch cannot be read,
   only those are substituted.
+* What a poll hands on says which offsets of the log it covers, also where none of them holds a record.
 * A header's name that is not UTF-8 is escaped; aiokafka would raise.
 * One poll hands on at most ``POLL_BYTES`` and ``POLL_RECORDS``; what is left waits for the next poll. So a batch of many
   million tiny records is bounded as well.
@@ -26,8 +27,9 @@ from typing import Any, Final
 
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
+from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 
-from streams.record_batches import FRAME, HEADER, MAGIC_AT, Budget, GuardedBatch, LegacyBatch, Piece
+from streams.record_batches import FRAME, HEADER, MAGIC_AT, Budget, Fetched, GuardedBatch, LegacyBatch, Piece
 
 #: A constant and no setting: another limit would change what the last record applied looks like, by which a log is
 #: recognised after a restart. Producers fill batches of 16 kB to 1 MB.
@@ -100,6 +102,11 @@ class PiecewiseRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aioka
         if self._key_deserializer is not None or self._value_deserializer is not None:
             raise TypeError("a guarded consumer has no deserializers; decode the records that it returns")
 
+    def _contains_abort_marker(self, control_batch: Any) -> bool:
+        """Return whether a transaction was aborted; compaction may leave a control batch empty, which says nothing."""
+        marker = next(control_batch, None)
+        return marker is not None and bool(ControlRecord.parse(marker.key) == ABORT_MARKER)
+
     def _consumer_record(self, _partition: Any, piece: Piece) -> list[Any]:
         """Return the records, without those before the offset that was asked for."""
         records = piece.records
@@ -118,10 +125,10 @@ class GuardedResult(fetcher.FetchResult):  # type: ignore[misc]  # aiokafka has 
         """Return the next record, or None; raises as :meth:`getall`."""
         _budget.renew()
         found = self.getall(1)
-        return found[0] if found else None
+        return found[0] if len(found) else None
 
     def getall(self, max_records: int | None = None) -> list[Any]:
-        """Return the next records; ``has_more`` says whether the fetch has others.
+        """Return the next records, as :class:`Fetched` unless none may be taken; ``has_more``: the fetch has others.
 
         Raises ``CorruptRecordException``, every time, once the damaged batch is the next one.
         """
@@ -130,8 +137,9 @@ class GuardedResult(fetcher.FetchResult):  # type: ignore[misc]  # aiokafka has 
             return []
         if self._damage is not None:
             raise self._damage
-        found: list[Any] = []
         budget, pieces = _budget, self._partition_records
+        start = pieces.next_fetch_offset
+        found = Fetched((), start, start)
         budget.piece_records = limit
         try:
             for piece in pieces:
@@ -144,10 +152,11 @@ class GuardedResult(fetcher.FetchResult):  # type: ignore[misc]  # aiokafka has 
                 self._partition_records = None
         except CorruptRecordException as error:
             self._damage = _damaged(self._topic_partition, pieces.next_fetch_offset, error)
-            if not found:
+            if not len(found):
                 raise self._damage from None
         budget.records_left -= len(found)
-        self._assignment.state_value(self._topic_partition).consumed_to(pieces.next_fetch_offset)
+        found.next_offset = pieces.next_fetch_offset
+        self._assignment.state_value(self._topic_partition).consumed_to(found.next_offset)
         return found
 
 

@@ -71,16 +71,18 @@ class Flow:
         if found is None:
             return
         partition, following = found
-        if following.below and await self._is_another_log(place, partition):
+        if following.below and await self.is_another_log(place, partition):
             return
         if following.read_again_from is not None:
             await self.read_from(place, following.read_again_from)
-        if not following.records or (following.hole and await self._was_overtaken(place, partition)):
+        if following.records is None or (following.hole and await self._was_overtaken(place, partition)):
             return
         chunk = await self._decode(self._pipeline.decode_batch, partition, batch, following.records)
         if self._pipeline.partitions.get(place) is not partition:
             return  # a rebalance came in between; whoever owns it now reads it again
-        admitted = partition.breaker.admits(chunk.records, len(chunk.dead_letters), time.monotonic())
+        admitted = not chunk.records or partition.breaker.admits(
+            chunk.records, len(chunk.dead_letters), time.monotonic()
+        )
         if partition.breaker.holds():
             self._hold_offsets(place, partition)
         if not admitted:
@@ -165,7 +167,7 @@ class Flow:
             self._telemetry.commit_failures.inc()
             log.warning("Kafka did not take the offsets for lag tools: %s", error)
 
-    async def _is_another_log(self, place: Place, partition: Partition) -> bool:
+    async def is_another_log(self, place: Place, partition: Partition) -> bool:
         """Begin a new epoch and return True if the records are those of another log under the same name."""
         try:
             if not await self._resumer.is_another_log(place):

@@ -15,6 +15,7 @@ import polars as pl
 from schemas.codec import ClockLimits, Decoded, Reason, Record, Reject, decode
 from schemas.event_types import Family
 from schemas.pseudonym import Pseudonymizer
+from sinks.checkpoints import NO_OFFSET
 from sinks.dead_letters import DeadLetter
 from sinks.positions import position
 from streams.partition import Batch, Chunk, Partition, fingerprint
@@ -22,40 +23,41 @@ from streams.partition import Batch, Chunk, Partition, fingerprint
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """What a batch means for its partition: the records to apply, or the offset to read again from."""
+    """What a batch means for its partition: the records to apply, or the offset to read again from.
 
-    records: Sequence[Record] = ()
+    ``records`` is None if nothing is to be applied, and empty if the log has nothing where the partition moves on.
+    """
+
+    records: Sequence[Record] | None = None
     read_again_from: int | None = None
-    #: Offsets that are missing from the log before the first record; 0 unless asking again did not bring them.
+    #: Offsets that Kafka passed over before the batch; 0 unless asking again did not bring them.
     hole: int = 0
-    #: Records left out because they are below the expected offset: applied before, or those of another log.
+    #: Offsets of the batch below the expected one: applied before, or those of another log.
     below: int = 0
 
 
 def following(partition: Partition, batch: Batch) -> Following:
-    """Compare a batch with the next expected offset.
+    """Compare what a batch covers with the next expected offset.
 
-    Records below it were applied already, unless the log is another one: that is for the caller to find out. A first
-    hole above it may be a fetch that raced the seek after a rebalance, so the consumer is sent back; if that brings the
-    same first record, the log has the hole (compaction, retention).
+    Offsets below it were applied already, unless the log is another one: that is for the caller to find out. Offsets
+    without a record within the batch are the log's own: markers, aborted records, compaction. A batch that begins above
+    the expected offset may be a fetch that raced the seek after a rebalance, so the consumer is sent back; if that brings
+    the same first offset, Kafka has dropped what was expected (retention).
     """
-    records = batch.records
-    below = 0
-    if records[0].offset < partition.next_offset:
-        records = [record for record in records if record.offset >= partition.next_offset]
-        below = len(batch.records) - len(records)
-        if not records:
-            return Following(below=below)
-    first, expected = records[0].offset, partition.next_offset
+    first, expected = batch.start, partition.next_offset
+    below = max(0, min(expected, batch.next_offset) - first)
+    if batch.next_offset <= expected:
+        return Following(below=below)
     hole = first - expected
     if hole > 0 and partition.sought != (expected, first):
         # Batches may come that were on their way before the seek: the lowest of them is what asking again must bring.
         before = partition.sought
         lowest = min(first, before[1]) if before is not None and before[0] == expected else first
         partition.sought = (expected, lowest)
-        return Following(read_again_from=expected, below=below)
+        return Following(read_again_from=expected)
     partition.sought = None
-    return Following(records, hole=hole, below=below)
+    records = [record for record in batch.records if record.offset >= expected] if below else batch.records
+    return Following(records, hole=max(0, hole), below=below)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Decoder:
         now_us: int,
         refused: Mapping[int, str] = MappingProxyType({}),
     ) -> Chunk:
-        """Decode ``records``; students become pseudonyms here, before anything is kept.
+        """Decode ``records``, possibly none; students become pseudonyms here, before anything is kept.
 
         ``refused`` gives the positions of records that the database does not take, with what it says.
         """
@@ -105,15 +107,17 @@ class Decoder:
         for name in ("offset", "row"):
             events.drop_in_place(name)
         letters = [_dead_letter(batch, reject, records[reject.row], before.epoch) for reject in found.rejects]
+        last = records[-1] if len(records) else None
         return Chunk(
             events=events,
             dead_letters=letters,
             records=len(records),
-            next_offset=records[-1].offset + 1,
+            next_offset=batch.next_offset,
             latest_us=int(times_us.max(initial=0)),
-            oldest_ms=records[0].timestamp,
-            last_record_ms=records[-1].timestamp,
-            last_fingerprint=fingerprint(records[-1]),
+            oldest_ms=records[0].timestamp if last else 0,
+            last_record_ms=last.timestamp if last else 0,
+            last_offset=last.offset if last else NO_OFFSET,
+            last_fingerprint=fingerprint(last) if last else 0,
             size_bytes=int(events.estimated_size()) + sum(letter.size_bytes for letter in letters),
         )
 

@@ -57,8 +57,10 @@ async def _read(consumer: AIOKafkaConsumer, wanted: dict[TopicPartition, int]) -
             waiting -= set(error.args[0])
             continue
         for partition, records in batches.items():
-            if records[0].offset == wanted[partition]:
+            if len(records) and records[0].offset == wanted[partition]:
                 found[partition.topic, partition.partition] = fingerprint(records[0])
+        for partition in [one for one in waiting if await consumer.position(one) > wanted[one]]:
+            # It has passed the offset, whether that holds a record or a transaction's marker.
             waiting.discard(partition)
             consumer.pause(partition)
     return found

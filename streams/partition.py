@@ -9,7 +9,7 @@ import polars as pl
 
 from schemas.codec import Record
 from schemas.event_types import Family
-from sinks.checkpoints import Checkpoint
+from sinks.checkpoints import NO_OFFSET, Checkpoint
 from sinks.dead_letters import DeadLetter
 from sinks.positions import position
 from streams.breaker import Breaker
@@ -20,7 +20,7 @@ Place = tuple[str, int]
 
 
 class Batch(Protocol):
-    """Records of one partition, in order of their offsets."""
+    """The records that a partition's log holds from ``start`` to before ``next_offset``, in order of their offsets."""
 
     @property
     def topic(self) -> str:
@@ -31,13 +31,24 @@ class Batch(Protocol):
         """Kafka partition."""
 
     @property
+    def start(self) -> int:
+        """The offset that was asked for."""
+
+    @property
+    def next_offset(self) -> int:
+        """Above ``start``."""
+
+    @property
     def records(self) -> Sequence[Record]:
-        """At least one record."""
+        """Possibly none: the offsets may be those of markers, of aborted or of compacted records."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A decoded batch: its events with ``partition`` and ``position``, its dead letters, and what came of its records."""
+    """A decoded batch: its events with ``partition`` and ``position``, its dead letters, and what came of its records.
+
+    Without records (``records`` is 0) it only moves the partition on to ``next_offset``.
+    """
 
     events: pl.DataFrame
     dead_letters: list[DeadLetter]
@@ -46,6 +57,7 @@ class Chunk:
     latest_us: int
     oldest_ms: int
     last_record_ms: int
+    last_offset: int
     last_fingerprint: int
     #: What it holds in memory, about.
     size_bytes: int = 0
@@ -61,6 +73,7 @@ class Partition:
     watermark: Watermark
     last_record_us: int
     last_record_ms: int = 0
+    last_offset: int = NO_OFFSET
     last_fingerprint: int = 0
     chunks: list[Chunk] = field(default_factory=list)
     #: The offset the consumer was sent back to and the lowest that came instead, until a batch shows whether the hole is
@@ -73,8 +86,15 @@ class Partition:
     @classmethod
     def resumed(cls, family: Family, checkpoint: Checkpoint, now_us: int) -> "Partition":
         """Return the partition as it stands at ``checkpoint``."""
-        watermark = Watermark(checkpoint.max_time_us, checkpoint.watermark_us)
-        return cls(family, checkpoint, checkpoint.next_offset, watermark, now_us, 0, checkpoint.last_fingerprint)
+        return cls(
+            family,
+            checkpoint,
+            checkpoint.next_offset,
+            Watermark(checkpoint.max_time_us, checkpoint.watermark_us),
+            last_record_us=now_us,
+            last_offset=checkpoint.last_offset,
+            last_fingerprint=checkpoint.last_fingerprint,
+        )
 
     @property
     def pending_records(self) -> int:
@@ -94,7 +114,10 @@ class Partition:
         """Keep a decoded batch for the next write."""
         self.chunks.append(chunk)
         self.next_offset = chunk.next_offset
+        if not chunk.records:
+            return
         self.last_record_ms = chunk.last_record_ms
+        self.last_offset = chunk.last_offset
         self.last_fingerprint = chunk.last_fingerprint
         self.last_record_us = now_us
         if chunk.latest_us:
@@ -106,6 +129,7 @@ class Partition:
         after = replace(
             self.checkpoint,
             next_offset=self.next_offset,
+            last_offset=self.last_offset,
             last_fingerprint=self.last_fingerprint,
             max_time_us=self.watermark.max_time_us,
             watermark_us=self.watermark.value_us,
@@ -151,7 +175,8 @@ def fingerprint(record: Record) -> int:
 class Log:
     """What Kafka says of a partition's log: its first offset, its end, and the fingerprint of the record last applied.
 
-    The fingerprint is None where the log does not hold that record.
+    The end is that of what may be read: an open transaction holds it back. The fingerprint is None where the log does not
+    hold that record, or none was applied.
     """
 
     start: int
@@ -171,4 +196,8 @@ def resume_point(saved: Checkpoint | None, topic: str, partition: int, log: Log)
         same = log.start <= saved.next_offset <= log.end
     else:
         same = log.fingerprint == saved.last_fingerprint
-    return saved if same else replace(saved, epoch=saved.epoch + 1, next_offset=log.start)
+    if same:
+        return saved
+    return replace(
+        saved, epoch=saved.epoch + 1, next_offset=log.start, last_offset=NO_OFFSET, last_fingerprint=0
+    )

@@ -164,7 +164,7 @@ class Pipeline:
         events = self._sinks.events.stored_between(family, columns, after.partition, between)
         letters = self._sinks.dead_letters.count_between(after.topic, after.partition, between)
         if letters or not events.is_empty():
-            chunk = Chunk(events, [], events.height, after.next_offset, 0, 0, 0, after.last_fingerprint)
+            chunk = Chunk(events, [], events.height, after.next_offset, 0, 0, 0, after.last_offset, after.last_fingerprint)
             write = Write([PartitionWrite(partition, before, after, [chunk], letters)], self._below(), new=False)
             write.below[family.name][after.partition] = before.position
             if (checkpoints := self.write(write)) is not None:
@@ -252,9 +252,9 @@ class Pipeline:
             self._telemetry.duplicates.labels(*labels).inc(after.duplicates - part.before.duplicates)
             for letter in part.dead_letters:
                 self._telemetry.dead_letters.labels(letter.topic, letter.reason).inc()
-            if write.new:
-                oldest_ms = min(chunk.oldest_ms for chunk in part.chunks)
-                self._telemetry.queryable_seconds.observe(max(0.0, clock_seconds - oldest_ms / 1000))
+            oldest = [chunk.oldest_ms for chunk in part.chunks if chunk.records]
+            if write.new and oldest:
+                self._telemetry.queryable_seconds.observe(max(0.0, clock_seconds - min(oldest) / 1000))
         self._telemetry.checkpoint_timestamp.set(clock_seconds)
 
     def idle_checkpoints(self) -> list[Checkpoint]:

@@ -6,7 +6,7 @@ times what reading it does.
 
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -64,6 +64,24 @@ class Piece:
     def offset(self) -> int:
         """Offset of the last record."""
         return int(self.records[-1].offset)
+
+
+class Fetched(list[Any]):
+    """The records of one partition from ``start`` to before ``next_offset``: between these offsets its log has no others.
+
+    A log also has offsets without a record: transaction markers, aborted records, what compaction removed. So it is true
+    if it covers any offset, with or without a record; aiokafka's fetcher hands it on for that.
+    """
+
+    __slots__ = ("next_offset", "start")
+
+    def __init__(self, records: Iterable[Any], start: int, next_offset: int) -> None:
+        super().__init__(records)
+        self.start = start
+        self.next_offset = next_offset
+
+    def __bool__(self) -> bool:
+        return self.next_offset > self.start
 
 
 def _pieces(records: Iterator[Any], budget: Budget) -> Iterator[Piece]:

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from aiokafka.errors import KafkaError
 
+from sinks.checkpoints import NO_OFFSET
 from streams.partition import Log, Place
 from streams.pipeline import Pipeline
 
@@ -87,9 +88,10 @@ class Resumer:
         Raises ``KafkaError`` or ``TimeoutError`` if Kafka does not say.
         """
         partition = self._pipeline.partitions[place]
-        found = await self._probe({place: partition.next_offset - 1})
-        if place in found:
-            return found[place] != partition.last_fingerprint
+        if partition.last_offset != NO_OFFSET:
+            found = await self._probe({place: partition.last_offset})
+            if place in found:
+                return found[place] != partition.last_fingerprint
         start, end = (await self._reader().logs(frozenset({place})))[place]
         return not start <= partition.next_offset <= end
 
@@ -113,8 +115,9 @@ class Resumer:
         saved = await self._run(self._pipeline.load_checkpoints)
         logs = await self._reader().logs(wanted)
         applied = {
-            place: saved[place].next_offset - 1 for place in logs if place in saved and saved[place].next_offset
-        }
+            place: saved[place].last_offset for place in logs
+            if place in saved and saved[place].last_offset != NO_OFFSET
+        }  # fmt: skip
         found = await self._probe(applied)
         if self._wanted is not wanted:
             return False

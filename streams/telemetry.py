@@ -34,7 +34,7 @@ class Telemetry:
         self.dead_letters = counter("dead_letters", "Records refused", "topic", "reason")
         self.metric_rows = counter("metric_rows", "Metric rows written, revisions included", "family")
         self.retries = counter("clickhouse_retries", "Calls to ClickHouse that failed and were repeated")
-        self.offset_holes = counter("offset_hole_records", "Offsets missing from the log", *_PLACE)
+        self.offset_holes = counter("offset_hole_records", "Offsets that Kafka dropped before they were read", *_PLACE)
         self.reseeks = counter("reseeks", "Times the consumer was sent back to the expected offset", *_PLACE)
         self.nudges = counter("nudges", "Times a partition that stood still was read on from its offset", *_PLACE)
         self.new_epochs = counter("new_epochs", "Times a topic was found recreated or truncated", *_PLACE)
@@ -42,7 +42,12 @@ class Telemetry:
         self.letter_retries = counter("dead_letter_retries", "Attempts to publish dead letters that were repeated")
         self.circuit_trips = counter("circuit_trips", "Times most of a partition's records were refused", *_PLACE)
         self.circuit_open = gauge("circuit_open", "1: offsets are held, since most recent records are refused", *_PLACE)
-        self.lag_records = gauge("lag_records", "Records in Kafka that are not yet checkpointed", *_PLACE)
+        self.lag_records = gauge(
+            "lag_records", "Offsets that may be read and are not yet checkpointed; open transactions may not", *_PLACE
+        )
+        self.open_transaction_seconds = gauge(
+            "open_transaction_seconds", "How long an open transaction has held back the records after it; 0: none", *_PLACE
+        )
         self.lag_seconds = gauge("lag_seconds", "Age of the newest checkpointed record while there is lag", *_PLACE)
         self.watermark_delay_seconds = gauge(
             "watermark_delay_seconds", "Clock minus watermark, in event time", *_PLACE

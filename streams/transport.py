@@ -11,7 +11,7 @@ Why: Faust's per-record path is the bottleneck, and its acknowledgements can run
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 import faust
 from aiokafka.errors import KafkaError
@@ -21,9 +21,9 @@ from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP, Message
 from faust.types.transports import ConsumerT
 
-from schemas.codec import Record
 from schemas.event_types import FAMILIES
 from streams.partition import Place
+from streams.record_batches import Fetched
 from streams.resume import Logs
 
 Resume = Callable[[frozenset[Place]], Awaitable[Mapping[Place, int]]]
@@ -35,13 +35,24 @@ FETCHED_PARTITIONS: Final = 2
 FETCH_WAIT_MS: Final = 100
 
 
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """The offset after the last that may be read, and after the last there is; an open transaction is between them."""
+
+    readable: int
+    written: int
+
+
 @dataclass(slots=True)
 class RecordBatch:
-    """The records of one fetch from one partition; to Faust it looks like a single record at the first offset."""
+    """What one fetch from one partition covers; to Faust it looks like a single record at the first offset.
+
+    ``records`` may be empty: then no offset that it covers holds a record.
+    """
 
     topic: str
     partition: int
-    records: list[Record]
+    records: Fetched
     headers: tuple[()] = ()
     key: None = None
     checksum: None = None
@@ -50,14 +61,24 @@ class RecordBatch:
     serialized_value_size: int = 0
 
     @property
+    def start(self) -> int:
+        """The offset that was asked for."""
+        return self.records.start
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after what is covered."""
+        return self.records.next_offset
+
+    @property
     def offset(self) -> int:
-        """Offset of the first record."""
-        return self.records[0].offset
+        """First offset, for Faust."""
+        return self.start
 
     @property
     def timestamp(self) -> int:
-        """Timestamp of the first record, in milliseconds."""
-        return self.records[0].timestamp
+        """Timestamp of the first record, in milliseconds; 0 without any."""
+        return int(self.records[0].timestamp) if len(self.records) else 0
 
     @property
     def value(self) -> "RecordBatch":
@@ -72,7 +93,7 @@ class BatchScheduler(DefaultSchedulingStrategy):
         """Yield ``(partition, batch)``."""
         return super().iterate(
             {
-                tp: [RecordBatch(tp.topic, tp.partition, found)] if tp.topic in EVENT_TOPICS else found
+                tp: [RecordBatch(tp.topic, tp.partition, cast("Fetched", found))] if tp.topic in EVENT_TOPICS else found
                 for tp, found in records.items()
                 if found
             }
@@ -102,7 +123,9 @@ class _NoReadOffsets(dict[TP, int | None]):
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Asks for less at a time than aiokafka's 50 MiB, and waits less than Faust's 1.5 s; Faust has no settings for these.
+    """Reads what is committed, less at a time than aiokafka's 50 MiB, and waits less than Faust's 1.5 s.
+
+    Faust has no settings for these; it reads aborted transactions as well.
 
     A buffer of that size is new memory for each answer, and to touch it costs as much as reading the records. The
     partitions of a request are shuffled, so all have their turn.
@@ -112,6 +135,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_consumer(loop)
         consumer._fetch_max_bytes = FETCHED_PARTITIONS * consumer._max_partition_fetch_bytes  # noqa: SLF001 - before it starts
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - as above
+        consumer._isolation_level = "read_committed"  # noqa: SLF001 - as above
         return consumer
 
 
@@ -148,7 +172,7 @@ class CheckpointConsumer(driver.Consumer):
         return {TP(*place): offset for place, offset in (await transport.resume(places)).items()}
 
     async def logs(self, places: frozenset[Place]) -> Logs:
-        """Return the first and next offset of each log; raises ``KafkaError`` or ``TimeoutError``."""
+        """Return the first and next readable offset of each log; raises ``KafkaError`` or ``TimeoutError``."""
         wanted = [TP(*place) for place in places]
         if not wanted:
             return {}
@@ -184,12 +208,17 @@ class CheckpointConsumer(driver.Consumer):
 
         self._thread.thread_loop.call_soon_threadsafe(ask)
 
-    def log_end(self, place: Place) -> int | None:
-        """Return the next offset of a log as of the last fetch; None if that is not known."""
+    def log_end(self, place: Place) -> LogEnd | None:
+        """Return where a log ends as of the last fetch; None if that is not known."""
+        consumer, partition = self._thread._ensure_consumer(), TP(*place)  # noqa: SLF001 - Faust asks for one end alone
         try:
-            return self.highwater(TP(*place))
+            written, readable = consumer.highwater(partition), consumer.last_stable_offset(partition)
         except (AssertionError, KafkaError):
             return None  # it has just moved to another worker
+        if written is None:
+            return None
+        # A broker that knows no transactions names no last stable offset.
+        return LogEnd(written if readable is None or readable < 0 else readable, written)
 
     async def show_progress(self, offsets: Mapping[Place, int]) -> None:
         """Commit offsets to Kafka for lag tools; raises ``aiokafka.errors.KafkaError`` if Kafka refuses."""

@@ -17,7 +17,7 @@ from streams.partition import Partition, Place
 from streams.pipeline import Pipeline
 from streams.resume import Resumer
 from streams.telemetry import Telemetry
-from streams.transport import CheckpointConsumer
+from streams.transport import CheckpointConsumer, LogEnd
 from streams.web import Health
 
 log = logging.getLogger("classpulse.watch")
@@ -26,8 +26,10 @@ log = logging.getLogger("classpulse.watch")
 STUCK_SECONDS: Final = 60.0
 #: A partition with records waits seconds for its turn.
 SILENT_SECONDS: Final = 30.0
-#: Records that are still not read after a nudge may be none (a transaction's marker at the log's end): ask rarely.
+#: Kafka may have no more to say than it said: ask rarely.
 NUDGE_AGAIN_SECONDS: Final = 600.0
+#: A producer's transaction ends within its timeout, a minute unless it asks for more.
+OPEN_TRANSACTION_SECONDS: Final = 120.0
 
 
 class Watch:
@@ -49,6 +51,10 @@ class Watch:
         self._consumer = consumer
         self._waits = waits
         self._nudged: dict[Place, tuple[int, float]] = {}
+        #: Records of each partition that are in Kafka and not read yet.
+        self._waiting: dict[Place, int] = {}
+        #: The first offset of the transaction that holds a partition back, since when, and whether that was said.
+        self._held_back: dict[Place, tuple[int, float, bool]] = {}
         self._flowing_at = time.monotonic()
         self.joined = False
 
@@ -62,21 +68,28 @@ class Watch:
         elif not self._waits():
             self._consumer().touch()
         await self._flow.save_idle_watermarks()
-        backlog_records = 0
+        waiting: dict[Place, int] = {}
         for place, partition in list(self._pipeline.partitions.items()):
-            end = self._consumer().log_end(place) or 0
-            self._show(place, partition, end)
-            waiting_records = max(0, end - partition.next_offset)
-            backlog_records += waiting_records
-            if waiting_records and self._stands_still(place, partition, now_seconds):
+            if self._pipeline.partitions.get(place) is not partition:
+                continue  # assigned anew while another one was looked after
+            end = self._consumer().log_end(place) or LogEnd(0, 0)
+            waiting[place] = max(0, end.readable - partition.next_offset)
+            self._show(place, partition, end.readable, is_held=partition.breaker.is_open and waiting[place] > 0)
+            self._note_open_transaction(place, end, now_seconds)
+            if waiting[place] and self._stands_still(place, partition, now_seconds):
                 await self._nudge(place, partition, now_seconds)
-        self._flow.note_backlog(backlog_records)
+        self._waiting = waiting
+        self._flow.note_backlog(sum(waiting.values()))
 
     def forget_gauges(self) -> None:
         """Show no values of partitions that another worker may own from now on."""
         shown = self._telemetry
-        for gauge in (shown.lag_records, shown.lag_seconds, shown.watermark_delay_seconds, shown.circuit_open):
+        for gauge in (
+            shown.lag_records, shown.lag_seconds, shown.watermark_delay_seconds, shown.circuit_open,
+            shown.open_transaction_seconds,
+        ):  # fmt: skip
             gauge.clear()
+        self._held_back.clear()
 
     def alive(self) -> Health:
         """Say whether a supervisor should restart the process."""
@@ -99,23 +112,43 @@ class Watch:
             f"{topic}/{number}: {100 * partition.breaker.refused_share:.0f} % of the recent records are refused; "
             "offsets are held"
             for (topic, number), partition in list(self._pipeline.partitions.items())
-            if partition.breaker.is_open
+            if partition.breaker.is_open and self._waiting.get((topic, number))
         ]
         return Health((*self.alive().problems, *problems))
 
-    def _show(self, place: Place, partition: Partition, end: int) -> None:
+    def _show(self, place: Place, partition: Partition, end: int, *, is_held: bool) -> None:
         labels, clock_seconds = (place[0], str(place[1])), time.time()
         lag = max(0, end - partition.checkpoint.next_offset)
         behind_seconds = clock_seconds - partition.last_record_ms / 1000 if lag and partition.last_record_ms else 0.0
         self._telemetry.lag_records.labels(*labels).set(lag)
         self._telemetry.lag_seconds.labels(*labels).set(behind_seconds)
-        self._telemetry.circuit_open.labels(*labels).set(partition.breaker.is_open)
+        self._telemetry.circuit_open.labels(*labels).set(is_held)
         if partition.watermark.value_us:
             delay_seconds = clock_seconds - partition.watermark.value_us / 1e6
             self._telemetry.watermark_delay_seconds.labels(*labels).set(delay_seconds)
 
+    def _note_open_transaction(self, place: Place, end: LogEnd, now_seconds: float) -> None:
+        """Show for how long a transaction has held back what comes after it; say so once if that is long."""
+        held = self._held_back.get(place)
+        if end.written <= end.readable:
+            held = None
+        elif held is None or held[0] != end.readable:
+            held = (end.readable, now_seconds, False)
+        open_seconds = now_seconds - held[1] if held else 0.0
+        self._telemetry.open_transaction_seconds.labels(place[0], str(place[1])).set(open_seconds)
+        if held and not held[2] and open_seconds > OPEN_TRANSACTION_SECONDS:
+            held = (*held[:2], True)
+            log.warning(
+                "%s/%s: %s records wait for a transaction that is open since offset %s; its producer must commit or abort",
+                *place, end.written - end.readable, end.readable,
+            )  # fmt: skip
+        if held:
+            self._held_back[place] = held
+        else:
+            self._held_back.pop(place, None)
+
     def _stands_still(self, place: Place, partition: Partition, now_seconds: float) -> bool:
-        if partition.breaker.is_open or self._waits() or not self._resumer.done.is_set():
+        if partition.breaker.holds() or self._waits() or not self._resumer.done.is_set():
             return False
         offset, nudged_at = self._nudged.get(place, (-1, 0.0))
         again = offset != partition.next_offset or now_seconds - nudged_at > NUDGE_AGAIN_SECONDS
@@ -123,6 +156,8 @@ class Watch:
 
     async def _nudge(self, place: Place, partition: Partition, now_seconds: float) -> None:
         self._nudged[place] = (partition.next_offset, now_seconds)
+        if await self._flow.is_another_log(place, partition):
+            return  # also if retention, or a deletion of records, has dropped all that was to be read
         self._telemetry.nudges.labels(place[0], str(place[1])).inc()
         log.warning("%s/%s stood still at %s; reading on from there", *place, partition.next_offset)
         self._consumer().resume_place(place)

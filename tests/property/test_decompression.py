@@ -377,12 +377,29 @@ def test_a_fetch_is_what_aiokafka_makes_of_it(data: st.DataObject, sent: list[_S
     while waiting.has_more():
         decompression._budget.renew()
         decompression._budget.bytes_left = data.draw(st.sampled_from([1, 10**9]))
-        found += waiting.getall(data.draw(st.sampled_from([1, 3, None])))
+        covered = waiting.getall(data.draw(st.sampled_from([1, 3, None])))
+        found += covered
         positions.append(assignment.state_value(None).position)
+        assert (covered.start, covered.next_offset) == tuple(positions[-2:])
+        assert all(covered.start <= one.offset < covered.next_offset for one in covered)
+        assert bool(covered) == (positions[-2] < positions[-1])
         assert not found or found[-1].offset < positions[-1]
     assert [(one.offset, one.timestamp, one.key, one.value, tuple(one.headers)) for one in found] == expected
     assert positions == sorted(positions)
     assert positions[-1] == theirs.next_fetch_offset
+
+
+def test_a_marker_that_was_compacted_away_says_nothing() -> None:
+    """Of a transaction that is compacted away Kafka may keep a control batch without a record: its offset is passed."""
+    builder = DefaultRecordBatchBuilder(2, 0, is_transactional=True, producer_id=1, producer_epoch=0, base_sequence=0, batch_size=MIB)
+    empty = bytearray(builder.build())
+    empty[22] |= 0x20
+    struct.pack_into(">I", empty, 17, calc_crc32c(bytes(empty[21:])))
+    source = bytes(empty) + batch(0, [(0, b"k", b"v", [])], 1)
+    records = unpacked(PiecewiseRecords, GuardedRecords(source), [(1, 0)], 0, isolation=1)
+    covered = result(records, _Assignment(0)).getall()
+    assert [record.offset for record in covered] == [1]
+    assert (covered.start, covered.next_offset) == (0, 2)
 
 
 def test_one_record_at_a_time() -> None:

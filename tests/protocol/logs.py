@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from sinks.checkpoints import Checkpoint
+from sinks.checkpoints import NO_OFFSET, Checkpoint
 from streams.partition import Log, Place, fingerprint
 from tests.protocol.vocabulary import Record, Told
 
@@ -23,16 +23,39 @@ class Entry:
 
 @dataclass
 class PartitionLog:
-    """The records of one partition since it was created; offsets without an entry never had a record."""
+    """The records of one partition since it was created; offsets without an entry never had a record.
+
+    A transaction that is open holds back all records from ``held_from`` on, those of others as well.
+    """
 
     entries: dict[int, Entry] = field(default_factory=dict)
     start: int = 0
     end: int = 0
+    held_from: int | None = None
+    #: Offsets of the records of the open transaction.
+    undecided: list[int] = field(default_factory=list)
 
-    def append(self, told: Told, timestamp_ms: int) -> None:
+    @property
+    def readable_end(self) -> int:
+        """The last stable offset: the end, or where an open transaction begins."""
+        return self.end if self.held_from is None else self.held_from
+
+    def append(self, told: Told, timestamp_ms: int, *, in_transaction: bool = False) -> None:
         """Add a record at the end."""
         record = Record(self.end, told.key.encode(), told.value, timestamp_ms)
         self.entries[self.end] = Entry(record, told)
+        if in_transaction:
+            self.held_from = self.end if self.held_from is None else self.held_from
+            self.undecided.append(self.end)
+        self.end += 1
+
+    def end_transaction(self, *, is_committed: bool) -> None:
+        """Write the marker that ends the open transaction, if there is one; aborted records are never read."""
+        if self.held_from is None:
+            return
+        for offset in () if is_committed else self.undecided:
+            self.remove(offset)
+        self.held_from, self.undecided = None, []
         self.end += 1
 
     def remove(self, offset: int) -> None:
@@ -58,14 +81,24 @@ class PartitionLog:
         kept = {offset: entry for offset, entry in self.entries.items() if offset < end}
         return PartitionLog(kept, self.start, end)
 
-    def readable(self, offset: int, count: int) -> list[Record]:
-        """Return up to ``count`` records from ``offset`` on; out of range begins again at the log's start."""
+    def fetch(self, offset: int, count: int) -> tuple[int, list[Record], int]:
+        """Return what a fetch covers: first offset, up to ``count`` records, next offset.
+
+        Out of range begins again at the log's start. What comes after the last record that fits is left to the next one.
+        """
         if not self.start <= offset <= self.end:
             offset = self.start
-        there = [entry for at, entry in sorted(self.entries.items()) if at >= offset and not entry.removed][:count]
+        there = [
+            entry for at, entry in sorted(self.entries.items())
+            if offset <= at < self.readable_end and not entry.removed
+        ]  # fmt: skip
+        next_offset = max(offset, self.readable_end)
+        if len(there) > count:
+            del there[count:]
+            next_offset = there[-1].record.offset + 1
         for entry in there:
             entry.fetched = True
-        return [entry.record for entry in there]
+        return offset, [entry.record for entry in there], next_offset
 
     def fingerprint(self, offset: int) -> int | None:
         """Return the fingerprint of the record at an offset, None if there is none."""
@@ -74,7 +107,7 @@ class PartitionLog:
 
     def as_seen(self, start: int, end: int, saved: Checkpoint | None) -> Log:
         """Return what a worker learns of the log, given the range it was told earlier."""
-        asked = saved.next_offset - 1 if saved is not None and saved.next_offset else None
+        asked = saved.last_offset if saved is not None and saved.last_offset != NO_OFFSET else None
         return Log(start, end, None if asked is None else self.fingerprint(asked))
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sinks.checkpoints import Checkpoint
+from sinks.checkpoints import NO_OFFSET, Checkpoint
 from sinks.dead_letters import DeadLetter
 from streams.partition import Place
 from streams.pipeline import Pipeline
@@ -86,13 +86,13 @@ class ProtocolMachine(RuleBasedStateMachine):
         """Devices send."""
         self._produce(place, drawn)
 
-    @rule(data=st.data(), place=st.sampled_from(PLACES), how=st.sampled_from(["hole", "compact", "retain"]))
+    @rule(data=st.data(), place=st.sampled_from(PLACES), how=st.sampled_from(["marker", "compact", "retain"]))
     def thin_the_log(self, data: st.DataObject, place: Place, how: str) -> None:
-        """Skip an offset, as a transaction's marker does, or drop records that nobody has read or everybody has passed."""
+        """Write a transaction's marker, or drop records that nobody has read or everybody has passed."""
         log, passed = self.logs[place], self._passed_by_all(place)
         if passed is None:
             return
-        if how == "hole":
+        if how == "marker":
             log.end += 1
         elif how == "retain" and passed > log.start:
             log.retain_from(data.draw(st.integers(log.start + 1, passed)))
@@ -104,12 +104,20 @@ class ProtocolMachine(RuleBasedStateMachine):
             if there:
                 log.remove(data.draw(st.sampled_from(sorted(there))))
 
+    @rule(place=st.sampled_from(PLACES), drawn=records_told, ending=st.sampled_from(["commit", "abort", "stay open"]))
+    def produce_in_a_transaction(self, place: Place, drawn: list[tuple[str, int]], ending: str) -> None:
+        """Send in the transaction that is open, or a new one, and end it or leave it open."""
+        self._produce(place, drawn, in_transaction=True)
+        if ending != "stay open":
+            self.logs[place].end_transaction(is_committed=ending == "commit")
+
     @precondition(lambda self: self.quiet_places())
     @rule(data=st.data(), how=st.sampled_from(["recreate", "truncate", "retain"]), drawn=records_told)
     def change_the_log(self, data: st.DataObject, how: str, drawn: list[tuple[str, int]]) -> None:
         """Recreate or truncate a topic, or let retention overtake its readers, while all workers are stopped."""
         place = data.draw(st.sampled_from(self.quiet_places()))
         log = self.logs[place]
+        log.end_transaction(is_committed=True)
         for number in WORKERS:
             self._restart(number)
         if how == "recreate":
@@ -303,12 +311,12 @@ class ProtocolMachine(RuleBasedStateMachine):
             worker.kill()
             self.workers[number] = self._new_worker()
 
-    def _produce(self, place: Place, drawn: list[tuple[str, int]]) -> None:
+    def _produce(self, place: Place, drawn: list[tuple[str, int]], *, in_transaction: bool = False) -> None:
         for kind, seed in drawn:
             self.numbers += 1
             told = tell(place, kind, seed, self.numbers, self.told[place])
             self.told[place].append(told)
-            self.logs[place].append(told, BASE_US // 1000 + self.numbers)
+            self.logs[place].append(told, BASE_US // 1000 + self.numbers, in_transaction=in_transaction)
 
     def _arrive(self, index: int) -> None:
         TALLY.echoes += 1
@@ -369,15 +377,17 @@ class ProtocolMachine(RuleBasedStateMachine):
         log, known = self.logs[place], self.truths[place].epochs[saved.epoch].log
         if log is known:
             return saved.next_offset < log.start
-        offset = saved.next_offset - 1
-        if log.fingerprint(offset) is None:
-            return not log.start <= saved.next_offset <= log.end
+        offset = saved.last_offset
+        if offset == NO_OFFSET or log.fingerprint(offset) is None:
+            return not log.start <= saved.next_offset <= log.readable_end
         return log.fingerprint(offset) != known.fingerprint(offset)
 
     def _settle(self) -> None:
         """End every worker somehow, let one owner read everything, and hold the outcome to the laws."""
         TALLY.settled += 1
         late = []
+        for log in self.logs.values():
+            log.end_transaction(is_committed=True)
         for number in WORKERS:
             worker, ending = self.workers[number], self.fates[number]
             if ending == "finish":

@@ -149,6 +149,26 @@ def test_a_topic_recreated_before_its_first_checkpoint(play: Play) -> None:
     play.settle()
 
 
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_a_topic_recreated_after_a_log_that_ended_in_a_marker(play: Play, is_committed: bool) -> None:
+    """The last record applied is recognised by its own offset, whatever markers and aborted records came after it."""
+    play.send(3)
+    play.machine._produce(PLACE, [("fresh", 40)], in_transaction=True)
+    play.machine.logs[PLACE].end_transaction(is_committed=is_committed)
+    play.assign(0)
+    play.read(0, 9)
+    play.write(0)
+    point = play.machine.seen[PLACE]
+    assert (point.next_offset, point.last_offset) == (5, 3 if is_committed else 2)
+    play.assign(1)
+    assert play.machine.workers[1].pipeline.partitions[PLACE].checkpoint == point
+    play.recreate()
+    play.send(9, first_seed=50)
+    play.assign(1)
+    assert play.machine.workers[1].pipeline.partitions[PLACE].checkpoint.epoch == 1
+    play.settle()
+
+
 def test_the_logs_end_is_not_older_than_the_checkpoint(play: Play) -> None:
     """The checkpoint moves on between the two questions, and its last record is compacted away: still the same log."""
     play.send(4)

@@ -223,7 +223,7 @@ def test_the_highest_revision_of_a_figure_counts(stores: Stores) -> None:
 def test_the_highest_position_of_a_checkpoint_counts(stores: Stores) -> None:
     """A lower position loses even if it comes later; an epoch outranks every offset; of equals the later counts."""
     topic = CLASSROOM.topic
-    first = Checkpoint(topic, 0, 0, 9, 77, BASE_US + 1, BASE_US - 5, 9, 6, 2, 1)
+    first = Checkpoint(topic, 0, 0, 9, 77, BASE_US + 1, BASE_US - 5, 9, 6, 2, 1, last_offset=6)
     stores.checkpoints.save([first, Checkpoint(topic, 1, 0, 500)])
     stores.checkpoints.save([Checkpoint(topic, 0, 0, 4)])
     assert stores.checkpoints.load() == {(topic, 0): first, (topic, 1): Checkpoint(topic, 1, 0, 500)}

@@ -33,11 +33,13 @@ class Record:
 
 @dataclass(frozen=True)
 class Batch:
-    """Records of one partition."""
+    """What a fetch covers of one partition."""
 
     topic: str
     partition: int
     records: Sequence[Record]
+    start: int
+    next_offset: int
 
 
 @dataclass(frozen=True)

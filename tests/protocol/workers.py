@@ -91,10 +91,10 @@ class WorkerModel:
 
     def fetch(self, place: Place, log: PartitionLog, count: int) -> None:
         """Fetch records; they are on their way until ``handle``."""
-        records = log.readable(self.fetch_at[place], count)
-        if records:
-            self.inbox.setdefault(place, []).append(Batch(*place, records))
-            self.fetch_at[place] = records[-1].offset + 1
+        start, records, next_offset = log.fetch(self.fetch_at[place], count)
+        if next_offset > start:
+            self.inbox.setdefault(place, []).append(Batch(*place, records, start, next_offset))
+        self.fetch_at[place] = next_offset
 
     def handle(self, place: Place) -> None:
         """Take in the batch that was fetched first, as ``streams.flow`` does."""
@@ -109,7 +109,7 @@ class WorkerModel:
             # It would take over again; until then it has nothing.
             del self.pipeline.partitions[place]
             return
-        if found.records:
+        if found.records is not None:
             self.pipeline.hold(partition, self.pipeline.decode_batch(partition, batch, found.records))
 
     def begin(self, function: Callable[[], Any], write: Write | None = None) -> None:
@@ -163,7 +163,9 @@ class WorkerModel:
         """Read the checkpoints, behind a write that was under way, and then where the logs begin and end."""
         if self.resuming is not None:
             self.resuming.saved = self.pipeline.load_checkpoints()
-            self.resuming.ranges = {place: (logs[place].start, logs[place].end) for place in sorted(self.resuming.places)}
+            self.resuming.ranges = {
+                place: (logs[place].start, logs[place].readable_end) for place in sorted(self.resuming.places)
+            }
 
     def end_resume(self, logs: Mapping[Place, Log]) -> None:
         """Take over the partitions and seek."""

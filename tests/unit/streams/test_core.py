@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.event_types import CLASSROOM
 from schemas.metric import WINDOW_5M, WINDOW_10M
-from sinks.checkpoints import Checkpoint
+from sinks.checkpoints import NO_OFFSET, Checkpoint
 from sinks.positions import position
 from streams.core.facts import Facts
 from streams.core.panes import windows_at, windows_of
@@ -170,7 +170,7 @@ def test_fact_columns_are_columns_of_the_events() -> None:
     assert set(FIGURES[CLASSROOM.name].fact_schema(CLASSROOM)) <= set(event_columns(CLASSROOM))
 
 
-SAVED = Checkpoint("t", 0, epoch=2, next_offset=50, last_fingerprint=7)
+SAVED = Checkpoint("t", 0, epoch=2, next_offset=50, last_offset=47, last_fingerprint=7)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +188,7 @@ def test_where_to_go_on(log: Log, epoch: int, next_offset: int, why: str) -> Non
     """A partition goes on at its checkpoint unless the log is another one; then a new epoch begins."""
     found = resume_point(SAVED, "t", 0, log)
     assert (found.epoch, found.next_offset) == (epoch, next_offset), why
+    assert found.last_offset == (47 if epoch == 2 else NO_OFFSET), "nothing of a new epoch is applied yet"
 
 
 def test_a_partition_without_checkpoint_begins_at_the_start() -> None:

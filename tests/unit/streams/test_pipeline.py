@@ -41,11 +41,22 @@ class Record:
 
 @dataclass(frozen=True)
 class Batch:
-    """Records of one partition."""
+    """What a fetch covers of one partition; without ``covers`` it is from the first record to the last."""
 
     records: Sequence[Record]
     topic: str = TOPIC
     partition: int = 0
+    covers: tuple[int, int] | None = None
+
+    @property
+    def start(self) -> int:
+        """First offset."""
+        return self.covers[0] if self.covers else self.records[0].offset
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after the last."""
+        return self.covers[1] if self.covers else self.records[-1].offset + 1
 
 
 @dataclass
@@ -91,13 +102,14 @@ def assign(pipeline: Pipeline, end: int = 1_000) -> int:
     return pipeline.assign({(TOPIC, 0): Log(0, end)}, pipeline.load_checkpoints())[TOPIC, 0]
 
 
-def apply(pipeline: Pipeline, records: Sequence[Record]) -> int | None:
+def apply(pipeline: Pipeline, records: Sequence[Record], covers: tuple[int, int] | None = None) -> int | None:
     """Take a batch in; return the offset to read again from, if any."""
-    found = pipeline.following(Batch(records))
+    batch = Batch(records, covers=covers)
+    found = pipeline.following(batch)
     assert found is not None
     partition, following = found
-    if following.records:
-        pipeline.hold(partition, pipeline.decode_batch(partition, Batch(records), following.records))
+    if following.records is not None:
+        pipeline.hold(partition, pipeline.decode_batch(partition, batch, following.records))
     return following.read_again_from
 
 
@@ -178,6 +190,36 @@ def test_a_hole_is_asked_about_once_and_then_believed(warehouse: Warehouse) -> N
     assert apply(pipeline, RECORDS[3:]) is None
     flush(pipeline)
     assert counters(warehouse) == (3, 2, 0, 1)
+
+
+def test_offsets_without_a_record_are_no_gap(warehouse: Warehouse) -> None:
+    """Markers, aborted and compacted records move the partition on, to its checkpoint too, wherever in the log they are."""
+    pipeline = new_pipeline(warehouse)
+    assign(pipeline)
+    for records, covers in [([], (0, 3)), ([Record(5, event(0)), Record(8, event(1))], (3, 10)), ([], (10, 14))]:
+        assert apply(pipeline, records, covers) is None
+        flush(pipeline)
+    assert counters(warehouse) == (2, 2, 0, 0)
+    (point,) = pipeline.load_checkpoints().values()
+    assert (point.next_offset, point.last_offset) == (14, 8)
+    holes = pipeline._telemetry.registry.get_sample_value(
+        "classpulse_offset_hole_records_total", {"topic": TOPIC, "partition": "0"}
+    )
+    assert holes is None
+
+
+def test_what_kafka_dropped_is_a_gap_though_the_batch_covers_more(warehouse: Warehouse) -> None:
+    """A batch that begins above the expected offset is a gap up to there, with or without a record in it."""
+    pipeline = new_pipeline(warehouse)
+    assign(pipeline)
+    apply(pipeline, RECORDS[:1])
+    assert apply(pipeline, [], (4, 9)) == 1
+    assert apply(pipeline, [], (4, 9)) is None
+    assert pipeline.partitions[TOPIC, 0].next_offset == 9
+    holes = pipeline._telemetry.registry.get_sample_value(
+        "classpulse_offset_hole_records_total", {"topic": TOPIC, "partition": "0"}
+    )
+    assert holes == 3
 
 
 def test_a_batch_of_another_workers_partition_is_left_alone(warehouse: Warehouse) -> None:

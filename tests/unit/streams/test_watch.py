@@ -15,7 +15,7 @@ from streams.partition import Log, Place
 from streams.pipeline import Pipeline
 from streams.resume import Resumer
 from streams.telemetry import Telemetry
-from streams.transport import CheckpointConsumer
+from streams.transport import CheckpointConsumer, LogEnd
 from streams.watch import Watch
 from tests.unit.streams.test_pipeline import TOPIC, new_pipeline
 
@@ -27,14 +27,20 @@ class Reader:
     """A consumer that says where the log ends, and remembers what it was told."""
 
     end: int = 10
+    written: int | None = None
+    start: int = 0
     flow_active: bool = True
     resumed: list[Place] = field(default_factory=list)
     seeks: list[int] = field(default_factory=list)
     touched: int = 0
 
-    def log_end(self, _place: Place) -> int:
+    def log_end(self, _place: Place) -> LogEnd:
         """Where the log ends."""
-        return self.end
+        return LogEnd(self.end, self.end if self.written is None else self.written)
+
+    async def logs(self, places: frozenset[Place]) -> dict[Place, tuple[int, int]]:
+        """Where the logs begin and end."""
+        return dict.fromkeys(places, (self.start, self.end))
 
     def resume_place(self, place: Place) -> None:
         """Fetch again."""
@@ -57,14 +63,19 @@ class Scene:
         self.reader = Reader()
         consumer = cast("Callable[[], CheckpointConsumer]", lambda: self.reader)
         pipeline.assign({PLACE: Log(0, 10)}, {})
+        self.pipeline = pipeline
         self.resumer = Resumer(pipeline, consumer, _never, cast("Any", _never), _raise)
         self.resumer.done.set()
-        telemetry = Telemetry()
+        telemetry = self.telemetry = Telemetry()
         self.flow = Flow(
             pipeline, self.resumer, telemetry, consumer, _never, _never, flush_max_rows=10, flush_interval_ms=10
         )
         self.watch = Watch(pipeline, self.flow, self.resumer, telemetry, consumer, lambda: self.waits)
         self.watch.joined = True
+
+    def sample(self, name: str) -> float | None:
+        """Return a metric of the partition."""
+        return self.telemetry.registry.get_sample_value(f"classpulse_{name}", {"topic": TOPIC, "partition": "0"})
 
 
 async def _never(*_arguments: Any) -> Any:
@@ -89,6 +100,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Call a partition silent at once."""
     monkeypatch.setattr(watch_module, "SILENT_SECONDS", -1.0)
     monkeypatch.setattr(watch_module, "STUCK_SECONDS", -1.0)
+    monkeypatch.setattr(watch_module, "OPEN_TRANSACTION_SECONDS", 0.0)
 
 
 def test_a_silent_partition_is_read_on_from_once(warehouse: Warehouse) -> None:
@@ -134,3 +146,39 @@ def test_a_worker_outside_its_group_asks_to_join(warehouse: Warehouse) -> None:
         assert "not in the consumer group yet" in scene.watch.ready().problems
 
     play(warehouse, story)
+
+
+def test_a_log_that_retention_emptied_begins_a_new_epoch(warehouse: Warehouse) -> None:
+    """Where Kafka has dropped everything that was to be read, no batch will ever say so: the nudge finds out."""
+
+    async def story(scene: Scene) -> None:
+        scene.reader.start = scene.reader.end = 10
+        asked: list[str] = []
+
+        async def another(place: Place, _partition: object) -> bool:
+            asked.append(place[0])
+            return await scene.resumer.is_another_log(place)
+
+        scene.flow.is_another_log = another  # type: ignore[method-assign]
+        await scene.watch.step()
+        assert (asked, scene.reader.seeks) == ([TOPIC], [])
+
+    play(warehouse, story)
+
+
+def test_an_open_transaction_is_said_and_is_no_standstill(warehouse: Warehouse, caplog: pytest.LogCaptureFixture) -> None:
+    """Records behind an open transaction are no lag and no reason to nudge; people read once what they wait for."""
+
+    async def story(scene: Scene) -> None:
+        scene.reader.end, scene.reader.written = 0, 7
+        for _ in range(3):
+            await scene.watch.step()
+        assert scene.reader.seeks == []
+        assert (scene.sample("open_transaction_seconds") or 0) > 0
+        assert scene.sample("lag_records") == 0
+        scene.reader.end = scene.reader.written
+        await scene.watch.step()
+        assert scene.sample("open_transaction_seconds") == 0
+
+    play(warehouse, story)
+    assert caplog.text.count("wait for a transaction that is open since offset 0") == 1
