@@ -391,7 +391,9 @@ def test_a_fetch_is_what_aiokafka_makes_of_it(data: st.DataObject, sent: list[_S
 
 def test_a_marker_that_was_compacted_away_says_nothing() -> None:
     """Of a transaction that is compacted away Kafka may keep a control batch without a record: its offset is passed."""
-    builder = DefaultRecordBatchBuilder(2, 0, is_transactional=True, producer_id=1, producer_epoch=0, base_sequence=0, batch_size=MIB)
+    builder = DefaultRecordBatchBuilder(
+        2, 0, is_transactional=True, producer_id=1, producer_epoch=0, base_sequence=0, batch_size=MIB
+    )
     empty = bytearray(builder.build())
     empty[22] |= 0x20
     struct.pack_into(">I", empty, 17, calc_crc32c(bytes(empty[21:])))
