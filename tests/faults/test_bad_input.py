@@ -116,6 +116,16 @@ def test_fault_23_everything_is_bad(town: BrokenTown) -> None:
     wait_until(lambda: worker.metric("classpulse_circuit_trips_total") >= 1, "the trip to be counted")
 
 
+def test_fault_23_everything_bad_was_read(town: BrokenTown) -> None:
+    """A circuit that is open with nothing behind it is no reason to call anybody: no offset is held."""
+    worker = town.start_worker()
+    town.publish([record(b"garbage %d" % number, reason="json") for number in range(1_500)])
+    wait_until(lambda: town.counters() == (1_500, 0, 0, 1_500), "the trial to go through")
+    assert worker.metric("classpulse_circuit_trips_total") >= 1
+    wait_until(lambda: worker.metric("classpulse_circuit_open") == 0, "the circuit to hold nothing")
+    assert worker.status("readyz") == 200
+
+
 def test_fault_24_the_same_events_again(town: BrokenTown) -> None:
     """A batch sent twice, a sequence that starts again and an id with another time have one effect."""
     town.start_worker()

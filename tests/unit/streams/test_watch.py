@@ -10,6 +10,7 @@ import pytest
 
 from sinks.warehouse import Warehouse
 from streams import watch as watch_module
+from streams.breaker import Breaker
 from streams.flow import Flow
 from streams.partition import Log, Place
 from streams.pipeline import Pipeline
@@ -182,3 +183,37 @@ def test_an_open_transaction_is_said_and_is_no_standstill(warehouse: Warehouse, 
 
     play(warehouse, story)
     assert caplog.text.count("wait for a transaction that is open since offset 0") == 1
+
+
+def test_an_open_circuit_with_nothing_behind_it_holds_nothing(warehouse: Warehouse) -> None:
+    """Readiness and the gauge name a circuit while records wait behind it, be it paused or on trial, and no longer."""
+
+    async def story(scene: Scene) -> None:
+        partition = scene.pipeline.partitions[PLACE]
+        partition.breaker = Breaker(0.5)
+        assert not partition.breaker.admits(2_000, 2_000, 0.0)
+        for waiting, is_paused in [(True, True), (False, True), (True, True), (True, False), (False, False)]:
+            if not is_paused:
+                partition.breaker.pause_is_over(10.0**9)
+            partition.next_offset = 0 if waiting else scene.reader.end
+            await scene.watch.step()
+            assert scene.sample("circuit_open") == waiting
+            assert any("offsets are held" in problem for problem in scene.watch.ready().problems) == waiting
+        assert partition.breaker.is_open
+
+    play(warehouse, story)
+
+
+def test_a_trial_that_never_comes_is_nudged(warehouse: Warehouse) -> None:
+    """While a circuit is paused its records wait on purpose; once it is on trial they must come."""
+
+    async def story(scene: Scene) -> None:
+        breaker = scene.pipeline.partitions[PLACE].breaker = Breaker(0.5)
+        assert not breaker.admits(2_000, 2_000, 0.0)
+        await scene.watch.step()
+        assert scene.reader.seeks == []
+        assert breaker.pause_is_over(10.0**9)
+        await scene.watch.step()
+        assert scene.reader.seeks == [0]
+
+    play(warehouse, story)
