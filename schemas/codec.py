@@ -66,11 +66,13 @@ def decode(
     clock: ClockLimits,
     now_us: int,
     max_value_bytes: int = 1_048_576,
+    log: str | None = None,
 ) -> Decoded:
     """Decode ``records`` of one topic partition of ``family``.
 
-    ``now_us`` is the present in microseconds since the epoch. Raises nothing for any content of a record. The rows of
-    ``events`` (columns: ``event_columns``) and of ``rejects`` are together the rows of ``records``, each exactly once.
+    ``now_us`` is the present in microseconds since the epoch; ``log`` is as for ``validate``. Raises nothing for any
+    content of a record. The rows of ``events`` (columns: ``event_columns``) and of ``rejects`` are together the rows of
+    ``records``, each exactly once.
     """
     structured, groups, doubted = _by_mode(records, max_value_bytes)
     tables: list[Table] = []
@@ -87,7 +89,9 @@ def decode(
 
     events, rejects = [], []
     for row in sorted(doubted):
-        verdict = validate(family, records[row], row, clock=clock, now_us=now_us, max_value_bytes=max_value_bytes)
+        verdict = validate(
+            family, records[row], row, clock=clock, now_us=now_us, max_value_bytes=max_value_bytes, log=log
+        )
         if isinstance(verdict, Event):
             events.append(event_values(family, verdict))
         else:

@@ -96,6 +96,9 @@ REGISTRY: Final = _family(
     entry__retired=registry.EntryRetired,
 )
 
+#: The registry's event that an entry is no longer part of the district.
+RETIRED: Final = "registry.entry.retired"
+
 FAMILIES: Final = (CLASSROOM, PREP, RESEARCH, REGISTRY)
 MODELS: Final[dict[str, type[Data]]] = {name: model for family in FAMILIES for name, model in family.models.items()}
 

@@ -6,6 +6,7 @@ The columnar codec decides most records without this module, and asks it about e
 import re
 from collections.abc import Generator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -13,11 +14,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from schemas.codec_types import DETAIL_LIMIT_CHARS, ClockLimits, Reason, Record, Reject, quote
 from schemas.columns import Kind, model_fields
 from schemas.envelope import SUPPORTED_MAJOR_VERSION, Data, Envelope
-from schemas.event_types import MODELS, PREFIX, SUFFIX, Family
+from schemas.event_types import MODELS, PREFIX, REGISTRY, RETIRED, SUFFIX, Family, schema_uri, type_uri
 from schemas.fields import TIME_REACH_DAYS, TIME_REACH_US, Identifier, timestamp_us
 from schemas.validate_explain import explanations
-from schemas.validate_read import Fault, JsonObject, Refused, read
+from schemas.validate_read import Fault, JsonObject, Refused, read, refuse_substitute
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: The end of the year 2199, after which no event's time lies.
+_LATEST_MS: Final = 7_258_118_399_999
 #: Attributes of the envelope that must equal ``partitionkey`` where they are present, by family.
 EQUAL_TO_KEY: Final[dict[str, tuple[str, ...]]] = {
     "classroom": ("subject", "lessonid"),
@@ -54,13 +58,17 @@ def validate(
     clock: ClockLimits,
     now_us: int,
     max_value_bytes: int,
+    log: str | None = None,
 ) -> Event | Reject:
     """Return the event that ``record`` is, or why it is none. Raises nothing for any content.
+
+    ``log`` names the log that the record is from, epoch included. With it a tombstone of the registry is the event that
+    the entry was retired: its source is ``log``, its id the offset, its time the record's timestamp.
 
     Checked in this order, the first fault decides: value and its encoding, content mode, JSON, envelope, type and
     version, record key, the family's rules, data, clock, the other times beside ``time``.
     """
-    found = _examined(family, record, row, clock=clock, now_us=now_us, max_value_bytes=max_value_bytes)
+    found = _examined(family, record, row, clock=clock, now_us=now_us, max_value_bytes=max_value_bytes, log=log)
     try:
         fault = next(found)
     except StopIteration as ended:
@@ -91,11 +99,21 @@ def schema_version(dataschema: str) -> str:
 
 
 def _examined(
-    family: Family, record: Record, row: int, *, clock: ClockLimits, now_us: int, max_value_bytes: int
+    family: Family,
+    record: Record,
+    row: int,
+    *,
+    clock: ClockLimits,
+    now_us: int,
+    max_value_bytes: int,
+    log: str | None = None,
 ) -> Generator[Fault, None, Event | None]:
     """Yield what is wrong with ``record``, the deciding fault first, or return the event."""
     try:
-        attributes, data, is_structured = read(record, max_value_bytes)
+        if log is not None and family is REGISTRY and record.value is None and record.key is not None:
+            attributes, data, is_structured = _retirement(record, record.key, log)
+        else:
+            attributes, data, is_structured = read(record, max_value_bytes)
     except Refused as refused:
         yield refused.fault
         return None
@@ -123,6 +141,24 @@ def _examined(
     if envelope is None or name is None or key is None or content is None:
         return None
     return Event(row, record.offset, name, key, envelope, content)
+
+
+def _retirement(record: Record, key: bytes, log: str) -> tuple[dict[str, Any], JsonObject, bool]:
+    """Return what a tombstone means, Kafka's way to delete from a compacted topic, as ``read`` returns an event.
+
+    A timestamp beyond what an event's time can be becomes the nearest one that can; the clock's limits refuse it.
+    """
+    refuse_substitute(record.headers)
+    try:
+        entity = key.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused(Reason.ENCODING, "partitionkey", f"expected UTF-8 in the record key, got {quote(key)}") from None
+    moment = _EPOCH + timedelta(milliseconds=min(max(record.timestamp, 0), _LATEST_MS))
+    attributes = {
+        "specversion": "1.0", "id": str(record.offset), "source": log, "type": type_uri(RETIRED),
+        "time": moment.isoformat(), "subject": entity, "dataschema": schema_uri(RETIRED), "partitionkey": entity,
+    }  # fmt: skip
+    return attributes, JsonObject([]), False
 
 
 def _repeats(content: dict[str, Any], known: frozenset[str], prefix: str) -> _Checked:

@@ -49,7 +49,7 @@ class JsonObject(dict[str, Any]):
 def read(record: Record, max_value_bytes: int) -> tuple[dict[str, Any], Any, bool]:
     """Return the attributes, the data, and whether both came in the value (structured mode)."""
     if record.value is None:
-        _refuse_substitute(record.headers)
+        refuse_substitute(record.headers)
     text = _text(record.value, max_value_bytes)
     attributes = _header_attributes(record.headers)
     content = _json(text)
@@ -60,7 +60,7 @@ def read(record: Record, max_value_bytes: int) -> tuple[dict[str, Any], Any, boo
     return content, content.get("data"), True
 
 
-def _refuse_substitute(headers: Sequence[tuple[str, bytes]] | None) -> None:
+def refuse_substitute(headers: Sequence[tuple[str, bytes]] | None) -> None:
     """Refuse a record that stands for one that could not be read, with the explanation that it carries."""
     for name, content in headers or ():
         if name == OVERSIZED_HEADER:

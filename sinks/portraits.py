@@ -62,11 +62,18 @@ SELECT type, key, number, week, school_id, peer_group, students FROM
         ) AS peer_group,
         cityHash64(school_id, peer_group, students) AS said,
         lagInFrame(said, 1, 0) OVER (
-            PARTITION BY type, key ORDER BY time, source, id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW
+            PARTITION BY type, key, times_retired ORDER BY time, source, id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW
         ) AS said_before
-    FROM events_registry
-    WHERE type IN ('registry.teacher.registered', 'registry.class.registered', 'registry.school.registered',
-                   'registry.roster.registered')
+    FROM
+    (
+        SELECT type, key, time, source, id, school_id, career_stage, course, grade, stage, students,
+            countIf(type = 'registry.entry.retired') OVER (
+                PARTITION BY key ORDER BY time, source, id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) AS times_retired
+        FROM events_registry
+        WHERE type IN ('registry.teacher.registered', 'registry.class.registered', 'registry.school.registered',
+                       'registry.roster.registered', 'registry.entry.retired')
+    )
 )
 WHERE said != said_before
 ORDER BY number"""

@@ -36,11 +36,11 @@ WHERE scores.recorded_at <= {{as_of:DateTime64(3, 'UTC')}} AND {{condition}}
 GROUP BY {", ".join(PLACE_COLUMNS)}
 HAVING latest.{len(FIGURE_COLUMNS) + 2}"""
 
-#: Where a teacher or a class belongs: by the registry, otherwise by the lessons of the week.
+#: Where a teacher or a class belongs: by the registry unless it was retired, otherwise by the lessons of the week.
 _SCHOOLS: Final = """SELECT entity, argMax(school, rank) FROM
 (
-    SELECT key AS entity, argMax(school_id, (time, source, id)) AS school, 2 AS rank
-    FROM events_registry WHERE type = {registration:String} GROUP BY entity
+    SELECT key AS entity, argMax(if(type = {registration:String}, school_id, ''), (time, source, id)) AS school, 2 AS rank
+    FROM events_registry WHERE type IN ({registration:String}, 'registry.entry.retired') GROUP BY entity
     UNION ALL
     SELECT if({kind:String} = 'class', class_id, teacher_id) AS entity, argMax(school_id, recorded_at) AS school, 1 AS rank
     FROM pane_versions

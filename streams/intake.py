@@ -91,7 +91,12 @@ class Decoder:
         ``refused`` gives the positions of records that the database does not take, with what it says.
         """
         decoded = decode(
-            family, records, clock=self.clock, now_us=now_us, max_value_bytes=self.max_value_bytes
+            family,
+            records,
+            clock=self.clock,
+            now_us=now_us,
+            max_value_bytes=self.max_value_bytes,
+            log=f"/kafka/{batch.topic}/{batch.partition}/{before.epoch}",
         )
         found = _taken_out(decoded, records, before.epoch, refused) if refused else decoded
         events = self.pseudonymizer.apply(found.events)

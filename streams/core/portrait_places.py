@@ -35,6 +35,7 @@ _KINDS: Final = {
     "registry.school.registered": "school",
 }
 _ROSTER: Final = "registry.roster.registered"
+_RETIRED: Final = "registry.entry.retired"
 
 
 def places(registrations: pl.DataFrame) -> pl.DataFrame:
@@ -42,10 +43,12 @@ def places(registrations: pl.DataFrame) -> pl.DataFrame:
 
     ``registrations`` has ``REGISTRATIONS_SCHEMA``: ``number`` orders them by time, source and id; ``week`` is the Monday of
     the local day of the event. The latest of a week holds for the whole week; the first one of an entity holds since ever.
+    One that is retired has no school and no peers until it is registered again; nor have the students of such a class.
     A student belongs to the class whose roster names them, by the latest of the rosters that do, and stays there when none
     does any more.
     """
-    last_of_week = registrations.sort("number").unique(["type", "key", "week"], keep="last", maintain_order=True)
+    told = _with_retirements(registrations)
+    last_of_week = told.sort("number").unique(["type", "key", "week"], keep="last", maintain_order=True)
     own = last_of_week.filter(pl.col("type").is_in(list(_KINDS))).with_columns(
         from_week=pl.when(pl.int_range(pl.len()).over("type", "key") == 0).then(pl.lit(SINCE_EVER)).otherwise("week")
     )
@@ -59,6 +62,15 @@ def places(registrations: pl.DataFrame) -> pl.DataFrame:
         (pl.col(name) != pl.col(name).shift(1).over(before)).fill_null(value=True) for name in ("school_id", "peer_group")
     )
     return found.filter(changed)
+
+
+def _with_retirements(registrations: pl.DataFrame) -> pl.DataFrame:
+    """Tell of each retirement as of a registration without a school and peers, of every kind that the entry was."""
+    told = registrations.filter(pl.col("type") != _RETIRED)
+    known = told.filter(pl.col("type").is_in(list(_KINDS))).group_by("type", "key").agg(first=pl.col("number").min())
+    retired = registrations.filter(pl.col("type") == _RETIRED).drop("type")
+    ended = known.join(retired, on="key").filter(pl.col("number") > pl.col("first"))
+    return pl.concat([told, ended.with_columns(school_id=pl.lit(""), peer_group=pl.lit("")).select(told.columns)])
 
 
 def place_of_day(entities: pl.DataFrame, known: pl.DataFrame, day: date) -> pl.DataFrame:

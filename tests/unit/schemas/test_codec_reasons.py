@@ -9,7 +9,7 @@ import pytest
 
 from schemas.codec import Reason, Reject, decode
 from schemas.codec_types import DETAIL_LIMIT_CHARS
-from schemas.event_types import CLASSROOM, PREP, REGISTRY
+from schemas.event_types import CLASSROOM, PREP, REGISTRY, Family
 from schemas.export import example
 from tests.unit.schemas.event_records import (
     CLOCK,
@@ -291,3 +291,39 @@ def test_a_substitute_says_why_its_record_could_not_be_read(header: str, reason:
     assert verdict(substitute) == Reject(0, reason, None, "because \\xff")
     event = record(answer())
     assert verdict(replace(event, headers=(*event.headers, (header, b"because")))) is None
+
+
+LOG = "/kafka/classpulse.registry/0/2"
+TOMBSTONE = KafkaRecord(value=None, key=b"s07", headers=(), offset=12, timestamp=NOW_US // 1000 - 5)
+
+
+def test_a_tombstone_of_the_registry_retires_the_entry() -> None:
+    """It is an event: source and id say where in which log it is, its time is the record's timestamp."""
+    decoded = decode(REGISTRY, [TOMBSTONE], clock=CLOCK, now_us=NOW_US, log=LOG)
+    assert not decoded.rejects
+    (event,) = decoded.events.rows(named=True)
+    assert (event["type"], event["key"], event["subject"]) == ("registry.entry.retired", "s07", "s07")
+    assert (event["source"], event["id"], event["time_us"]) == (LOG, "12", TOMBSTONE.timestamp * 1000)
+
+
+@pytest.mark.parametrize(
+    ("change", "family", "log", "reason"),
+    [
+        ({}, CLASSROOM, "/kafka/classpulse.classroom/0/0", Reason.EMPTY),
+        ({}, REGISTRY, None, Reason.EMPTY),
+        ({"value": b""}, REGISTRY, LOG, Reason.EMPTY),
+        ({"key": None}, REGISTRY, LOG, Reason.EMPTY),
+        ({"key": b"\xff"}, REGISTRY, LOG, Reason.ENCODING),
+        ({"key": b"s 07"}, REGISTRY, LOG, Reason.ENVELOPE),
+        ({"key": b""}, REGISTRY, LOG, Reason.ENVELOPE),
+        ({"timestamp": -1}, REGISTRY, LOG, Reason.CLOCK_BEHIND),
+        ({"timestamp": 2**60}, REGISTRY, LOG, Reason.CLOCK_AHEAD),
+        ({"headers": (("classpulse-unreadable", b"broken"),)}, REGISTRY, LOG, Reason.ENCODING),
+    ],
+)
+def test_what_deletes_nothing_is_refused(
+    change: dict[str, object], family: Family, log: str | None, reason: Reason
+) -> None:
+    """Without a value, but on another topic, from no log, without an entry's key, or at no time that is accepted."""
+    found = decode(family, [replace(TOMBSTONE, **change)], clock=CLOCK, now_us=NOW_US, log=log)  # type: ignore[arg-type]
+    assert [reject.reason for reject in found.rejects] == [reason]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.event_types import RETIRED
 from schemas.figures import METRICS
 from schemas.figures_persons import PERSON_METRICS
 from schemas.metric import WINDOW_ISO_WEEK
@@ -136,7 +137,7 @@ def test_dimensions_observe_declared_figures(dimension: Dimension) -> None:
 def registrations(*rows: tuple[str, str, date, str, str, list[str]]) -> pl.DataFrame:
     """Return the registry's events in the order given: type, key, week, school, peer group, students."""
     numbered = [
-        (f"registry.{kind}.registered", key, number, week, school, peers, students)
+        (RETIRED if kind == "retired" else f"registry.{kind}.registered", key, number, week, school, peers, students)
         for number, (kind, key, week, school, peers, students) in enumerate(rows)
     ]
     return pl.DataFrame(numbered, schema=REGISTRATIONS_SCHEMA, orient="row")
@@ -160,6 +161,32 @@ def test_a_promotion_holds_from_its_week_on() -> None:
     teacher = pl.DataFrame({"entity_id": ["t1", "t2"]})
     assert place_of_day(teacher, found, FIRST + timedelta(days=6))["peer_group"].to_list() == ["novice/数学", ""]
     assert place_of_day(teacher, found, later)["peer_group"].to_list() == ["developing/数学", ""]
+
+
+def test_who_is_retired_has_no_peers_until_registered_again() -> None:
+    """A retired entry keeps its place in the weeks before, has none from then on, and comes back; its students as well."""
+    gone, back = FIRST + timedelta(days=7), FIRST + timedelta(days=21)
+    found = places(
+        registrations(
+            ("retired", "t1", FIRST - timedelta(days=7), "", "", []),
+            ("teacher", "t1", FIRST, "s1", "expert/数学", []),
+            ("class", "c1", FIRST, "s1", "grade 5", []),
+            ("roster", "c1", FIRST, "", "", ["p1"]),
+            ("retired", "t1", gone, "", "", []),
+            ("retired", "c1", gone, "", "", []),
+            ("retired", "unknown", gone, "", "", []),
+            ("teacher", "t1", back, "s1", "expert/数学", []),
+        )
+    )
+    assert found.rows() == [
+        ("class", "c1", SINCE_EVER, "s1", "grade 5"),
+        ("class", "c1", gone, "", ""),
+        ("student", "p1", SINCE_EVER, "s1", "grade 5"),
+        ("student", "p1", gone, "", ""),
+        ("teacher", "t1", SINCE_EVER, "s1", "expert/数学"),
+        ("teacher", "t1", gone, "", ""),
+        ("teacher", "t1", back, "s1", "expert/数学"),
+    ]
 
 
 def test_students_belong_where_a_roster_names_them() -> None:
