@@ -76,8 +76,8 @@ class Partition:
     last_offset: int = NO_OFFSET
     last_fingerprint: int = 0
     chunks: list[Chunk] = field(default_factory=list)
-    #: The offset the consumer was sent back to and the lowest that came instead, until a batch shows whether the hole is
-    #: real.
+    #: The offset the consumer was sent back to and the lowest that came instead, until a batch shows whether the
+    #: offset gap is real.
     sought: tuple[int, int] | None = None
     #: The last checkpoint of the epoch that ended here; what was stored above it is yet to be counted.
     ended: Checkpoint | None = None

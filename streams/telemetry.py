@@ -53,6 +53,9 @@ class Telemetry:
             "watermark_delay_seconds", "Clock minus watermark, in event time", *_PLACE
         )
         self.cached_rows = gauge("cached_rows", "Stored events held in memory", "family")
+        self.missing_partitions = gauge(
+            "missing_partitions", "Declared partitions that Kafka does not have or no broker leads", "topic"
+        )
         self.started_timestamp = gauge("started_timestamp_seconds", "When this worker began to read its partitions")
         self.checkpoint_timestamp = gauge("checkpoint_timestamp_seconds", "When this worker last wrote a checkpoint")
         self.partitions = gauge("assigned_partitions", "Partitions this worker owns")

@@ -4,12 +4,15 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from typing import Any, Final
 
+import aiokafka.client
 import yaml
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.protocol.metadata import MetadataRequest
 
 DEAD_LETTER_TOPIC: Final = "classpulse.dead-letters"
 #: A user may create a topic without the right to see it: then this is all the waiting there is.
@@ -63,6 +66,15 @@ async def create(kafka: str | Mapping[str, Any], topics: Sequence[Topic], replic
         return [topic.name for topic in missing]
     finally:
         await admin.close()
+
+
+def never_create_by_asking() -> None:
+    """Let no client of this process create a topic by asking for it; again is harmless.
+
+    aiokafka's clients ask so that a broker with ``auto.create.topics.enable``, Kafka's default, makes what is missing: with
+    one partition, and without the declared settings.
+    """
+    aiokafka.client.MetadataRequest = partial(MetadataRequest, allow_auto_topic_creation=False)
 
 
 async def _settled(admin: AIOKafkaAdminClient, names: set[str]) -> None:

@@ -1,6 +1,6 @@
-"""Faust's Kafka transport with two differences, so that batches do the work and ClickHouse owns the offsets.
+"""Faust's Kafka transport with differences, so that batches do the work and ClickHouse owns the offsets. The first two:
 
-1. :class:`BatchScheduler` hands on one message for each partition and fetch, whose value is the list of records.
+1. :class:`BatchScheduler` hands on one message for each partition and fetch: what it covers of the log, and its records.
 2. :class:`CheckpointConsumer` resumes from the checkpoints in ClickHouse, never from Kafka's committed offsets; those are
    written after each flush for lag tools only.
 

@@ -40,6 +40,8 @@ from streams.pipeline import Pipeline, Rules, Sinks
 from streams.resume import Resumer
 from streams.settings import Settings
 from streams.telemetry import Telemetry
+from streams.topic_watch import TopicWatch
+from streams.topics import declared, never_create_by_asking
 from streams.transport import (
     EVENT_TOPICS,
     BatchScheduler,
@@ -98,6 +100,7 @@ class Worker:
 
     def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
         guard()  # before any consumer exists
+        never_create_by_asking()
         self._settings = settings
         self._stop = threading.Event()
         self._failure: BaseException | None = None
@@ -108,6 +111,7 @@ class Worker:
         self._dead_letter_topic = KafkaDeadLetterTopic(
             kafka_options, loop, lambda _error: self.telemetry.letter_retries.inc()
         )
+        self._topic_watch = TopicWatch(kafka_options, declared(), self.telemetry)
         # One batch is decoded while another is folded and a third inserted; each has one thread, so none needs a lock.
         self._decoding = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
         self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
@@ -133,7 +137,7 @@ class Worker:
             self.pipeline, self.flow, self.resumer, self.telemetry, self._consumer, self._waits
         )
         self.web = WebServer(
-            settings.web_host, settings.web_port, self.telemetry.registry, self._alive, self.watch.ready
+            settings.web_host, settings.web_port, self.telemetry.registry, self._alive, self._ready
         )
         self.app = self._new_app(loop)
 
@@ -212,6 +216,7 @@ class Worker:
         app.agent(topic, name="pipeline")(self._consume)
         app.task(self._repeat(TICK_SECONDS, self.flow.tick))
         app.task(self._repeat(WATCH_SECONDS, self.watch.step))
+        app.task(self._repeat(WATCH_SECONDS, self._topic_watch.step))
         app.on_before_shutdown.connect(self._finish, weak=False)
         return app
 
@@ -281,6 +286,7 @@ class Worker:
         self._stop.set()
         self.resumer.stop()
         await self._dead_letter_topic.close()
+        await self._topic_watch.close()
 
     def _exit_now(self) -> None:
         log.warning("the orderly stop took too long; leaving now")
@@ -307,3 +313,6 @@ class Worker:
         if self._failure is not None:
             return Health((f"the pipeline failed: {self._failure}",))
         return self.watch.alive()
+
+    def _ready(self) -> Health:
+        return Health((*self._topic_watch.problems, *self.watch.ready().problems))

@@ -101,6 +101,7 @@ def test_the_dangers_are_covered() -> None:
     assert {rule["alert"].removeprefix("Classpulse") for rule in RULES} >= {
         "NoWorker", "WorkerDown", "NoProgress", "LagRecords", "LagSeconds", "WatermarkDelay", "ClickHouseRetries",
         "DeadLetterRate", "DeadLetterShare", "OffsetHoles", "NewEpoch", "CommitFailures", "SlowToQueryable",
+        "TopicMissing", "OpenTransaction",
     }  # fmt: skip
 
 

@@ -1,0 +1,39 @@
+"""Topics that are missing at the start of a worker, or deleted under it."""
+
+import urllib.error
+import urllib.request
+
+from streams.topics import DEAD_LETTER_TOPIC
+from tests.end_to_end.harness import WorkerProcess, wait_until
+from tests.faults.broken_town import BrokenTown
+from tests.faults.kafka_side import delete_topics
+
+
+def problems(worker: WorkerProcess) -> str:
+    """Return what the worker says of why it is not ready; empty if it is."""
+    try:
+        urllib.request.urlopen(f"{worker.url}/readyz", timeout=5).close()
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+    return ""
+
+
+def test_a_missing_topic_is_named_and_taken_up_when_it_is_there(town: BrokenTown) -> None:
+    """Not ready while a topic or the dead letters' is missing, be it from the start or later; then everything is read."""
+    delete_topics(town, "classpulse.prep", DEAD_LETTER_TOPIC)
+    worker = town.start_worker()
+    for name in ("classpulse.prep", DEAD_LETTER_TOPIC):
+        wait_until(lambda name=name: f"no topic {name}" in problems(worker), f"{name} to be named")  # type: ignore[misc]
+    assert "classpulse topics create" in problems(worker)
+    assert worker.metric("classpulse_missing_partitions") == 4
+    town.create_topics()
+    wait_until(lambda: not problems(worker), "the worker to be ready")
+    town.produce(2_000)
+    town.assert_laws()
+    delete_topics(town, "classpulse.research")
+    wait_until(lambda: "no topic classpulse.research" in problems(worker), "the deletion to be noticed")
+    assert worker.status("healthz") == 200
+    town.create_topics()
+    wait_until(lambda: not problems(worker), "the worker to be ready again")
+    town.produce(2_000, seed=2)
+    town.assert_laws()
