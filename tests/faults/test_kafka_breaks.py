@@ -174,3 +174,22 @@ def test_fault_19_a_log_is_truncated_by_retention(town: BrokenTown) -> None:
     worker = town.start_worker()
     town.assert_laws()
     assert worker.metric("classpulse_new_epochs_total") == 1
+
+
+def test_fault_19_everything_unread_is_deleted_under_a_worker(town: BrokenTown) -> None:
+    """All that was not read is deleted, up to the log's end: no record will ever tell, and the worker notices."""
+    worker = town.start_worker()
+    town.publish([event(number) for number in range(50)])
+    town.assert_laws()
+    partitions = town.admin.query(f"SELECT partition, next_offset FROM checkpoints FINAL WHERE topic = '{CLASSROOM}'")
+    number, read = next((row[0], row[1]) for row in partitions.result_rows if row[1])
+    worker.pause()
+    town.publish([event(number) for number in range(50, 80)])
+    delete_records(town, CLASSROOM, {number: read + 30})
+    town.forget(30, {f"e{kept}" for kept in range(50)})
+    worker.go_on()
+    wait_until(lambda: worker.metric("classpulse_new_epochs_total") == 1, "the deletion to be noticed")
+    wait_until(lambda: worker.metric("classpulse_lag_records") == 0, "the lag to end")
+    town.publish([event(number) for number in range(80, 90)])
+    town.assert_laws()
+    assert worker.running

@@ -87,7 +87,7 @@ def decoded(
     """Return what the real decoder makes of things told, at consecutive offsets."""
     decoder = Decoder(ClockLimits(0, 100 * MINUTE_US), MINUTE_US, 100_000, Pseudonymizer(b"0123456789abcdef"))
     records = [Record(first + n, one.key.encode(), one.value, BASE_US // 1000) for n, one in enumerate(told)]
-    batch = Batch(family.topic, partition, records)
+    batch = Batch(family.topic, partition, records, first, first + len(records))
     chunk = decoder.decode_batch(family, batch, records, Before(epoch, 0), BASE_US + 600 * MINUTE_US)
     assert not chunk.dead_letters
     return chunk.events
