@@ -20,8 +20,8 @@ from schemas.validate_explain import explanations
 from schemas.validate_read import Fault, JsonObject, Refused, read, refuse_substitute
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-#: The end of the year 2199, after which no event's time lies.
-_LATEST_MS: Final = 7_258_118_399_999
+#: The end of the year 2148, after which no event's time lies.
+_LATEST_MS: Final = 5_648_745_599_999
 #: Attributes of the envelope that must equal ``partitionkey`` where they are present, by family.
 EQUAL_TO_KEY: Final[dict[str, tuple[str, ...]]] = {
     "classroom": ("subject", "lessonid"),
