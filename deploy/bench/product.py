@@ -57,7 +57,7 @@ class _Drained:
 class Product:
     """Measures classpulse on one stack, whose topic is filled already.
 
-    ``environment``: a worker's settings. ``admin`` may make databases and ``reader`` read them. ``clickhouse_pid`` is
+    ``environment``: a worker's settings. ``admin`` may make databases. ``clickhouse_pid`` is
     the process whose CPU time is the database's. ``expected``: the account of what is in the topic.
     """
 
@@ -65,14 +65,12 @@ class Product:
         self,
         environment: Mapping[str, str],
         admin: Target,
-        reader: Target,
         clickhouse_pid: int,
         log: Path,
         expected: Ledger,
     ) -> None:
         self._environment = environment
         self._admin = admin
-        self._reader = reader
         self._clickhouse_pid = clickhouse_pid
         self._log = log
         self._expected = expected
@@ -86,7 +84,7 @@ class Product:
         self._drop(database)
         for _migration in migrations.migrate(replace(self._admin, database=database)):
             pass
-        client = connect(replace(self._reader, database=database))
+        client = connect(replace(self._admin, database=database))
         try:
             began_at = time.time()
             worker = self._start(database)
@@ -120,6 +118,8 @@ class Product:
         port = processes.free_port()
         settings = {
             **self._environment,
+            "CLASSPULSE_CLICKHOUSE_USER": self._admin.user,
+            "CLASSPULSE_CLICKHOUSE_PASSWORD": self._admin.password,
             "CLASSPULSE_CLICKHOUSE_DATABASE": database,
             "CLASSPULSE_GROUP": database,
             "CLASSPULSE_WEB_PORT": str(port),

@@ -1,4 +1,4 @@
-"""Who may send queries: the users file, password hashes, and the three profiles."""
+"""Who may send queries: the users file and password hashes."""
 
 from __future__ import annotations
 
@@ -12,26 +12,18 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from deploy.embedded.errors import EngineError, StackError
+from deploy.embedded.grants import Profile
 
-__all__ = ["Credentials", "Profile", "User", "Users", "credentials_of", "write_users_file"]
+__all__ = ["Credentials", "User", "Users", "credentials_of", "write_users_file"]
 
 _FILE_VERSION = 1
 _SCRYPT_COST = 2**14
 _SCRYPT_BLOCK = 8
 _SALT_BYTES = 16
 _REMEMBERED_LOGINS = 256
-
-
-class Profile(StrEnum):
-    """`admin` may do everything, `writer` may SELECT and INSERT, `readonly` may read."""
-
-    ADMIN = "admin"
-    WRITER = "writer"
-    READONLY = "readonly"
 
 
 @dataclass(frozen=True, slots=True)

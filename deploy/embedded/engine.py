@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from deploy.embedded.auth import Profile
 from deploy.embedded.errors import EngineError, StackError, from_engine_text
+from deploy.embedded.grants import rights
 from deploy.embedded.statement import scan
 
 __all__ = [
@@ -35,11 +35,6 @@ __all__ = [
     "quoted_string",
 ]
 
-_ROLES: dict[Profile, tuple[str, str]] = {
-    Profile.ADMIN: ("embedded_admin", "GRANT ALL ON *.* WITH GRANT OPTION"),
-    Profile.WRITER: ("embedded_writer", "GRANT SELECT, INSERT, SHOW, dictGet ON *.*"),
-    Profile.READONLY: ("embedded_reader", "GRANT SELECT, SHOW, dictGet ON *.*"),
-}
 # A server has these off; the library, made for a command line, has them on.
 _SERVER_DEFAULTS = {"implicit_select": "0", "allow_introspection_functions": "0"}
 
@@ -233,7 +228,7 @@ class Engine:
             connection.close()
 
     def connect(self, user_name: str) -> Connection:
-        """A fresh connection with every right; restrict it with `restrict` before a user's statement runs on it."""
+        """A fresh connection with every right; take its user's role before a user's statement runs on it."""
         with self._lock:
             if self._root is None:
                 raise EngineError(236, "The server is shutting down")
@@ -241,11 +236,6 @@ class Engine:
             return Connection(self._library.connect(str(self._folder / "data")), user_name, self._spool)
         except RuntimeError as error:
             raise from_engine_text(str(error), user_name=user_name) from None
-
-    @staticmethod
-    def restrict(profile: Profile) -> str:
-        """The statement that leaves a connection only the rights of `profile`."""
-        return f"SET ROLE {_ROLES[profile][0]}"
 
     def close(self) -> None:
         """Flush and stop the engine; later connections are refused."""
@@ -256,15 +246,15 @@ class Engine:
 
     def _write_configuration(self) -> Path:
         roles = "".join(
-            f"<{name}><grants><query>{escape(grant)}</query></grants></{name}>" for name, grant in _ROLES.values()
+            f"<{name}><grants>{''.join(f'<query>{escape(grant)}</query>' for grant in one.grants)}</grants></{name}>"
+            for name, one in rights().items()
         )
-        granted = ", ".join(name for name, _ in _ROLES.values())
         defaults = "".join(f"<{name}>{value}</{name}>" for name, value in _SERVER_DEFAULTS.items())
         users = (
             f"<clickhouse><profiles><default>{defaults}</default></profiles><quotas><default/></quotas>"
             f"<roles>{roles}</roles><users><default><password></password><networks><ip>::/0</ip></networks>"
             "<profile>default</profile><quota>default</quota>"
-            f"<grants><query>GRANT {granted}</query></grants></default></users></clickhouse>\n"
+            f"<grants><query>GRANT {', '.join(rights())}</query></grants></default></users></clickhouse>\n"
         )
         users_path = self._folder / "engine-users.xml"
         users_path.write_text(users, encoding="utf-8")

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from deploy.embedded import policy
-from deploy.embedded.auth import Profile, User
+from deploy.embedded.auth import User
 from deploy.embedded.compression import Readable
 from deploy.embedded.engine import Connection, Engine, QueryOutcome, quoted_identifier, quoted_string
 from deploy.embedded.errors import EngineError
+from deploy.embedded.grants import OWNER, Profile, rights
 from deploy.embedded.native import framed, wants_block_information
 from deploy.embedded.request import ClickHouseRequest
 from deploy.embedded.sessions import Session
@@ -54,7 +55,7 @@ class Job:
     def run(self) -> QueryOutcome:
         """Execute the request. Blocks. Raises EngineError."""
         self.format_name = self.request.format_name
-        policy.check_settings(self.user, self.request.settings)
+        policy.check_settings(self.user, self.request.settings, self.request.database)
         if self.session is None:
             with self.engine.connection(self.user.name) as connection:
                 self._prepare(connection)
@@ -67,7 +68,8 @@ class Job:
         """Bring a fresh connection to database, settings, external tables and rights of this request, in that order."""
         database = self.request.database or (session.database if session is not None else "")
         steps = [f"USE {quoted_identifier(database)}"] if database else []
-        settings = dict(session.settings) if session is not None else {}
+        settings = {name: quoted_string(value) for name, value in rights()[self.user.name].settings.items()}
+        settings |= session.settings if session is not None else {}
         settings |= {name: quoted_string(value) for name, value in self.request.settings.items()}
         settings.setdefault("log_comment", quoted_string(self.cancel_tag))
         settings.pop("readonly", None)
@@ -76,7 +78,7 @@ class Job:
             connection.run("; ".join(steps), "Null")
             steps = []
             self._load_external_tables(connection)
-        steps.append(self.engine.restrict(self.user.profile))
+        steps.append(f"SET ROLE {quoted_identifier(self.user.name)}")
         # A session's connection outlives this request: there, policy alone makes a single request read-only.
         if self.user.profile is Profile.READONLY or (self.request.read_only and self.session is None):
             steps.append("SET readonly = 2")
@@ -148,7 +150,7 @@ class Job:
         report = connection.classify(statement.text)
         policy.check_query(self.user, statement, report, read_only=self.request.read_only)
         self.cancellable = report.kind == "READ_ONLY"
-        if report.kind == "UNKNOWN" and self.user.profile is not Profile.ADMIN:
+        if report.kind == "UNKNOWN" and self.user.profile is not Profile.OWNER:
             self._fail_to_parse(connection, statement)
         self._check_names(connection, statement.text)
         if report.kind == "READ_ONLY":
@@ -168,7 +170,7 @@ class Job:
             connection.syntax_tree(query.text, self.request.parameters)
         except EngineError:
             connection.run(query.text, "Null", self.request.parameters)
-        raise EngineError(48, "The engine cannot tell what this statement would do; send it as an admin")
+        raise EngineError(48, f"The engine cannot tell what this statement would do; send it as the user {OWNER}")
 
     def _select(self, connection: Connection, query: Query) -> QueryOutcome:
         if wants_block_information(self.format_name, self.request.protocol_version):
@@ -206,8 +208,8 @@ class Job:
             if any(piece.strip() for piece in rows):
                 raise EngineError(48, "INSERT ... SELECT with rows in the request (input()) is not supported here")
             return connection.run(insert.head, "Null", self.request.parameters)
-        if insert.format_name == "Values" and self.user.profile is not Profile.ADMIN:
-            # Rows in VALUES may be expressions, and an expression may read files: others than admins send literals.
+        if insert.format_name == "Values" and self.user.profile is not Profile.OWNER:
+            # Rows in VALUES may be expressions, and an expression may read files: all but the owner send literals.
             connection.run(
                 "SET input_format_values_interpret_expressions = 0, "
                 "input_format_values_deduce_templates_of_expressions = 0",

@@ -11,30 +11,25 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from deploy.embedded.auth import Profile, write_users_file
+from deploy.embedded.auth import write_users_file
 from deploy.embedded.errors import StackError
+from deploy.embedded.grants import rights
 
-__all__ = ["PROFILES", "clickhouse_passwords", "stored_passwords"]
+__all__ = ["clickhouse_passwords", "stored_passwords"]
 
-PROFILES: Final[Mapping[str, Profile]] = {
-    "classpulse_admin": Profile.ADMIN,
-    "classpulse_worker": Profile.WRITER,
-    "classpulse_evaluator": Profile.WRITER,
-    "classpulse_reader": Profile.READONLY,
-}
 _PASSWORD_BYTES: Final = 24
 
 
 def clickhouse_passwords(folder: Path) -> dict[str, str]:
     """ClickHouse's users and passwords; the file its process reads is there afterwards. Raises StackError."""
     before = (folder / "credentials.json").read_bytes() if (folder / "credentials.json").exists() else b""
-    passwords = stored_passwords(folder / "credentials.json", PROFILES)
+    passwords = stored_passwords(folder / "credentials.json", rights())
     if (folder / "credentials.json").read_bytes() != before or not (folder / "users.json").exists():
-        users = {name: (PROFILES[name], password) for name, password in passwords.items() if name in PROFILES}
+        users = {name: (one.profile, passwords[name]) for name, one in rights().items()}
         write_users_file(folder / "users.json", users)
     return passwords
 

@@ -2,7 +2,7 @@
 
 The roles stop writing, DDL and every table function that reaches outside (file, url, remote, ...). Left over are the
 things a role does not govern in an embedded engine: the scalar function `file`, INTO OUTFILE, FROM INFILE, `Python()`,
-taking another role, and settings that name files.
+taking another role, settings that name files, and the tables of `system` that show what others do.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from deploy.embedded.auth import Profile, User
+from deploy.embedded.auth import User
 from deploy.embedded.engine import HARMLESS_TABLE_FUNCTIONS, Classification, Connection, quoted_string
 from deploy.embedded.errors import EngineError
+from deploy.embedded.grants import READABLE_SYSTEM_TABLES, Profile
 from deploy.embedded.statement import Insert, Query, scan
 
 __all__ = ["check_insert", "check_names", "check_query", "check_settings"]
@@ -32,20 +33,24 @@ _PYTHON_NAME = re.compile(rb"^\s*(?:Function|Identifier) python(?: |\(|$)", re.M
 _FILE_NAMES = re.compile(
     rb"^\s*(?:Function|Identifier) (?:file|python|executable|filesystem)(?: |\(|$)", re.MULTILINE | re.IGNORECASE
 )
-_TABLE_FUNCTION = re.compile(rb"^\s*TableExpression[^\n]*\n\s+Function (\w+)", re.MULTILINE)
+# A name without its database could mean a system table after USE, which is therefore refused.
+_SYSTEM_TABLE = re.compile(rb"^\s*(?:(?:Table)?Identifier `?system`?\.`?|(Use)Query `?system)(\w*)", re.MULTILINE)
+_TABLE_FUNCTION = re.compile(rb"^\s*TableExpression[^\n]*\n\s+Function (?:\w+\.)?(\w+)", re.MULTILINE)
 # A view with parameters is called like a table function; the engine has none of such a name.
 _CONTRACT_VIEW = re.compile(rb"v[1-9][0-9]*_[a-z0-9_]+")
 _HARMLESS_TABLE_FUNCTIONS = frozenset(name.encode() for name in HARMLESS_TABLE_FUNCTIONS)
 # Asking for the tree costs a millisecond: only a text in which such a name could stand, in any spelling, is worth it.
-_SUSPECT = re.compile(rb"file|python|executable|\\", re.IGNORECASE)
+_SUSPECT = re.compile(rb"file|python|executable|system|\\", re.IGNORECASE)
 _PYTHON_SUSPECT = re.compile(rb"python|\\", re.IGNORECASE)
 # These look at the structure of a table function before they ask for the right to read it.
 _DESCRIBES = re.compile(rb"\b(?:DESCRIBE|DESC|EXPLAIN)\b[^(]*\(", re.IGNORECASE)
 
 
-def check_settings(user: User, settings: Mapping[str, str]) -> None:
-    """Refuse the settings of a request that a user may not have. Raises EngineError 164 or 452."""
+def check_settings(user: User, settings: Mapping[str, str], database: str) -> None:
+    """Refuse the settings and the database of a request that a user may not have. Raises EngineError 164, 452 or 497."""
     _check_locked_settings(user, settings)
+    if database == "system" and user.profile is not Profile.OWNER:
+        raise _not_allowed(user, "USE system; name its tables with their database")
     wanted = settings.get("readonly", "").strip()
     if wanted and wanted not in {"0", "1", "2"}:
         raise EngineError(72, f"Cannot parse the value of the setting readonly: {quoted_string(wanted[:50])}")
@@ -54,7 +59,7 @@ def check_settings(user: User, settings: Mapping[str, str]) -> None:
 
 
 def _check_locked_settings(user: User, names: Iterable[str]) -> None:
-    if user.profile is Profile.ADMIN:
+    if user.profile is Profile.OWNER:
         return
     for name in names:
         if name.lower() in _LOCKED_SETTINGS:
@@ -96,16 +101,14 @@ def _names(sql: bytes) -> Iterator[str]:
 
 
 def _check_role_change(user: User, query: Query) -> None:
+    if (query.first_word, query.second_word) == ("SHOW", "PROCESSLIST") and user.profile is not Profile.OWNER:
+        raise _not_allowed(user, "SELECT ON system.processes")
     takes_role = query.first_word == "SET" and query.second_word in _ROLE_WORDS
     if takes_role or query.first_word in {"EXECUTE", "KILL"}:
-        if user.profile is Profile.ADMIN and not takes_role:
+        if user.profile is Profile.OWNER and not takes_role:
             return
         needed = "KILL QUERY" if query.first_word == "KILL" else "ROLE ADMIN"
-        raise EngineError(
-            497,
-            f"{user.name}: Not enough privileges. "
-            f"To execute this query, it's necessary to have the grant {needed} ON *.*.",
-        )
+        raise _not_allowed(user, f"{needed} ON *.*")
 
 
 def check_insert(user: User, insert: Insert, *, read_only: bool) -> None:
@@ -131,22 +134,25 @@ def check_names(
     The names come from the engine's own syntax tree; it is asked for only when the text could contain one.
     Raises EngineError 46 or 497.
     """
-    admin = user.profile is Profile.ADMIN
-    suspect, forbidden = (_PYTHON_SUSPECT, _PYTHON_NAME) if admin else (_SUSPECT, _FILE_NAMES)
+    owner = user.profile is Profile.OWNER
+    suspect, forbidden = (_PYTHON_SUSPECT, _PYTHON_NAME) if owner else (_SUSPECT, _FILE_NAMES)
     values = "\n".join(parameters.values()).encode("utf-8", "surrogateescape")
-    if not admin and b"Identifier" in sql and suspect.search(values):
+    if not owner and b"Identifier" in sql and suspect.search(values):
         raise _not_allowed(user)
-    calls = not admin and (_DESCRIBES.search(sql) is not None or _calls_one_of(sql, table_functions))
+    calls = not owner and (_DESCRIBES.search(sql) is not None or _calls_one_of(sql, table_functions))
     if not calls and not suspect.search(sql):
         return
     tree = connection.syntax_tree(sql, parameters)
     if forbidden.search(tree):
-        if admin:
+        if owner:
             raise EngineError(46, "Unknown table function Python.", "UNKNOWN_FUNCTION")
         raise _not_allowed(user)
     called = {name for name in _TABLE_FUNCTION.findall(tree) if not _CONTRACT_VIEW.fullmatch(name)}
-    if not admin and not called <= _HARMLESS_TABLE_FUNCTIONS:
+    if not owner and not called <= _HARMLESS_TABLE_FUNCTIONS:
         raise _not_allowed(user)
+    for use, name in _SYSTEM_TABLE.findall(tree) if not owner else ():
+        if use or name.decode() not in READABLE_SYSTEM_TABLES:
+            raise _not_allowed(user, f"SELECT ON system.{name.decode() or '*'}")
 
 
 def _calls_one_of(sql: bytes, names: frozenset[str]) -> bool:
@@ -159,11 +165,9 @@ def _calls_one_of(sql: bytes, names: frozenset[str]) -> bool:
     return False
 
 
-def _not_allowed(user: User) -> EngineError:
-    return EngineError(
-        497,
-        f"{user.name}: Not enough privileges. To execute this query, it's necessary to have the grant READ ON FILE.",
-    )
+def _not_allowed(user: User, grant: str = "READ ON FILE") -> EngineError:
+    text = f"{user.name}: Not enough privileges. To execute this query, it's necessary to have the grant {grant}."
+    return EngineError(497, text)
 
 
 def _infile() -> EngineError:

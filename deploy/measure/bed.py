@@ -21,6 +21,7 @@ from typing import Any, Final, cast
 from clickhouse_connect.driver.client import Client
 
 from deploy.embedded import stack
+from deploy.embedded.grants import OWNER
 from deploy.measure import usage
 from deploy.measure.scrape import Page, page_of
 from deploy.simulator import Ledger, Produced, publish
@@ -43,17 +44,16 @@ Progress = Callable[[str], None]
 
 
 class Store:
-    """One database of a bed. ``reader`` may read; ``admin`` may do everything."""
+    """One database of a bed, as a user who may do everything."""
 
     def __init__(self, info: stack.StackInfo, name: str) -> None:
         self.name = name
-        target = replace(dev.reader(info), database=name, timeout_seconds=QUERY_SECONDS)
-        admin = replace(target, user="classpulse_admin", password=info.users["classpulse_admin"])
-        for _migration in migrations.migrate(admin):
+        # A database of another name than production's: only the owner of the engine may make and read it.
+        self.target: Target = replace(dev.target(info, OWNER), database=name, timeout_seconds=QUERY_SECONDS)
+        for _migration in migrations.migrate(self.target):
             pass
-        self.target: Target = target
-        self.reader: Client = connect(target)
-        self.admin: Client = connect(admin)
+        self.reader: Client = connect(self.target)
+        self.admin: Client = connect(self.target)
 
     def consumed(self) -> int:
         """Return how many records are checkpointed, in all partitions together."""
@@ -164,7 +164,7 @@ class Bed:
         number = len(self.workers)
         environment = {
             **dev.environment(self.info),
-            "CLASSPULSE_CLICKHOUSE_DATABASE": (store or self.store).name,
+            **dev.database_settings((store or self.store).target),
             "CLASSPULSE_WORKER_NAME": f"worker-{number}",
             **settings,
         }

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from deploy.bench.mixes import MIXES, TOPIC, Mix, records
 from deploy.bench.product import Product
 from deploy.bench.run import Plan, Result, run
 from deploy.embedded import stack
+from deploy.embedded.grants import OWNER
 from deploy.simulator import Ledger, Produced, publish
 from schemas.errors import MustStop
 from sinks.warehouse import Target, connect
@@ -148,7 +150,7 @@ def _measure(
         ledger = asyncio.run(publish(info.kafka_bootstrap, filling, on_progress=update))
     bytes_per_event = round(filling.value_bytes / ledger.produced, 1)
     display.step(f"{ledger.produced:,} events of {bytes_per_event} bytes are in Kafka")
-    admin = Target(info.clickhouse_url, "classpulse_admin", info.users["classpulse_admin"], "default")
+    admin = replace(dev.target(info, OWNER), database="default")
     product = _product(info, admin, ledger)
     plan = Plan(
         info.kafka_bootstrap, _partitions(), events, rounds, mix, peers, python,
@@ -189,4 +191,4 @@ def _partitions() -> int:
 
 def _product(info: stack.StackInfo, admin: Target, ledger: Ledger) -> Product:
     log = info.folder / "logs" / "worker.log"
-    return Product(dev.environment(info), admin, dev.reader(info), info.clickhouse_pid, log, ledger)
+    return Product(dev.environment(info), admin, info.clickhouse_pid, log, ledger)

@@ -108,7 +108,7 @@ def demo(events: int | None, seed: int, as_json: bool, keep: bool, only_stop: bo
         if as_json:
             echo_json(outcome.to_json())
         else:
-            client = connect(dev.reader(info))
+            client = connect(dev.target(info, "classpulse_reader"))
             print_summary(Console(), outcome.to_json(), outcome.ledger, client, outcome.laws_hold, events is not None)
             client.close()
             print_next(Console(), info.clickhouse_url if keep else None, folder)
@@ -136,11 +136,11 @@ def _empty(folder: Path) -> None:
 def _run(info: stack.StackInfo, worker: DemoWorker, display: Display, events: int | None, seed: int) -> Outcome:
     count = events or MORNING_EVENTS
     records = simulate(SimulationConfig(seed=seed, events=count, disturbance=TROUBLED))
-    client = connect(dev.reader(info))
+    client = connect(dev.target(info))
     if events is None:
         worker.start()
     stored = display.bar("Worker stores", count)
-    with Watcher(worker, dev.reader(info), stored.update) as watcher:
+    with Watcher(worker, dev.target(info), stored.update) as watcher:
         produced = display.bar("Devices produce", count)
         rate = MORNING_EVENTS_PER_SECOND if events is None else None
         ledger = asyncio.run(publish(info.kafka_bootstrap, records, rate=rate, on_progress=produced.update))

@@ -27,8 +27,7 @@ _folder_option = click.option(
 
 def prepare(info: stack.StackInfo, event_partitions: int | None = None) -> None:
     """Create the database and the topics, with ``event_partitions`` instead of the declared number."""
-    admin = Target(info.clickhouse_url, "classpulse_admin", info.users["classpulse_admin"], DATABASE)
-    for _migration in migrations.migrate(admin):
+    for _migration in migrations.migrate(target(info, "classpulse_admin")):
         pass
     asyncio.run(topics_module.create(info.kafka_bootstrap, topics_module.declared(event_partitions), info.replication))
 
@@ -37,10 +36,7 @@ def environment(info: stack.StackInfo) -> dict[str, str]:
     """Return the settings of a worker on this stack; they hold secrets."""
     settings = {
         "CLASSPULSE_KAFKA": info.kafka_bootstrap,
-        "CLASSPULSE_CLICKHOUSE_URL": info.clickhouse_url,
-        "CLASSPULSE_CLICKHOUSE_USER": "classpulse_worker",
-        "CLASSPULSE_CLICKHOUSE_PASSWORD": info.users["classpulse_worker"],
-        "CLASSPULSE_CLICKHOUSE_DATABASE": DATABASE,
+        **database_settings(target(info)),
         "CLASSPULSE_PSEUDONYM_KEY": _pseudonym_key(info.folder),
         # Several workers may run beside each other; each logs where its pages are.
         "CLASSPULSE_WEB_PORT": "0",
@@ -51,9 +47,19 @@ def environment(info: stack.StackInfo) -> dict[str, str]:
     return settings
 
 
-def reader(info: stack.StackInfo) -> Target:
-    """Return the read-only user's way in."""
-    return Target(info.clickhouse_url, "classpulse_reader", info.users["classpulse_reader"], DATABASE, 120.0)
+def database_settings(target: Target) -> dict[str, str]:
+    """Return the settings of a worker that uses this database as this user."""
+    return {
+        "CLASSPULSE_CLICKHOUSE_URL": target.url,
+        "CLASSPULSE_CLICKHOUSE_USER": target.user,
+        "CLASSPULSE_CLICKHOUSE_PASSWORD": target.password,
+        "CLASSPULSE_CLICKHOUSE_DATABASE": target.database,
+    }
+
+
+def target(info: stack.StackInfo, user: str = "classpulse_worker") -> Target:
+    """Return the database as ``user`` sees it; a worker's user reads every table, as ``classpulse verify`` does."""
+    return Target(info.clickhouse_url, user, info.users[user], DATABASE, 120.0)
 
 
 def _pseudonym_key(folder: Path) -> str:

@@ -137,11 +137,11 @@ def _limits() -> Limits:
 
 
 def _run(info: stack.StackInfo, worker: DemoWorker, display: Display, records: int, seed: int) -> Findings:
-    client = connect(dev.reader(info))
+    client = connect(dev.target(info))
     worker.start()
     started, pid = time.monotonic(), worker.pid
     accounted = display.bar("Worker accounts for", records)
-    with Watcher(worker, dev.reader(info), accounted.update) as watcher:
+    with Watcher(worker, dev.target(info), accounted.update) as watcher:
         sent = display.bar("Hostile devices send", records)
         without = TIMESTAMPS if info.broker == stack.APACHE else ()
         stream = hostile_stream(records, seed, _limits(), without)

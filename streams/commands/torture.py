@@ -268,7 +268,7 @@ def _verdict(town: Town, feed: Feed, display: TortureDisplay) -> Verdict:
     town.heal()
     display.step("Everything is healed; waiting until all is published and checkpointed")
     account = feed.finish(FEED_PATIENCE_SECONDS)
-    client = connect(dev.reader(town.info))
+    client = connect(dev.target(town.info))
     try:
         counters = settle(client, account, SETTLE_PATIENCE_SECONDS, display.checkpointed)
         display.step("Holding every event against the account, and recomputing every figure")

@@ -25,8 +25,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackInfo]:
 
 @pytest.fixture(scope="session")
 def ch(running: StackInfo) -> Http:
-    """Raw HTTP to its ClickHouse."""
-    return Http(running)
+    """Raw HTTP to its ClickHouse, with the database whose tables and views are granted, still empty."""
+    http = Http(running)
+    http("CREATE DATABASE classpulse")
+    return http
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +47,11 @@ def client(ch: Http) -> Iterator[Client]:
 
 @pytest.fixture
 def table(ch: Http, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A fresh MergeTree table (id UInt64, name String, at DateTime64(3), score Nullable(Float64))."""
-    name = f"default.t_{abs(hash(request.node.nodeid))}"
+    """A fresh MergeTree table (id UInt64, name String, at DateTime64(3), score Nullable(Float64)) that readers may read.
+
+    With the parameter "metric_rows" it has this name, and a worker's user may fill it.
+    """
+    name = f"classpulse.{getattr(request, 'param', f'v1_t_{abs(hash(request.node.nodeid))}')}"
     columns = "id UInt64, name String, at DateTime64(3) DEFAULT 0, score Nullable(Float64)"
     answer = ch(f"CREATE TABLE {name} ({columns}) ENGINE = MergeTree ORDER BY id")
     if answer.status != 200:

@@ -17,7 +17,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
 from clickhouse_connect.driver.external import ExternalData
 
-from .wire import ADMIN, READER, WRITER, Http
+from .wire import OWNER, READER, WRITER, Http
 
 UTC = dt.UTC
 NAIVE = dt.datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001 (the client gives UTC without a zone)
@@ -260,6 +260,7 @@ def test_time_zones(client: Client) -> None:
     assert result.result_rows[0][0].astimezone(UTC) == dt.datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("table", ["metric_rows"], indirect=True)
 def test_writer_and_reader_through_the_client(ch: Http, table: str) -> None:
     """The product's own users work through the client: the worker inserts, the reader reads."""
     with ch.client(WRITER) as writer, ch.client(READER) as reader:
@@ -275,7 +276,7 @@ def test_writer_and_reader_through_the_client(ch: Http, table: str) -> None:
 
 async def _async_client(ch: Http) -> AsyncClient:
     return await clickhouse_connect.get_async_client(
-        host=ch.host, port=ch.port, username=ADMIN, password=ch.info.users[ADMIN]
+        host=ch.host, port=ch.port, username=OWNER, password=ch.info.users[OWNER]
     )
 
 

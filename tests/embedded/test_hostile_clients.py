@@ -108,7 +108,7 @@ def test_a_form_without_end_is_refused_in_bounds(ch: Http, running: StackInfo) -
     """One part of any length is not held beyond the limit of a form."""
     connection = http.client.HTTPConnection(ch.host, ch.port, timeout=60)
     before = peak = resident_bytes(running.clickhouse_pid)
-    credentials = {"X-ClickHouse-User": "classpulse_admin", "X-ClickHouse-Key": ch.info.users["classpulse_admin"]}
+    credentials = {"X-ClickHouse-User": "embedded_owner", "X-ClickHouse-Key": ch.info.users["embedded_owner"]}
     connection.putrequest("POST", "/?query=SELECT+1")
     for name, value in (credentials | {"Content-Type": "multipart/form-data; boundary=b"}).items():
         connection.putheader(name, value)
@@ -170,7 +170,7 @@ def test_parquet_output_is_made_in_bounds(ch: Http, running: StackInfo) -> None:
     connection = http.client.HTTPConnection(ch.host, ch.port, timeout=60)
     before = peak = resident_bytes(running.clickhouse_pid)
     connection.request(
-        "POST", "/", sql, {"X-ClickHouse-User": "classpulse_admin", "X-ClickHouse-Key": ch.info.users["classpulse_admin"]}
+        "POST", "/", sql, {"X-ClickHouse-User": "embedded_owner", "X-ClickHouse-Key": ch.info.users["embedded_owner"]}
     )
     response, total = connection.getresponse(), 0
     while piece := response.read(4 * MIB):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from .wire import ADMIN, Http
+from .wire import OWNER, Http
 
 OUTPUT_FORMATS = {
     "TabSeparated": b"0\ta\n1\ta\n",
@@ -219,6 +219,6 @@ def test_transport_parameters_are_tolerated(ch: Http) -> None:
 
 def test_block_compression_is_refused_clearly(ch: Http) -> None:
     """ClickHouse's own block compression is answered with 501 and the alternative."""
-    answer = ch("SELECT 1", compress=1, user=ADMIN)
+    answer = ch("SELECT 1", compress=1, user=OWNER)
     assert (answer.status, answer.code) == (501, 48)
     assert "enable_http_compression" in answer.text

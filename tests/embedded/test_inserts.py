@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from .wire import ADMIN, Http
+from .wire import OWNER, Http
 
 ROWS = 20_000
 
@@ -73,7 +73,7 @@ def test_native_round_trip(ch: Http, table: str) -> None:
 
 def test_chunked_insert(ch: Http, table: str) -> None:
     """A body of unknown length, sent in chunks cut anywhere, is one insert and one part."""
-    user = b64encode(f"{ADMIN}:{ch.info.users[ADMIN]}".encode()).decode()
+    user = b64encode(f"{OWNER}:{ch.info.users[OWNER]}".encode()).decode()
     sql = quote(f"INSERT INTO {table} (id) FORMAT TSV")
     rows = b"".join(b"%d\n" % number for number in range(10_000))
     with socket.create_connection((ch.host, ch.port), 10) as raw:
@@ -92,7 +92,7 @@ def test_chunked_insert(ch: Http, table: str) -> None:
 
 def test_client_that_leaves_mid_body_writes_nothing(ch: Http, table: str) -> None:
     """An insert whose sender disappears before the end of its body leaves no row."""
-    user = b64encode(f"{ADMIN}:{ch.info.users[ADMIN]}".encode()).decode()
+    user = b64encode(f"{OWNER}:{ch.info.users[OWNER]}".encode()).decode()
     sql = quote(f"INSERT INTO {table} (id) FORMAT TSV")
     with socket.create_connection((ch.host, ch.port), 10) as raw:
         raw.sendall(

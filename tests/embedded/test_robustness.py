@@ -16,7 +16,7 @@ import pytest
 from deploy.embedded import stack
 from deploy.embedded.stack import StackInfo
 
-from .wire import ADMIN, READER, Http
+from .wire import OWNER, READER, Http
 
 
 def _resident_bytes(pid: int) -> int:
@@ -26,7 +26,7 @@ def _resident_bytes(pid: int) -> int:
     raise AssertionError("no VmRSS")
 
 
-def _basic(ch: Http, user: str = ADMIN) -> str:
+def _basic(ch: Http, user: str = OWNER) -> str:
     return "Basic " + b64encode(f"{user}:{ch.info.users[user]}".encode()).decode()
 
 

@@ -59,10 +59,10 @@ def test_two_ups_at_once_start_one_stack(tmp_path: Path) -> None:
 def test_killed_clickhouse_keeps_its_data(folder: Path, info: StackInfo) -> None:
     """After SIGKILL and a restart every acknowledged row is there, on the same port, with the same users."""
     http = Http(info)
-    http("CREATE TABLE IF NOT EXISTS default.kept (id UInt64) ENGINE = MergeTree ORDER BY id")
-    http("TRUNCATE TABLE default.kept")
+    http("CREATE DATABASE IF NOT EXISTS classpulse")
+    http("CREATE OR REPLACE TABLE classpulse.metric_rows (id UInt64) ENGINE = MergeTree ORDER BY id")
     for number in range(20):
-        assert http(f"{number}\n", query="INSERT INTO default.kept FORMAT TSV", user=WRITER).status == 200
+        assert http(f"{number}\n", query="INSERT INTO classpulse.metric_rows FORMAT TSV", user=WRITER).status == 200
     stack.kill(folder, CLICKHOUSE)
     state = stack.status(folder).clickhouse
     assert (state.state, state.answering) == ("dead", False)
@@ -70,7 +70,7 @@ def test_killed_clickhouse_keeps_its_data(folder: Path, info: StackInfo) -> None
     assert (again.clickhouse_url, again.users) == (info.clickhouse_url, info.users)
     assert again.clickhouse_pid != info.clickhouse_pid
     assert again.kafka_pid == info.kafka_pid
-    assert Http(again)("SELECT count(), sum(id) FROM default.kept").body == b"20\t190\n"
+    assert Http(again)("SELECT count(), sum(id) FROM classpulse.metric_rows").body == b"20\t190\n"
 
 
 def test_stopped_clickhouse_keeps_its_data_and_port(folder: Path, info: StackInfo) -> None:

@@ -9,10 +9,11 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from deploy.embedded.passwords import PROFILES, clickhouse_passwords
+from deploy.embedded.grants import rights
+from deploy.embedded.passwords import clickhouse_passwords
 from deploy.embedded.stack import StackInfo
 
-from .wire import ADMIN, READER, WRITER, Http
+from .wire import OWNER, READER, WRITER, Http
 
 ESCAPES = {
     "insert": ("INSERT INTO {table} (id) VALUES (9)", 164),
@@ -130,6 +131,7 @@ def test_formats_are_names(ch: Http) -> None:
         assert ch("SELECT 1", user=READER, default_format=name).code == 73
 
 
+@pytest.mark.parametrize("table", ["metric_rows"], indirect=True)
 def test_writer_values_are_literals(ch: Http, table: str) -> None:
     """Rows of a writer's INSERT ... VALUES are not evaluated, so they cannot read files."""
     sql = f"INSERT INTO {table} (id, name) VALUES"
@@ -170,8 +172,8 @@ def test_nobody_reads_the_servers_variables(ch: Http) -> None:
 def test_reader_reads_and_sets_harmless_settings(ch: Http, table: str) -> None:
     """Reading, SHOW, EXPLAIN, and settings that change no right work for a reader."""
     for sql in (
-        f"SELECT count() FROM {table}", "SHOW TABLES FROM default", f"DESCRIBE {table}", "EXPLAIN SELECT 1",
-        "SELECT 1 SETTINGS max_threads = 1", "SELECT name FROM system.tables LIMIT 1", "EXISTS TABLE default.x",
+        f"SELECT count() FROM {table}", "SHOW TABLES FROM classpulse", f"DESCRIBE {table}", "EXPLAIN SELECT 1",
+        "SELECT 1 SETTINGS max_threads = 1", "SELECT name FROM system.tables LIMIT 1", "EXISTS TABLE classpulse.v1_x",
         "WITH 1 AS a SELECT a", "SELECT * FROM numbers(3)", "SELECT 'file(1)'",
         "SELECT replaceRegexpOne('a', '\\\\w', 'b')",
     ):  # fmt: skip
@@ -181,23 +183,25 @@ def test_reader_reads_and_sets_harmless_settings(ch: Http, table: str) -> None:
 
 def test_reader_calls_views_with_parameters_whatever_else_the_text_says(ch: Http) -> None:
     """A view of the contract is read and described like a table, also beside the word file; no function hides behind it."""
-    ch("CREATE OR REPLACE VIEW default.v1_files AS SELECT {a:String} AS a")
-    for sql in ("SELECT a AS profile FROM v1_files(a = 'x')", "DESCRIBE TABLE v1_files(a = 'x')"):
+    view = "classpulse.v1_files"
+    ch(f"CREATE OR REPLACE VIEW {view} AS SELECT {{a:String}} AS a")
+    for sql in (f"SELECT a AS profile FROM {view}(a = 'x')", f"DESCRIBE TABLE {view}(a = 'x')"):
         assert ch(sql, user=READER).status == 200, sql
-    for sql in ("SELECT * FROM v1_files(a = file('/etc/passwd'))", "SELECT file(a) FROM v1_files(a = '/etc/passwd')"):
+        assert ch(sql.replace("classpulse.", ""), user=READER, database="classpulse").status == 200, sql
+    for sql in (f"SELECT * FROM {view}(a = file('/etc/passwd'))", f"SELECT file(a) FROM {view}(a = '/etc/passwd')"):
         assert ch(sql, user=READER).code == 497, sql
-    ch("DROP VIEW default.v1_files")
+    ch(f"DROP VIEW {view}")
 
 
 def test_a_user_that_came_later_gets_a_password(tmp_path: Path) -> None:
     """Passwords made by an earlier version stay, and the new user is added to both files."""
-    (tmp_path / "credentials.json").write_text(json.dumps({ADMIN: "a", WRITER: "b", READER: "c"}), encoding="utf-8")
+    (tmp_path / "credentials.json").write_text(json.dumps({OWNER: "a", WRITER: "b", READER: "c"}), encoding="utf-8")
     (tmp_path / "users.json").write_text("{}", encoding="utf-8")
     passwords = clickhouse_passwords(tmp_path)
-    assert (passwords[ADMIN], passwords[WRITER], passwords[READER]) == ("a", "b", "c")
-    assert set(passwords) == set(PROFILES)
+    assert (passwords[OWNER], passwords[WRITER], passwords[READER]) == ("a", "b", "c")
+    assert set(passwords) == set(rights())
     assert passwords == json.loads((tmp_path / "credentials.json").read_text(encoding="utf-8"))
-    assert all(name in (tmp_path / "users.json").read_text(encoding="utf-8") for name in PROFILES)
+    assert all(name in (tmp_path / "users.json").read_text(encoding="utf-8") for name in rights())
     before = (tmp_path / "users.json").read_bytes()
     assert clickhouse_passwords(tmp_path) == passwords
     assert (tmp_path / "users.json").read_bytes() == before
@@ -206,12 +210,13 @@ def test_a_user_that_came_later_gets_a_password(tmp_path: Path) -> None:
 def test_reader_gets_the_same_syntax_error_as_an_admin(ch: Http) -> None:
     """A statement that does not parse is a syntax error at the same place for everybody."""
     for sql in ("SELEC 1", "SELECT FROM WHERE", "SELECT 'file' FROM ("):
-        answers = [ch(sql, user=user) for user in (ADMIN, READER)]
+        answers = [ch(sql, user=user) for user in (OWNER, READER)]
         assert [(answer.status, answer.code) for answer in answers] == [(400, 62), (400, 62)]
         places = [answer.text.split("failed at position ")[1].split(" ")[0] for answer in answers]
         assert places[0] == places[1]
 
 
+@pytest.mark.parametrize("table", ["metric_rows"], indirect=True)
 def test_writer_inserts_and_reads_but_has_no_ddl(ch: Http, table: str, tmp_path: Path) -> None:
     """A writer's INSERT works; DDL, files and roles are 497 ACCESS_DENIED."""
     assert ch("1\n", query=f"INSERT INTO {table} (id) FORMAT TSV", user=WRITER).status == 200
@@ -245,9 +250,9 @@ def test_ways_to_log_in(ch: Http, running: StackInfo) -> None:
 @pytest.mark.parametrize(
     "headers",
     [
-        {"X-ClickHouse-User": ADMIN, "X-ClickHouse-Key": "wrong"},
+        {"X-ClickHouse-User": OWNER, "X-ClickHouse-Key": "wrong"},
         {"X-ClickHouse-User": "nobody", "X-ClickHouse-Key": "x"},
-        {"X-ClickHouse-User": ADMIN},
+        {"X-ClickHouse-User": OWNER},
         {"Authorization": "Basic !!!"},
         {"Authorization": "Bearer abc"},
         {"Authorization": "Basic " + b64encode(b"no-colon").decode()},

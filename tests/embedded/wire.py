@@ -13,7 +13,7 @@ from clickhouse_connect.driver.client import Client
 
 from deploy.embedded.stack import StackInfo
 
-ADMIN = "classpulse_admin"
+OWNER = "embedded_owner"
 WRITER = "classpulse_worker"
 READER = "classpulse_reader"
 
@@ -51,7 +51,7 @@ class Http:
         *,
         method: str = "POST",
         path: str = "/",
-        user: str | None = ADMIN,
+        user: str | None = OWNER,
         headers: Mapping[str, str] | None = None,
         **parameters: str | float,
     ) -> Answer:
@@ -70,7 +70,7 @@ class Http:
         finally:
             connection.close()
 
-    def client(self, user: str = ADMIN, **options: Any) -> Client:
+    def client(self, user: str = OWNER, **options: Any) -> Client:
         """A clickhouse-connect client, to be closed by the caller."""
         return clickhouse_connect.get_client(
             host=self.host, port=self.port, username=user, password=self.info.users[user], **options

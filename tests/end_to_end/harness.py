@@ -10,13 +10,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from clickhouse_connect.driver.client import Client
 
 from deploy.embedded import stack
+from deploy.embedded.grants import OWNER
 from deploy.simulator import Disturbance, Ledger, Produced, SimulationConfig, publish, simulate, source_and_id
 from schemas.event_types import FAMILIES
 from schemas.figure_rules import FigureRules
@@ -124,12 +125,11 @@ class Town:
         shutil.copytree(migrated, folder / "clickhouse", symlinks=True, dirs_exist_ok=True)
         self.info = stack.up(folder, broker=broker, brokers=brokers)
         dev.prepare(self.info, partitions)
-        self.client: Client = connect(dev.reader(self.info))
+        self.client: Client = connect(dev.target(self.info))
         for name in ("compile_expressions", "compile_aggregate_expressions"):
             # Machine code pays where a query runs for seconds; here its making is the greater part of a short verify.
             self.client.set_client_setting(name, 0)
-        admin = replace(dev.reader(self.info), user="classpulse_admin", password=self.info.users["classpulse_admin"])
-        self.admin: Client = connect(admin)
+        self.admin: Client = connect(dev.target(self.info, OWNER))
         self.ledgers: list[Ledger] = []
         self._lost = 0
         self.expected: set[tuple[str, str]] = set()

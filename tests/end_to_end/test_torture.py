@@ -13,7 +13,7 @@ from deploy.chaos.feed import Account, Feed
 from deploy.chaos.laws import NotSettledError, Verdict, judge, judge_published_letters, published_letters, settle
 from deploy.simulator import SimulationConfig, simulate
 from schemas.figure_rules import FigureRules
-from sinks.warehouse import Target, connect
+from sinks.warehouse import connect
 from streams import topics
 from streams.commands import dev
 from tests.end_to_end.harness import TROUBLED, Town
@@ -62,7 +62,7 @@ def test_the_judge_finds_what_is_lost_doubled_foreign_or_miscounted(town: Town) 
     account = feed.finish(60)
     counters = settle(town.client, account, 60, lambda _consumed: None)
     assert judged(town, account, counters).problems == []
-    admin = connect(Target(town.info.clickhouse_url, "classpulse_admin", town.info.users["classpulse_admin"], dev.DATABASE))
+    admin = connect(dev.target(town.info, "classpulse_admin"))
     ahead = "SELECT * REPLACE (position + 1 AS position, stored + 1 AS stored) FROM checkpoints FINAL"
     for statement in (
         "DELETE FROM events_classroom WHERE id = (SELECT min(id) FROM events_classroom)",

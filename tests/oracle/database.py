@@ -10,6 +10,7 @@ from typing import Any
 from clickhouse_connect.driver.client import Client
 
 from deploy.embedded import stack
+from deploy.embedded.grants import OWNER
 from schemas.figures import CATALOGUE_VERSION
 from sinks.migrations import migrate
 from sinks.warehouse import Target, connect
@@ -60,8 +61,8 @@ def running_clickhouse(folder: Path) -> Iterator[Target]:
     """Run a real engine behind HTTP, without tables, and stop it afterwards."""
     record = stack.start_clickhouse(folder)
     try:
-        password = json.loads((folder / "credentials.json").read_text(encoding="utf-8"))["classpulse_admin"]
-        yield Target(f"http://127.0.0.1:{record.port}", "classpulse_admin", password, "default")
+        password = json.loads((folder / "credentials.json").read_text(encoding="utf-8"))[OWNER]
+        yield Target(f"http://127.0.0.1:{record.port}", OWNER, password, "default")
     finally:
         stack.down(folder)
 

@@ -5,15 +5,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
+from http.client import HTTPConnection
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from deploy.embedded import stack
 from sinks import contract
-from sinks.migrations import migrations
+from sinks.migrations import migrate, migrations
+from sinks.warehouse import Target
 
 ROOT = Path(__file__).parents[3]
 USERS = ET.parse(ROOT / "deploy/clickhouse/users.xml").getroot()
@@ -70,6 +73,19 @@ def query(sql):
     return SimpleNamespace(result_rows=json.loads(str(answer))["data"])
 connection.query("USE classpulse")
 contract.apply(SimpleNamespace(query=query, command=connection.query))
+connection.close()
+"""
+
+
+#: Prints the columns of every table, by table.
+COLUMNS = r"""
+import json, sys
+from chdb import connect
+connection = connect(sys.argv[1])
+rows = json.loads(str(connection.query(
+    "SELECT table, groupArray(name) AS names FROM system.columns WHERE database = 'classpulse' AND table NOT LIKE 'v1_%'"
+    " GROUP BY table", "JSON")))
+print(json.dumps({row["table"]: row["names"] for row in rows["data"]}))
 connection.close()
 """
 
@@ -144,6 +160,84 @@ def migrated(folder: Path) -> Path:
     assert refused == {}
     in_engine(folder, "classpulse_admin", APPLY, "")
     return folder
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, Sequence[str]], dict[str, int]]]:
+    """Run the embedded server with every table and view; return what executes statements as a user, like ``run``."""
+    folder = tmp_path_factory.mktemp("embedded")
+    port = stack.start_clickhouse(folder).port
+    users = json.loads((folder / "credentials.json").read_text(encoding="utf-8"))
+    list(migrate(Target(f"http://127.0.0.1:{port}", "classpulse_admin", users["classpulse_admin"], "classpulse")))
+
+    def execute(user: str, statements: Sequence[str]) -> dict[str, int]:
+        connection = HTTPConnection("127.0.0.1", port, timeout=60)
+        headers = {"X-ClickHouse-User": user, "X-ClickHouse-Key": users[user]}
+        codes = {}
+        for statement in statements:
+            connection.request("POST", "/?database=classpulse&default_format=Null", statement, headers)
+            answer = connection.getresponse()
+            answer.read()
+            codes[statement] = int(answer.getheader("X-ClickHouse-Exception-Code", "0"))
+        connection.close()
+        return codes
+
+    yield execute
+    stack.down(folder)
+
+
+#: What no right to a table decides: the rest of the server, and changing things.
+BESIDE_THE_TABLES = (
+    "SHOW TABLES FROM classpulse", "SHOW DATABASES", "SHOW COLUMNS FROM classpulse.events_prep",
+    "SHOW CREATE TABLE classpulse.events_prep", "SHOW CREATE TABLE classpulse.scores",
+    "DESCRIBE TABLE classpulse.events_prep",
+    "EXISTS TABLE classpulse.dead_letters", "SHOW USERS", "SHOW GRANTS FOR default", "SELECT name FROM system.tables",
+    "SELECT * FROM system.users", "SELECT * FROM information_schema.tables", "SELECT getSetting('max_threads')",
+    "SELECT * FROM numbers(3)", "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+    "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString', 'a String')",
+    "SELECT * FROM s3('http://127.0.0.1:1/a', 'CSV', 'a String')", "SELECT * FROM remote('127.0.0.1', 'system', 'one')",
+    "SELECT * FROM mysql('127.0.0.1:1', 'a', 'b', 'c', 'd')", "SELECT * FROM cluster('default', 'system', 'one')",
+    "SELECT dictGet('classpulse.none', 'a', 1)", "CREATE DICTIONARY classpulse.d (a UInt8) PRIMARY KEY a LAYOUT(FLAT())",
+    "CREATE TABLE IF NOT EXISTS classpulse.metric_rows (a Int8) ENGINE = MergeTree ORDER BY a",
+    "CREATE TABLE classpulse.files (a Int8) ENGINE = File(CSV)",
+    "CREATE VIEW IF NOT EXISTS classpulse.v1_lessons AS SELECT 1",
+    "CREATE DATABASE another", "CREATE TABLE default.t (a Int8) ENGINE = Memory", "CREATE FUNCTION f AS x -> x",
+    "CREATE USER intruder", "GRANT SELECT ON *.* TO default", "ALTER TABLE classpulse.scores MODIFY COMMENT 'changed'",
+    "OPTIMIZE TABLE classpulse.scores", "SYSTEM FLUSH LOGS",
+    "BACKUP TABLE classpulse.scores TO Disk('none', 'a')",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("user", [user.tag for user in USERS.iterfind("users/*[grants]")])
+def test_the_embedded_engine_grants_what_production_grants(
+    migrated: Path, embedded: Callable[[str, Sequence[str]], dict[str, int]], user: str
+) -> None:
+    """Each column of each table, each view, each INSERT and whatever else: a user gets in one what it gets in the other."""
+    listed = in_engine(migrated, "classpulse_admin", COLUMNS, "")
+    columns: dict[str, list[str]] = json.loads(listed)
+    assert len(columns) > 20
+    statements = [f"SELECT `{name}` FROM classpulse.{table} LIMIT 0" for table in columns for name in columns[table]]
+    statements += [f"SELECT * FROM {view} LIMIT 0" for view in VIEWS]
+    statements += [f"INSERT INTO classpulse.{table} SELECT * FROM classpulse.{table} LIMIT 0" for table in columns]
+    statements += [f"INSERT INTO classpulse.{table} ({columns[table][0]}) SELECT '' LIMIT 0" for table in columns]
+    statements += BESIDE_THE_TABLES
+    production = run(migrated, user, statements)
+    here = embedded(user, statements)
+    differing = {text: (production[text], here[text]) for text in statements if bool(production[text]) != bool(here[text])}
+    assert differing == {}
+
+
+@pytest.mark.parametrize("user", [user.tag for user in USERS.iterfind("users/*[grants]")])
+def test_nobody_sees_what_others_do(embedded: Callable[[str, Sequence[str]], dict[str, int]], user: str) -> None:
+    """The tables of ``system`` that a server hides are hidden here too, by whatever name and way."""
+    denied = [
+        "SELECT query FROM system.processes", "SELECT query FROM `system`.`processes`", "SHOW PROCESSLIST",
+        'SELECT query FROM "sys\\x74em".processes', "SELECT * FROM (SELECT * FROM system.query_log)", "USE system",
+        "SELECT count() FROM system.parts", "SELECT 1 WHERE 1 IN system.numbers", "SELECT * FROM system.settings_changes",
+        "WITH p AS (SELECT query FROM system.processes) SELECT * FROM p", "SELECT * FROM merge('system', 'processes')",
+        "SELECT 1 UNION ALL SELECT count() FROM system.merges", "SELECT * FROM system.disks", "SELECT * FROM system.grants",
+    ]  # fmt: skip
+    assert embedded(user, denied) == dict.fromkeys(denied, ACCESS_DENIED)
 
 
 def test_the_two_ways_to_grant_agree() -> None:
