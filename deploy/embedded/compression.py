@@ -11,7 +11,7 @@ from backports import zstd
 
 from deploy.embedded.errors import EngineError
 
-__all__ = ["Compressor", "Readable", "accepted_encoding", "compressor", "decompressed"]
+__all__ = ["LARGEST_DECODED_BYTES", "Compressor", "Readable", "accepted_encoding", "compressor", "decompressed"]
 
 # Cheapest first: loopback has more bandwidth than the machine has CPU.
 _PREFERRED = ("lz4", "zstd", "gzip", "deflate")
@@ -20,7 +20,7 @@ _ZSTD_LARGEST_WINDOW_LOG = 27
 _ENCODED_BYTES = 262_144
 _DECODED_BYTES = 2**20
 # A small body may inflate to any size, or consist of frames without content; no client of ours comes near either.
-_LARGEST_DECODED_BYTES = 16 * 2**30
+LARGEST_DECODED_BYTES = 16 * 2**30
 _MOST_FRAMES = 10_000
 
 
@@ -175,8 +175,8 @@ class _Decoded:
                 raise EOFError("it ends early")
             data = self._decoder.decompress(piece, wanted)
         self._total_bytes += len(data)
-        if self._total_bytes > _LARGEST_DECODED_BYTES:
-            raise EngineError(307, f"The request body inflates to more than {_LARGEST_DECODED_BYTES} bytes")
+        if self._total_bytes > LARGEST_DECODED_BYTES:
+            raise EngineError(307, f"The request body inflates to more than {LARGEST_DECODED_BYTES} bytes")
         return data
 
     def _next_piece(self) -> bytes:

@@ -19,7 +19,7 @@ from deploy.embedded.compression import Readable
 from deploy.embedded.engine import Connection, Engine, QueryOutcome, quoted_identifier, quoted_string
 from deploy.embedded.errors import EngineError
 from deploy.embedded.grants import OWNER, Profile, rights
-from deploy.embedded.native import framed, wants_block_information
+from deploy.embedded.native import framed, has_block_information
 from deploy.embedded.request import ClickHouseRequest
 from deploy.embedded.sessions import Session
 from deploy.embedded.statement import Insert, Query, assignments, column_list, find_insert, read_query
@@ -173,7 +173,7 @@ class Job:
         raise EngineError(48, f"The engine cannot tell what this statement would do; send it as the user {OWNER}")
 
     def _select(self, connection: Connection, query: Query) -> QueryOutcome:
-        if wants_block_information(self.format_name, self.request.protocol_version):
+        if has_block_information(self.format_name, self.request.protocol_version):
             return self._select_blocks(connection, query)
         target = f"\nINTO OUTFILE '/proc/self/fd/{self.write_descriptor}' TRUNCATE FORMAT {self.format_name} "
         try:
@@ -187,11 +187,15 @@ class Job:
         return outcome
 
     def _select_blocks(self, connection: Connection, query: Query) -> QueryOutcome:
-        sql = query.body + query.tail
+        sql, version = query.body + query.tail, self.request.protocol_version
+
+        def take(block: bytes, rows: int) -> None:
+            self._write(framed(block, rows, version))
+
         if query.first_word in {"SELECT", "WITH", "FROM", ""}:
-            return connection.blocks(sql, self.request.parameters, lambda block, rows: self._write(framed(block, rows)))
+            return connection.blocks(sql, self.request.parameters, take)
         outcome = connection.run(sql, "Native", self.request.parameters)
-        self._write(framed(outcome.content, outcome.result_rows))
+        take(outcome.content, outcome.result_rows)
         return outcome
 
     def _write(self, content: bytes) -> None:

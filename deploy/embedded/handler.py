@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from aiohttp import web
 
 from deploy.embedded.auth import User, Users, credentials_of
+from deploy.embedded.blocks import decompressed_blocks
 from deploy.embedded.body import Body, read_form
-from deploy.embedded.compression import accepted_encoding, decompressed
+from deploy.embedded.compression import decompressed
 from deploy.embedded.engine import Engine, QueryOutcome, quoted_string
 from deploy.embedded.errors import EngineError
 from deploy.embedded.execution import Job
@@ -121,6 +122,8 @@ class QueryHandler:
             await self._take_slot()
             pipe = ResultPipe()
             source = decompressed(body, request.content_encoding)
+            if request.decompress_blocks:
+                source = decompressed_blocks(source)
             job = Job(self._engine, request, user, source, pipe.write_descriptor, session)
             running = self._start(job, pipe)
         except BaseException:
@@ -133,9 +136,8 @@ class QueryHandler:
         if session is not None:
             kept = session
             running.add_done_callback(lambda _: self._sessions.release(kept, close=request.close_session))
-        encoding = accepted_encoding(request.accept_encoding) if request.compress_response else ""
         try:
-            return await reply.send(job, running, pipe, encoding)
+            return await reply.send(job, running, pipe)
         finally:
             body.abandon()
             pipe.close()

@@ -64,6 +64,8 @@ class ClickHouseRequest:
     max_query_bytes: int
     protocol_version: int
     compress_response: bool
+    compress_blocks: bool
+    decompress_blocks: bool
     accept_encoding: str
     content_encoding: str
     external_tables: tuple[ExternalTable, ...] = field(default=())
@@ -83,18 +85,10 @@ def parse(
 ) -> ClickHouseRequest:
     """Read method, URL parameters and headers; only a multipart request can carry external tables.
 
-    Raises EngineError: 115 for an impossible setting name, 374 for a bad session timeout, 48 for ClickHouse's own
-    block compression (`compress=1`, `decompress=1`), which this server does not speak.
+    Raises EngineError: 115 for an impossible setting name, 374 for a bad session timeout.
     """
     values = dict(url_parameters)
     query = "\n".join(value for name, value in url_parameters if name == "query")
-    for name in ("compress", "decompress"):
-        if _flag(values.get(name, "0")):
-            raise EngineError(
-                48,
-                f"The URL parameter {name}=1 (ClickHouse block compression) is not supported by the embedded server; "
-                "use Accept-Encoding with enable_http_compression=1, or Content-Encoding (gzip, deflate, lz4, zstd)",
-            )
     format_name = headers.get("X-ClickHouse-Format") or values.get("default_format") or DEFAULT_FORMAT
     external = _external(values) if multipart else {}
     settings: dict[str, str] = {}
@@ -122,6 +116,8 @@ def parse(
         max_query_bytes=_bounded(settings.get("max_query_size"), _DEFAULT_QUERY_BYTES, _LARGEST_QUERY_BYTES),
         protocol_version=_bounded(values.get("client_protocol_version"), 0, 2**31),
         compress_response=_flag(values.get("enable_http_compression", "0")),
+        compress_blocks=_flag(values.get("compress", "0")),
+        decompress_blocks=_flag(values.get("decompress", "0")),
         accept_encoding=headers.get("Accept-Encoding", ""),
         content_encoding=headers.get("Content-Encoding", "").strip().lower(),
     )

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from deploy.embedded.compression import Compressor, compressor
+from deploy.embedded.blocks import BlockCompressor
+from deploy.embedded.compression import Compressor, accepted_encoding, compressor
 from deploy.embedded.engine import Engine, QueryOutcome
 from deploy.embedded.errors import EngineError
 from deploy.embedded.execution import Job
@@ -81,7 +82,7 @@ def _set_once(future: asyncio.Future[None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """A result under way: who makes it, where it comes from, and how it is compressed."""
+    """A result under way: who makes it, where it comes from, how it is compressed, and how the header calls that."""
 
     job: Job
     running: asyncio.Future[QueryOutcome]
@@ -127,13 +128,15 @@ class Reply:
         text = error.message(self._engine.version) + "\n"
         return web.Response(status=error.status, text=text, headers=headers, content_type="text/plain", charset="UTF-8")
 
-    async def send(
-        self, job: Job, running: asyncio.Future[QueryOutcome], pipe: ResultPipe, encoding: str
-    ) -> web.StreamResponse:
+    async def send(self, job: Job, running: asyncio.Future[QueryOutcome], pipe: ResultPipe) -> web.StreamResponse:
         """Send the result of `job`. Raises EngineError while nothing has been sent yet."""
-        result = _Result(job, running, pipe, encoding, compressor(encoding) if encoding else None)
-        whole = job.request.wait_end_of_query
-        parts, ended = await self._gather(pipe, job.request, whole=whole)
+        request = job.request
+        http = request.compress_response and not request.compress_blocks
+        encoding = accepted_encoding(request.accept_encoding) if http else ""
+        packer = BlockCompressor() if request.compress_blocks else compressor(encoding) if encoding else None
+        result = _Result(job, running, pipe, encoding, packer)
+        whole = request.wait_end_of_query
+        parts, ended = await self._gather(pipe, request, whole=whole)
         if ended:
             return await self._send_whole(result, parts)
         if whole:
@@ -170,7 +173,8 @@ class Reply:
         headers = self._result_headers(result.job) | {"X-ClickHouse-Summary": self._summary(outcome)}
         if result.packer is not None and content:
             content = await result.packed(content) + result.packer.finish()
-            headers["Content-Encoding"] = result.encoding
+            if result.encoding:
+                headers["Content-Encoding"] = result.encoding
         return web.Response(body=content, headers=headers)
 
     async def _send_spooled(self, result: _Result, parts: list[bytes]) -> web.StreamResponse:

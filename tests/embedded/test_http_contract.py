@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from .wire import OWNER, Http
+from .wire import Http
 
 OUTPUT_FORMATS = {
     "TabSeparated": b"0\ta\n1\ta\n",
@@ -215,10 +215,3 @@ def test_transport_parameters_are_tolerated(ch: Http) -> None:
         cancel_http_readonly_queries_on_client_close=1,
     )  # fmt: skip
     assert answer.body == b"1\n"
-
-
-def test_block_compression_is_refused_clearly(ch: Http) -> None:
-    """ClickHouse's own block compression is answered with 501 and the alternative."""
-    answer = ch("SELECT 1", compress=1, user=OWNER)
-    assert (answer.status, answer.code) == (501, 48)
-    assert "enable_http_compression" in answer.text
