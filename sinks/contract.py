@@ -18,11 +18,14 @@ from schemas.errors import MustStop
 __all__ = ["COLUMNS_VIEW", "Engine", "View", "apply", "statement", "views"]
 
 #: Modules with a list ``VIEWS``; a view comes after those it reads.
-_MODULES: Final = ("contract_figures", "contract_history", "contract_rollups", "contract_portraits", "contract_scores")
+_MODULES: Final = (
+    "contract_figures", "contract_history", "contract_rollups", "contract_portraits", "contract_scores",
+    "contract_received",
+)
 #: Lists the views and their columns; parameterised views have no columns in ``system.columns``.
 COLUMNS_VIEW: Final = "v1_columns"
 
-_NAME: Final = re.compile(r"v[1-9][0-9]*_[a-z][a-z0-9_]*")
+_NAME: Final = re.compile(r"(?:vendor_)?v[1-9][0-9]*_[a-z][a-z0-9_]*")
 _PARAMETER: Final = re.compile(r"\{([a-z_]+):([A-Z][A-Za-z0-9]*(?:\([^{}]*\))?)\}")
 #: A value of each type a parameter may have, to ask for a view's columns with.
 _EXAMPLES: Final = {"Date": "2000-01-01", "DateTime64": "2000-01-01 00:00:00", "Array": "[]", "String": ""}
@@ -48,7 +51,8 @@ _EXISTING: Final = "SELECT name FROM system.tables WHERE database = currentDatab
 class View:
     """One view: its columns in order, each with its meaning, and the SELECT behind it.
 
-    ``parameters`` (name to meaning) are those the SELECT names as ``{name:Type}``.
+    ``parameters`` (name to meaning) are those the SELECT names as ``{name:Type}``. ``definer``: it reads with the rights of
+    who migrates, for a user who may read nothing below it.
     Raises ``ValueError`` for a name without a version, a missing meaning, and parameters that are not those of the SELECT.
     """
 
@@ -57,6 +61,7 @@ class View:
     columns: Mapping[str, str]
     select: str
     parameters: Mapping[str, str] = field(default_factory=dict)
+    definer: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -155,7 +160,9 @@ def _make(client: Engine, declared: list[View], made: Mapping[str, str], tables:
 def statement(view: View, types: Mapping[str, str]) -> str:
     """Return the statement that makes ``view``; ``types`` gives each column's type."""
     columns = ",\n".join(f"    `{name}` {types[name]} COMMENT {_quoted(meaning)}" for name, meaning in view.columns.items())
-    return f"CREATE OR REPLACE VIEW {view.name}\n(\n{columns}\n)\nAS {view.select.strip()}\nCOMMENT {_quoted(view.about)}"
+    rights = "DEFINER = CURRENT_USER SQL SECURITY DEFINER\n" if view.definer else ""
+    body = f"{rights}AS {view.select.strip()}\nCOMMENT {_quoted(view.about)}"
+    return f"CREATE OR REPLACE VIEW {view.name}\n(\n{columns}\n)\n{body}"
 
 
 def _types(client: Engine, view: View, tables: str) -> Mapping[str, str]:

@@ -1,7 +1,8 @@
 """Dead letters: what was refused, with the reason, and the original bytes for replay.
 
 The bytes go to the dead-letter topic, the reason also to the table ``dead_letters``, where the data quality of a school
-is computed from. The table holds no content: a refused record may carry a student's raw number.
+is computed from, and with what ``classpulse received`` finds it by. The table holds no content: a refused record may
+carry a student's raw number.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Final, Protocol
 
 import polars as pl
 
+from schemas.attributes import event_hash, readable_attributes
 from sinks.warehouse import Warehouse
 
 TABLE: Final = "dead_letters"
@@ -143,6 +145,7 @@ class DeadLetterStore:
                 "reason": letter.reason,
                 "field": _encodable(letter.field, LARGEST_FIELD_CHARACTERS),
                 "value_bytes": len(letter.value or b""),
+                "event": event_hash(*readable_attributes(letter.headers, letter.value, ("source", "id"))),
                 "recorded_at_us": min(max(letter.timestamp_ms, 0), LATEST_TIMESTAMP_MS) * 1000,
             }
             for letter in letters

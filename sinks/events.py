@@ -15,7 +15,7 @@ KEYS_PER_QUERY = 2_000
 #: Events of one write that ClickHouse may refuse; each costs some inserts to find.
 MOST_REFUSED_EVENTS = 1_000
 DUPLICATES = "duplicates"
-DUPLICATE_COLUMNS = ("partition", "position", "key", "time_us", "source", "schoolid")
+DUPLICATE_COLUMNS = ("partition", "position", "key", "time_us", "source", "id", "schoolid")
 _EVERY_FACT = ("key", "type", "source", "id", "time_us")
 
 

@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "migrate": ("migrate", "Bring the ClickHouse database up to date."),
     "topics": ("topics", "Create the Kafka topics that are missing."),
     "schema": ("schema", "Export the event schemas; check a vendor's events."),
+    "received": ("received", "Tell what became of events: stored, come again, rejected."),
     "dlq": ("dlq", "Find, look at and replay what was refused."),
     "evaluate": ("evaluate", "Make portraits and scores from what the workers stored."),
     "evaluation": ("evaluation", "Check, activate and show what the evaluation scores by."),

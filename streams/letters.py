@@ -1,6 +1,5 @@
 """Dead letters as they are read back: what one says, where its record was, and which of them are meant. No I/O."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +8,7 @@ from functools import cached_property
 from typing import Final, Protocol, Self
 from zoneinfo import ZoneInfo
 
+from schemas.attributes import readable_attributes
 from schemas.codec_headers import PREFIX as ATTRIBUTE_PREFIX
 from schemas.event_types import FAMILIES, PREFIX, SUFFIX
 from sinks.dead_letters import OWN_PREFIX, REPLAYED_FROM
@@ -17,8 +17,6 @@ from sinks.dead_letters import OWN_PREFIX, REPLAYED_FROM
 TOPICS: Final = tuple(family.topic for family in FAMILIES)
 #: What is shown of an attribute that was read from refused bytes: these may be of any length.
 LONGEST_ATTRIBUTE_CHARACTERS: Final = 256
-#: In a value that is not JSON the attributes are looked for in so many bytes: an envelope stands at the beginning.
-SEARCHED_BYTES: Final = 65_536
 
 _PLACE: Final = re.compile(r"(?P<topic>[A-Za-z0-9._-]{1,249})/(?P<partition>[0-9]{1,9})@(?P<offset>[0-9]{1,18})")
 _AGO: Final = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhdw])")
@@ -121,16 +119,8 @@ class Letter:
 
     @cached_property
     def _attributes(self) -> tuple[str, str]:
-        named = {name.lower(): value for name, value in self.headers}
-        in_headers = [named.get(f"{ATTRIBUTE_PREFIX}source"), named.get(f"{ATTRIBUTE_PREFIX}type")]
-        in_value = _attributes_of(self.value or b"") if None in in_headers else (None, None)
-        texts = [
-            header.decode("utf-8", "backslashreplace") if header is not None else text or ""
-            for header, text in zip(in_headers, in_value, strict=True)
-        ]
-        # JSON can hold half a surrogate pair, which cannot be written.
-        source, kind = (text[:LONGEST_ATTRIBUTE_CHARACTERS].encode("utf-8", "backslashreplace").decode() for text in texts)
-        return source, kind
+        source, kind = readable_attributes(self.headers, self.value, ("source", "type"))
+        return source[:LONGEST_ATTRIBUTE_CHARACTERS], kind[:LONGEST_ATTRIBUTE_CHARACTERS]
 
 
 def read_letter(record: KafkaRecord) -> Letter | None:
@@ -161,23 +151,6 @@ def read_letter(record: KafkaRecord) -> Letter | None:
         )
     except (KeyError, ValueError):
         return None
-
-
-def _attributes_of(value: bytes) -> tuple[str | None, str | None]:
-    """Return source and type from a refused value: from its JSON, or from what looks like it."""
-    try:
-        content = json.loads(value)
-    except (ValueError, RecursionError):
-        return _searched(value, b"source"), _searched(value, b"type")
-    if not isinstance(content, dict):
-        return None, None
-    source, kind = content.get("source"), content.get("type")
-    return source if isinstance(source, str) else None, kind if isinstance(kind, str) else None
-
-
-def _searched(value: bytes, name: bytes) -> str | None:
-    found = re.search(rb'"%s"[ \t\r\n]{0,9}:[ \t\r\n]{0,9}"([^"\\]{0,1024})"' % name, value[:SEARCHED_BYTES])
-    return found[1].decode("utf-8", "backslashreplace") if found else None
 
 
 @dataclass(frozen=True)

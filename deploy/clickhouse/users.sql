@@ -35,6 +35,7 @@ GRANT SELECT ON classpulse.portrait_peers TO classpulse_worker;
 GRANT SELECT ON classpulse.portrait_places TO classpulse_worker;
 GRANT SELECT ON classpulse.portrait_runs TO classpulse_worker;
 GRANT SELECT ON classpulse.v1_* TO classpulse_worker;
+GRANT SELECT ON classpulse.vendor_v1_received TO classpulse_worker;
 
 -- Used by `classpulse evaluate`, `classpulse explain` and `classpulse report`: it appends versions of figures, portraits and
 -- scores, and changes none. Of the events it reads where a figure belongs and what tells the quality of the data: no answer,
@@ -83,6 +84,13 @@ GRANT SELECT ON classpulse.scores TO classpulse_reader;
 GRANT SELECT ON classpulse.data_quality TO classpulse_reader;
 GRANT SELECT ON classpulse.evaluation_configs TO classpulse_reader;
 GRANT SELECT ON classpulse.evaluation_nodes TO classpulse_reader;
+
+-- Used by a device vendor, for `classpulse received`: what became of one event, and nothing else. The view reads with the
+-- rights of who ran the migration (SQL SECURITY DEFINER): keep that user. The vendor must not change settings, since a
+-- setting can add conditions to the tables below a view: give it a profile with readonly = 1, for example
+--     CREATE SETTINGS PROFILE classpulse_vendor SETTINGS readonly = 1, max_memory_usage = 200000000, max_execution_time = 10,
+--         max_threads = 1 TO classpulse_vendor;
+GRANT SELECT ON classpulse.vendor_v1_received TO classpulse_vendor;
 
 -- The reader's limits, as in users.xml: give it a profile, for example
 --     CREATE SETTINGS PROFILE classpulse_reader SETTINGS readonly = 2, max_memory_usage = 1000000000 MIN 1 MAX 1000000000,

@@ -80,8 +80,9 @@ class Job:
             self._load_external_tables(connection)
         steps.append(f"SET ROLE {quoted_identifier(self.user.name)}")
         # A session's connection outlives this request: there, policy alone makes a single request read-only.
-        if self.user.profile is Profile.READONLY or (self.request.read_only and self.session is None):
-            steps.append("SET readonly = 2")
+        readonly = rights()[self.user.name].readonly
+        if readonly or (self.request.read_only and self.session is None):
+            steps.append(f"SET readonly = {readonly or 2}")
         connection.run("; ".join(steps), "Null")
 
     def _load_external_tables(self, connection: Connection) -> None:

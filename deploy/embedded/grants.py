@@ -37,11 +37,12 @@ class Profile(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """The rights of one user: grants as SQL, and the settings of its profile, names and text values."""
+    """The rights of one user: grants as SQL, its profile's settings (names and text values) and `readonly` (0, 1, 2)."""
 
     profile: Profile
     grants: tuple[str, ...]
     settings: Mapping[str, str]
+    readonly: int = 0
 
 
 @cache
@@ -53,7 +54,8 @@ def rights() -> Mapping[str, Rights]:
     for user in root.iterfind("users/*[grants]"):
         profile = root.find(f"profiles/{user.findtext('profile')}")
         settings = {item.tag: (item.text or "").strip() for item in profile or () if not len(item)}
-        kind = Profile.READONLY if settings.pop("readonly", "0") != "0" else Profile.WRITER
+        readonly = int(settings.pop("readonly", "0"))
+        kind = Profile.READONLY if readonly else Profile.WRITER
         grants = tuple((query.text or "").strip() for query in user.iterfind("grants/query"))
-        found[user.tag] = Rights(kind, grants, settings)
+        found[user.tag] = Rights(kind, grants, settings, readonly)
     return found

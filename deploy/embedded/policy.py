@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from deploy.embedded.auth import User
 from deploy.embedded.engine import HARMLESS_TABLE_FUNCTIONS, Classification, Connection, quoted_string
 from deploy.embedded.errors import EngineError
-from deploy.embedded.grants import READABLE_SYSTEM_TABLES, Profile
+from deploy.embedded.grants import READABLE_SYSTEM_TABLES, Profile, rights
 from deploy.embedded.statement import Insert, Query, scan
 
 __all__ = ["check_insert", "check_names", "check_query", "check_settings"]
@@ -37,7 +37,7 @@ _FILE_NAMES = re.compile(
 _SYSTEM_TABLE = re.compile(rb"^\s*(?:(?:Table)?Identifier `?system`?\.`?|(Use)Query `?system)(\w*)", re.MULTILINE)
 _TABLE_FUNCTION = re.compile(rb"^\s*TableExpression[^\n]*\n\s+Function (?:\w+\.)?(\w+)", re.MULTILINE)
 # A view with parameters is called like a table function; the engine has none of such a name.
-_CONTRACT_VIEW = re.compile(rb"v[1-9][0-9]*_[a-z0-9_]+")
+_CONTRACT_VIEW = re.compile(rb"(?:vendor_)?v[1-9][0-9]*_[a-z0-9_]+")
 _HARMLESS_TABLE_FUNCTIONS = frozenset(name.encode() for name in HARMLESS_TABLE_FUNCTIONS)
 # Asking for the tree costs a millisecond: only a text in which such a name could stand, in any spelling, is worth it.
 _SUSPECT = re.compile(rb"file|python|executable|system|\\", re.IGNORECASE)
@@ -49,6 +49,8 @@ _DESCRIBES = re.compile(rb"\b(?:DESCRIBE|DESC|EXPLAIN)\b[^(]*\(", re.IGNORECASE)
 def check_settings(user: User, settings: Mapping[str, str], database: str) -> None:
     """Refuse the settings and the database of a request that a user may not have. Raises EngineError 164, 452 or 497."""
     _check_locked_settings(user, settings)
+    if settings and rights()[user.name].readonly == 1:
+        raise EngineError(164, f"Cannot modify '{min(settings)}' setting in readonly mode.")
     if database == "system" and user.profile is not Profile.OWNER:
         raise _not_allowed(user, "USE system; name its tables with their database")
     wanted = settings.get("readonly", "").strip()

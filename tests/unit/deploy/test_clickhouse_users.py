@@ -34,6 +34,7 @@ VIEWS = [
     f"classpulse.{view.name}"
     + (f"({', '.join(map('='.join, view.example_arguments().items()))})" if view.parameters else "")
     for view in contract.views()
+    if not view.definer
 ]
 PANEL_QUERIES = [
     target["rawSql"] for panel in DASHBOARD["panels"] for target in panel.get("targets", []) if "rawSql" in target
@@ -72,7 +73,10 @@ def query(sql):
     answer = connection.query(sql, "JSONCompact")
     return SimpleNamespace(result_rows=json.loads(str(answer))["data"])
 connection.query("USE classpulse")
-contract.apply(SimpleNamespace(query=query, command=connection.query))
+# Whoever runs the migration; here that is classpulse_admin under the name of default.
+def command(sql):
+    return connection.query(sql.replace("DEFINER = CURRENT_USER", "DEFINER = classpulse_admin"))
+contract.apply(SimpleNamespace(query=query, command=command))
 connection.close()
 """
 
@@ -253,7 +257,8 @@ def test_only_our_users_exist_and_none_has_a_password_here() -> None:
     users = USERS.find("users")
     assert users is not None
     assert [user.tag for user in users if user.get("remove") is None] == [
-        "classpulse_admin", "classpulse_worker", "classpulse_evaluator", "classpulse_reader"
+        "classpulse_admin", "classpulse_worker", "classpulse_evaluator", "classpulse_reader",
+        "classpulse_vendor",
     ]  # fmt: skip
     assert [user.tag for user in users if user.get("remove") is not None] == ["default"]
     assert [element.tag for element in USERS.iter() if "password" in element.tag] == []
@@ -337,6 +342,18 @@ def test_the_reader_sees_every_view_and_no_students_events(migrated: Path) -> No
     expected = dict.fromkeys(allowed, OK) | dict.fromkeys(denied, ACCESS_DENIED)
     assert len(VIEWS) >= 7
     assert run(migrated, "classpulse_reader", [*allowed, *denied]) == expected
+
+
+def test_the_vendor_asks_for_one_event_and_changes_no_setting(migrated: Path) -> None:
+    """Its view answers with the rights of the migration's user; no table, no other view, no system log, no setting."""
+    call = "SELECT * FROM classpulse.vendor_v1_received(key = 'k', source = 's', id = 'i')"
+    filters = "additional_table_filters = {'classpulse.events_classroom': 'throwIf(1)'}"
+    denied = [f"SELECT * FROM classpulse.{table}" for table in (*TABLES, "duplicates", "v1_lessons", "v1_columns")]
+    settings = [f"{call} SETTINGS {filters}", f"{call} SETTINGS max_execution_time = 5", "SET max_threads = 2"]
+    expected = {call: OK} | dict.fromkeys(denied, ACCESS_DENIED) | dict.fromkeys(settings, READONLY)
+    assert run(migrated, "classpulse_vendor", list(expected)) == expected
+    others = run(migrated, "classpulse_reader", [call])
+    assert others == {call: ACCESS_DENIED}
 
 
 def test_the_readers_limits_cannot_be_lifted(migrated: Path) -> None:

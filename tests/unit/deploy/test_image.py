@@ -14,7 +14,7 @@ from streams import settings
 ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "deploy/docker/Dockerfile").read_text(encoding="utf-8")
 MAKE_SECRETS = ROOT / "deploy/docker/make-secrets"
-PASSWORDS = tuple(f"clickhouse_{user}_password" for user in ("admin", "worker", "evaluator", "reader"))
+PASSWORDS = tuple(f"clickhouse_{user}_password" for user in ("admin", "worker", "evaluator", "reader", "vendor"))
 
 
 def make_secrets(folder: Path) -> dict[str, bytes]:

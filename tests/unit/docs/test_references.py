@@ -51,7 +51,7 @@ def test_settings_exist(page: Path) -> None:
 @every_page
 def test_prometheus_metrics_exist(page: Path) -> None:
     """Every metric that is named in code style is exposed under that name."""
-    users = {"classpulse_worker", "classpulse_admin", "classpulse_evaluator", "classpulse_reader"}
+    users = {f"classpulse_{name}" for name in ("worker", "admin", "evaluator", "reader", "vendor", "device", "replay")}
     others = users | {"classpulse_pseudonym_key"}
     named = set(re.findall(r"`(classpulse_\w+)`", text_of(page))) - others
     assert {re.sub(f"({'|'.join(PARTS)})$", "", name) for name in named} <= exposed_names()
