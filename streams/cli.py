@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from schemas.errors import ClasspulseError
-from streams import terminal
+from streams import logs, terminal
 
 #: Exit statuses; those of interrupted and unread commands are what a shell gives for SIGINT and SIGPIPE.
 BROKEN: Final = 1
@@ -131,7 +131,10 @@ def _status() -> int:
         raise
     except Exception as error:
         text, status = _told(error)
-        terminal.echo(f"classpulse: {text}", err=True)
+        if logs.configured():
+            logs.log.critical("%s", text)
+        else:
+            terminal.echo(f"classpulse: {text}", err=True)
     return status if isinstance(status, int) else 0
 
 

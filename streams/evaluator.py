@@ -23,6 +23,7 @@ from schemas.figure_rules import FigureRules
 from sinks.database_errors import ATTEMPTS_AT_UNKNOWN, classify
 from sinks.rollups import latest_cycle
 from sinks.warehouse import WRITE_SETTINGS, Target, connect
+from streams.dependency import Dependency
 from streams.web import Health
 
 __all__ = ["STEPS", "Cycle", "Evaluator", "EvaluatorTelemetry", "Step", "StepFunction", "steps"]
@@ -112,6 +113,7 @@ class Evaluator:
         self._stop = stop or threading.Event()
         self._clock = clock
         self._on_step = on_step
+        self._clickhouse = Dependency(log, "ClickHouse answers")
         self._problem = "No cycle is complete yet"
 
     def once(self) -> Cycle | None:
@@ -139,6 +141,7 @@ class Evaluator:
             wait_seconds = 0.0
             try:
                 cycle, refused = self.once(), 0
+                self._clickhouse.back()
                 if cycle is not None:
                     on_cycle(cycle)
             except (RetryLater, Refused) as error:
@@ -147,7 +150,7 @@ class Evaluator:
                     raise
                 self.telemetry.failures.inc()
                 self._problem = str(error)
-                log.warning("%s; trying again", error)
+                self._clickhouse.away("waiting for ClickHouse; the cycle is begun again when it answers", error)
                 wait_seconds = FAILURE_DELAY_SECONDS
             self._stop.wait(max(wait_seconds, interval_seconds - (time.monotonic() - began_seconds)))
 

@@ -17,6 +17,7 @@ from aiokafka.errors import (
 
 from schemas.errors import MustStop, Stopping
 from sinks.dead_letters import DeadLetter
+from streams.dependency import Dependency
 from streams.topics import DEAD_LETTER_TOPIC
 
 log = logging.getLogger("classpulse.dead_letters")
@@ -64,8 +65,7 @@ class KafkaDeadLetterTopic:
         self._on_retry = on_retry
         self._producer: AIOKafkaProducer | None = None
         self._stopping = asyncio.Event()
-        #: What it waits for, for people.
-        self.problem: str | None = None
+        self.state = Dependency(log, "Kafka takes dead letters")
 
     def publish(self, letters: Sequence[DeadLetter]) -> Future[None]:
         """Begin to publish; done when every replica in sync has all of them.
@@ -101,13 +101,11 @@ class KafkaDeadLetterTopic:
                 await self._wait(error, delay_seconds)
                 delay_seconds = min(LONGEST_DELAY_SECONDS, delay_seconds * 2)
             else:
-                self.problem = None
+                self.state.back()
                 return
 
     async def _wait(self, error: KafkaError, seconds: float) -> None:
-        if self.problem is None:
-            log.warning("Kafka does not take dead letters: %s; trying again until it does", error or type(error).__name__)
-        self.problem = f"waiting for Kafka to take dead letters: {error or type(error).__name__}"
+        self.state.away(f"waiting for Kafka to take dead letters: {str(error) or type(error).__name__}")
         self._on_retry(error)
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from aiokafka.errors import KafkaError
 
 from sinks.checkpoints import NO_OFFSET
+from streams.dependency import Dependency
 from streams.partition import Log, Place
 from streams.pipeline import Pipeline
 
@@ -59,8 +60,12 @@ class Resumer:
         self._task: asyncio.Task[None] | None = None
         #: Set while the pipeline has its partitions and the consumer reads from where it should.
         self.done = asyncio.Event()
-        #: What it waits for, for people.
-        self.problem: str | None = None
+        self.kafka = Dependency(log, "Kafka describes the partitions")
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether partitions are being taken over."""
+        return self._wanted is not None
 
     async def resume(self, places: frozenset[Place]) -> Mapping[Place, int]:
         """Take over exactly these partitions; return where to read on, or nothing if that is not known soon."""
@@ -73,7 +78,7 @@ class Resumer:
         try:
             await asyncio.wait_for(self.done.wait(), PATIENCE_SECONDS)
         except TimeoutError:
-            log.warning("partitions are not taken over yet: %s", self.problem or "waiting for ClickHouse")
+            log.info("partitions are not taken over yet; reading begins when they are")
             return {}
         return {place: partition.next_offset for place, partition in self._pipeline.partitions.items()}
 
@@ -99,11 +104,11 @@ class Resumer:
         while (wanted := self._wanted) is not None:
             try:
                 if await self._take_over(wanted):
-                    self._wanted = self.problem = None
+                    self._wanted = None
+                    self.kafka.back()
                     self.done.set()
             except (KafkaError, TimeoutError) as error:
-                self.problem = f"waiting for Kafka to describe the partitions: {error or type(error).__name__}"
-                log.warning("%s", self.problem)
+                self.kafka.away("waiting for Kafka to describe the partitions", str(error) or type(error).__name__)
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception as error:
                 # Nobody awaits this task; what it cannot mend ends the process.

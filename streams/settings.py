@@ -21,6 +21,7 @@ from schemas.errors import MustStop
 from schemas.figure_rules import FigureRules
 from sinks.warehouse import Target
 from streams.kafka_access import KafkaAccess, Mechanism, Security
+from streams.logs import LogFormat
 from streams.setting_types import (
     ClickHouseUrl,
     Database,
@@ -70,6 +71,11 @@ class Settings(BaseSettings):
         "", description="PEM file of the authorities that sign Kafka's certificates, with SSL; empty: the system's."
     )
     group: Name = Field("classpulse", description="Consumer group; all workers of one group share the partitions.")
+    leave_group: bool = Field(
+        default=True,
+        description="Whether a worker that stops leaves the consumer group at once; false: its partitions move once the "
+        "session timeout has passed. The embedded broker needs false.",
+    )
     clickhouse_url: ClickHouseUrl = Field(
         "http://127.0.0.1:8123",
         description="ClickHouse's HTTP interface: scheme, host, port (without: 8123, with https 8443), and the path that a "
@@ -117,6 +123,7 @@ class Settings(BaseSettings):
     shutdown_seconds: Seconds = Field(20.0, description="Budget for an orderly stop.")
     web_host: Name = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
     web_port: int = Field(9464, ge=0, le=65_535, description="Port of /metrics, /healthz and /readyz; 0: any free.")
+    log_format: LogFormat = Field("text", description="Format of the log: text for people, or a JSON object a line.")
     worker_name: Name = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", description="Name in checkpoints and logs."
     )
@@ -149,6 +156,12 @@ class Settings(BaseSettings):
     def figure_rules(self) -> FigureRules:
         """What the figures are computed by; raises ``ValueError`` for what cannot be."""
         return FigureRules(self.time_zone, self.engagement_weights, self.engagement_full_rate)
+
+    @property
+    def secrets(self) -> list[str]:
+        """Every secret, to keep it out of what is logged."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return [value.get_secret_value().strip() for value in values if isinstance(value, SecretStr)]
 
     @property
     def kafka_access(self) -> KafkaAccess:

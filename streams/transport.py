@@ -9,6 +9,7 @@ Why: Faust's per-record path is the bottleneck, and its acknowledgements can run
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, cast
@@ -33,6 +34,9 @@ FETCHED_PARTITIONS: Final = 2
 #: Kafka may wait so long for company before it answers that little or nothing is there. aiokafka asks a broker once at a
 #: time, and a broker that does not wake a waiting request makes all later records wait as well.
 FETCH_WAIT_MS: Final = 100
+RETRY_SECONDS: Final = 1.0
+
+log = logging.getLogger("classpulse.kafka")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,33 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
     A buffer of that size is new memory for each answer, and to touch it costs as much as reading the records. The
     partitions of a request are shuffled, so all have their turn.
+
+    It also waits for a broker at its start, where Faust would fail.
     """
+
+    async def on_start(self) -> None:
+        """Start, again and again while no broker answers; ``streams/kafka_watch.py`` says so meanwhile."""
+        while not self.should_stop and not await self._is_started():  # noqa: ASYNC110 - only trying tells
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _is_started(self) -> bool:
+        try:
+            await super().on_start()
+        except KafkaError:
+            await self._ensure_consumer().stop()
+            return False
+        if not cast(CheckpointTransport, self.transport).leave_group:
+            coordinator: Any = self._ensure_consumer()._coordinator  # noqa: SLF001 - aiokafka has no setting for it
+
+            async def stay() -> None:
+                coordinator.reset_generation()
+
+            coordinator._maybe_leave_group = stay  # noqa: SLF001 - as above
+        return True
+
+    def on_crash(self, msg: str, *fmt: Any, **_options: Any) -> None:
+        """Log what Mode would print."""
+        log.critical(msg.format(*fmt))
 
     def _create_consumer(self, loop: asyncio.AbstractEventLoop) -> Any:
         consumer = super()._create_consumer(loop)
@@ -236,11 +266,13 @@ class CheckpointConsumer(driver.Consumer):
 class CheckpointTransport(driver.Transport):
     """Faust's aiokafka transport with a :class:`CheckpointConsumer`.
 
-    ``resume`` takes the assigned partitions and returns where to read on, as far as that is known soon.
+    ``resume`` takes the assigned partitions and returns where to read on, as far as that is known soon. ``leave_group``:
+    whether the consumer group is told when the worker stops.
     """
 
     Consumer: ClassVar[type[ConsumerT]] = CheckpointConsumer
 
-    def __init__(self, *args: Any, resume: Resume, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, resume: Resume, leave_group: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.resume = resume
+        self.leave_group = leave_group

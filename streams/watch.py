@@ -81,6 +81,11 @@ class Watch:
         self._waiting = waiting
         self._flow.note_backlog(sum(waiting.values()))
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether partitions are assigned and read."""
+        return self.joined and self._consumer().flow_active
+
     def forget_gauges(self) -> None:
         """Show no values of partitions that another worker may own from now on."""
         shown = self._telemetry
@@ -106,7 +111,7 @@ class Watch:
     def ready(self) -> Health:
         """Say what keeps the worker from working, if anything does."""
         problems = [*self._waits()]
-        if not self.joined or not self._consumer().flow_active:
+        if not problems and not self.is_reading:
             problems.append("not in the consumer group yet")
         problems += [
             f"{topic}/{number}: {100 * partition.breaker.refused_share:.0f} % of the recent records are refused; "

@@ -12,8 +12,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -27,14 +28,16 @@ from sinks.checkpoints import CheckpointStore
 from sinks.dead_letters import DeadLetterStore
 from sinks.events import EventStore
 from sinks.metrics import MetricStore
-from sinks.pseudonym_keys import PseudonymKeys
+from sinks.pseudonym_keys import PseudonymKeys, compare
 from sinks.warehouse import Warehouse
-from streams import log_probe
+from streams import log_probe, topics
 from streams.decompression import guard
+from streams.dependency import Dependency
 from streams.faust_credentials import credentials
 from streams.flow import Flow
 from streams.intake import Decoder
 from streams.kafka_sinks import KafkaDeadLetterTopic
+from streams.kafka_watch import LOOK_SECONDS, KafkaWatch, Membership
 from streams.partition import Place
 from streams.pipeline import Pipeline, Rules, Sinks
 from streams.resume import Resumer
@@ -61,9 +64,12 @@ WATCH_SECONDS: Final = 1.0
 REQUEST_SECONDS: Final = 30.0
 #: A topic that was deleted and made again is noticed so soon.
 METADATA_MS: Final = 10_000
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 EXIT_FAILED: Final = 1
 #: Nothing is left to write after a failure; Faust gets this long to leave the consumer group.
 FAILED_EXIT_SECONDS: Final = 5.0
+LEAVE_SECONDS: Final = 5.0
+NOT_IN_GROUP_SECONDS: Final = 1.5
 
 
 def now_us() -> int:
@@ -89,10 +95,15 @@ def _tune_interpreter() -> None:
 
 
 class _PlainWorker(faust.Worker):
-    """Faust's process runner, without its own logging set-up and spinner."""
+    """Faust's process runner, without its own logging set-up, prints and spinner."""
 
     def _setup_logging(self) -> None:
         self.spinner = None
+
+    def hear(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Follow signals from now on, also those that come before Mode listens to them."""
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self._on_sigterm)
 
 
 class Worker:
@@ -104,10 +115,13 @@ class Worker:
         self._settings = settings
         self._stop = threading.Event()
         self._failure: BaseException | None = None
-        self._database_problem: str | None = None
+        self._written_last = 0
+        self._clickhouse = Dependency(log, "ClickHouse answers")
         self.telemetry = Telemetry()
         self._warehouse = Warehouse(settings.clickhouse, stop=self._stop, on_retry=self._note_retry)
-        kafka_options = settings.kafka_access.client_options()
+        access = settings.kafka_access
+        self._kafka = KafkaWatch(access)
+        kafka_options = access.client_options()
         self._dead_letter_topic = KafkaDeadLetterTopic(
             kafka_options, loop, lambda _error: self.telemetry.letter_retries.inc()
         )
@@ -136,29 +150,70 @@ class Worker:
         self.watch = Watch(
             self.pipeline, self.flow, self.resumer, self.telemetry, self._consumer, self._waits
         )
-        self.web = WebServer(
-            settings.web_host, settings.web_port, self.telemetry.registry, self._alive, self._ready
+        self._membership = Membership(
+            self._kafka,
+            settings.group,
+            settings.session_timeout_seconds,
+            lambda: self.resumer.is_busy or self.watch.is_reading,
         )
+        self.web = WebServer(settings.web_host, settings.web_port, self.telemetry.registry, self._alive, self._ready)
         self.app = self._new_app(loop)
 
     def run(self, loop: asyncio.AbstractEventLoop) -> int:
-        """Work until told to stop; return the exit status."""
+        """Work until told to stop; return the exit status.
+
+        Raises :class:`MustStop` if Kafka refuses this worker at its start, or its web pages' port is taken.
+        """
         _tune_interpreter()
         self.web.start()
         log.info("metrics and health on http://%s:%s", self._settings.web_host, self.web.port)
-        runner = _PlainWorker(self.app, loop=loop)
         try:
-            runner.execute_from_commandline()
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else EXIT_FAILED
-        else:
-            code = 0
+            return self._run_faust(loop) if self._is_let_in(loop) else 0
         finally:
             self._stop.set()
             for executor in (self._decoding, self._database, self._inserting):
                 executor.shutdown(wait=False, cancel_futures=True)
             self.web.stop()
-        return EXIT_FAILED if self._failure is not None else code
+
+    def _is_let_in(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Wait for Kafka; return False if told to stop meanwhile. Faust would fail without a broker."""
+        waiting = loop.create_task(self._until_let_in(loop))
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, waiting.cancel)
+        try:
+            loop.run_until_complete(waiting)
+        except asyncio.CancelledError:
+            log.info("stopped in order while waiting for Kafka; nothing was read")
+            return False
+        return True
+
+    async def _until_let_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait for Kafka; raises :class:`MustStop` if it refuses this worker, or the pseudonym key is another one."""
+        key = fingerprint(self._settings.pseudonym_key_bytes())
+        names = [topic.name for topic in topics.declared()]
+        await asyncio.gather(
+            # A database that does not answer now is asked again before the first checkpoint is read.
+            loop.run_in_executor(self._database, compare, self._settings.clickhouse, key),
+            self._kafka.until_it_lets_in(self._settings.group, names),
+        )
+
+    def _run_faust(self, loop: asyncio.AbstractEventLoop) -> int:
+        runner = _PlainWorker(self.app, loop=loop, quiet=True)
+        runner.hear(loop)
+        # Faust begins its own tasks only once partitions are assigned.
+        for seconds, step in ((LOOK_SECONDS, self._kafka.step), (WATCH_SECONDS, self._membership.step)):
+            loop.create_task(self._repeat(seconds, step)()).add_done_callback(self._note_end)
+        try:
+            runner.execute_from_commandline()
+        except SystemExit as ended:
+            status = ended.code if isinstance(ended.code, int) else EXIT_FAILED
+        if self._failure is not None:
+            return EXIT_FAILED
+        if status:
+            log.critical("the worker failed: %r", runner.crash_reason, exc_info=runner.crash_reason)
+        else:
+            self._say_stopped()
+        return status
 
     def _new_pipeline(self) -> Pipeline:
         settings, warehouse = self._settings, self._warehouse
@@ -211,7 +266,9 @@ class Worker:
             broker_rebalance_timeout=settings.session_timeout_seconds,
             broker_heartbeat_interval=settings.session_timeout_seconds / 3,
         )
-        app.transport = CheckpointTransport(brokers, app, resume=self._resume)
+        # Nothing is produced through Faust, and its producer fails at the start when no broker answers.
+        app.boot_strategy.enable_kafka_producer = False
+        app.transport = CheckpointTransport(brokers, app, resume=self._resume, leave_group=settings.leave_group)
         topic = app.topic(*sorted(EVENT_TOPICS), schema=BatchSchema(), acks=False)
         app.agent(topic, name="pipeline")(self._consume)
         app.task(self._repeat(TICK_SECONDS, self.flow.tick))
@@ -220,7 +277,7 @@ class Worker:
         app.on_before_shutdown.connect(self._finish, weak=False)
         return app
 
-    def _repeat(self, seconds: float, step: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    def _repeat(self, seconds: float, step: Callable[[], Awaitable[None]]) -> Callable[[], Coroutine[Any, Any, None]]:
         async def repeat() -> None:
             while not self.app.should_stop:
                 await asyncio.sleep(seconds)
@@ -253,13 +310,12 @@ class Worker:
         try:
             answer = await asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
         except Stopping:
-            log.info("stopped while waiting for ClickHouse; what was not written will be read again")
             await asyncio.Event().wait()
         except Exception as error:
             self._fail(error)
             await asyncio.Event().wait()
         if executor is self._database:
-            self._database_problem = None
+            self._clickhouse.back()
         return answer
 
     def _fail(self, error: Exception) -> None:
@@ -278,19 +334,35 @@ class Worker:
         """Write what is held within the budget for an orderly stop; what is not written will be read again."""
         budget_seconds = self._settings.shutdown_seconds
         self._exit_after(budget_seconds)
-        if self._failure is None and self.watch.joined:
-            try:
+        is_away = self._clickhouse.problem or self._dead_letter_topic.state.problem
+        if self._failure is None and self.watch.joined and not is_away:
+            held = self.pipeline.pending_records
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self.flow.write_everything(), budget_seconds / 2)
-            except TimeoutError:
-                log.warning("the last write took too long and was given up; it will be repeated after the next start")
+            self._written_last = held - self.pipeline.pending_records
         self._stop.set()
+        # What is left is to leave the group, which a broker that is away, or a join under way, can hold up.
+        self._exit_after(LEAVE_SECONDS if self.watch.is_reading else NOT_IN_GROUP_SECONDS)
         self.resumer.stop()
         await self._dead_letter_topic.close()
         await self._topic_watch.close()
+        await self._kafka.close()
 
     def _exit_now(self) -> None:
-        log.warning("the orderly stop took too long; leaving now")
-        os._exit(EXIT_FAILED if self._failure is not None else 0)
+        if self._failure is not None:
+            os._exit(EXIT_FAILED)
+        if self._stop.is_set():
+            self._say_stopped()
+        else:
+            log.warning("the orderly stop took too long and is given up; what was not written will be read again")
+        os._exit(0)
+
+    def _say_stopped(self) -> None:
+        log.info(
+            "stopped in order: %s records written at the end, %s will be read again",
+            self._written_last,
+            self.pipeline.pending_records,
+        )
 
     def _consumer(self) -> CheckpointConsumer:
         consumer = self.app.consumer
@@ -300,14 +372,12 @@ class Worker:
 
     def _note_retry(self, what: str, error: Exception) -> None:
         self.telemetry.retries.inc()
-        if self._database_problem is None:
-            log.warning("ClickHouse: %s; trying again until it answers", error)
-        self._database_problem = f"waiting for ClickHouse to {what}"
+        self._clickhouse.away(f"waiting for ClickHouse to {what}", error)
 
     def _waits(self) -> list[str]:
         """Return what the worker waits for, knowingly."""
-        waits = (self._database_problem, self._dead_letter_topic.problem, self.resumer.problem)
-        return [problem for problem in waits if problem is not None]
+        waits = (self._kafka.state, self._clickhouse, self._dead_letter_topic.state, self.resumer.kafka)
+        return [dependency.problem for dependency in waits if dependency.problem is not None]
 
     def _alive(self) -> Health:
         if self._failure is not None:
@@ -315,4 +385,10 @@ class Worker:
         return self.watch.alive()
 
     def _ready(self) -> Health:
-        return Health((*self._topic_watch.problems, *self.watch.ready().problems))
+        waiting = self._membership.state.problem
+        problems = (*self._topic_watch.problems, *self.watch.ready().problems)
+        return Health((*problems, waiting) if waiting is not None else problems)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self._fail(error)

@@ -12,7 +12,6 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
@@ -25,6 +24,7 @@ from deploy.embedded.engine import Engine
 from deploy.embedded.errors import StackError
 from deploy.embedded.handler import QueryHandler
 from deploy.embedded.sessions import Sessions
+from streams import logs
 from streams.connections import ConnectionLimits, LimitedServer
 
 __all__ = ["main", "serve"]
@@ -145,7 +145,7 @@ def _end_at_the_latest(seconds: float) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the server; the exit code is 0 after an orderly stop, 2 when it could not start."""
     options = _arguments(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logs.configure("text")
     if not ip_address(options.host).is_loopback:
         logger.error("--host %s is not a loopback address; the embedded server serves this machine only", options.host)
         return 2

@@ -44,6 +44,8 @@ def environment(info: stack.StackInfo) -> dict[str, str]:
     if info.broker == stack.EMBEDDED:
         # It finishes a group join only after these have passed.
         settings["CLASSPULSE_SESSION_TIMEOUT_SECONDS"] = "6"
+        # A leader that leaves while its group is being formed stays its leader, and nobody is assigned anything any more.
+        settings["CLASSPULSE_LEAVE_GROUP"] = "false"
     return settings
 
 

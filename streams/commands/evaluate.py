@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,11 +10,14 @@ from typing import Final
 import click
 
 from streams import evaluator as evaluation
+from streams import logs
 from streams import settings as settings_module
 from streams.commands.options import PORT, NumberType
 from streams.commands.reading import away_is_final
 from streams.terminal import Console, echo
 from streams.web import WebServer
+
+log = logging.getLogger("classpulse.evaluator")
 
 #: A first cycle over a long history asks more of the server than a worker ever does.
 TIMEOUT_SECONDS: Final = 600.0
@@ -59,6 +61,13 @@ def evaluate(*, once: bool, interval_seconds: float, web_port: int, user: str | 
     settings = settings_module.load_for_admin(user, password_env)
     target = replace(settings.clickhouse, timeout_seconds=TIMEOUT_SECONDS)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # raises KeyboardInterrupt, wherever it waits
+    cycles = 0
+
+    def note(cycle: evaluation.Cycle) -> None:
+        nonlocal cycles
+        cycles += 1
+        log.info("%s", cycle)
+
     try:
         with _progress(shown=once) as on_step:
             evaluator = evaluation.Evaluator(target, settings.figure_rules, steps=evaluation.steps(), on_step=on_step)
@@ -68,11 +77,14 @@ def evaluate(*, once: bool, interval_seconds: float, web_port: int, user: str | 
         if once:
             echo(str(cycle))
             return
-        logging.basicConfig(level="INFO", stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logs.configure(settings.log_format, secrets=settings.secrets)
         with _served(evaluator, settings.web_host, web_port):
-            evaluator.follow(interval_seconds, lambda cycle: echo(str(cycle)))
+            evaluator.follow(interval_seconds, note)
     except KeyboardInterrupt:
-        echo("stopped; the next start goes on from here")
+        if once:
+            echo("stopped before the cycle was complete; the next one goes on from here")
+        else:
+            log.info("stopped in order after %s complete cycles", cycles)
 
 
 @contextmanager

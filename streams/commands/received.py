@@ -8,11 +8,13 @@ from typing import IO, Any, Final
 import click
 from clickhouse_connect.driver.client import Client
 
-from schemas import check
+from schemas.check import REMEDIES
+from schemas.codec_types import Reason
 from schemas.errors import MustStop
 from sinks.contract_received import RECEIVED, STORED
 from streams import settings as settings_module
 from streams.commands.reading import reading, target_of
+from streams.terminal import echo
 
 TIMEOUT_SECONDS: Final = 30.0
 #: So many events of a file are asked for, one query each.
@@ -73,7 +75,7 @@ def received(
         for identity in identities:
             rows = _rows(client, identity)
             missing += all(row["outcome"] != STORED for row in rows)
-            click.echo(_as_json(identity, rows) if as_json else _as_text(identity, rows))
+            echo(_as_json(identity, rows) if as_json else _as_text(identity, rows))
     if missing:
         raise SystemExit(1)
 
@@ -140,5 +142,4 @@ def _as_text(identity: Identity, rows: list[dict[str, Any]]) -> str:
 
 
 def _remedy(reason: str) -> str:
-    remedies = {one.value: remedy for one, remedy in check._REMEDIES.items()}  # noqa: SLF001 - as on the vendor's page
-    return remedies.get(reason, "")
+    return REMEDIES[Reason(reason)] if reason in set(Reason) else ""

@@ -75,16 +75,23 @@ class WorkerProcess:
     @property
     def url(self) -> str:
         """Where its pages are; waits until it says so."""
-        wait_until(lambda: "health on " in self.log.read_text(), "the worker to serve its pages")
-        return self.log.read_text().split("health on ")[1].split()[0]
+        wait_until(lambda: "health on http" in self.log.read_text(), "the worker to serve its pages")
+        return self.log.read_text().split("health on ")[1].split()[0].rstrip('"}')
 
     def status(self, page: Literal["healthz", "readyz"]) -> int:
         """Return the HTTP status of a page."""
+        return self._ask(page)[0]
+
+    def page(self, page: Literal["healthz", "readyz"]) -> str:
+        """Return the text of a page."""
+        return self._ask(page)[1]
+
+    def _ask(self, page: str) -> tuple[int, str]:
         try:
             with urllib.request.urlopen(f"{self.url}/{page}", timeout=5) as answer:
-                return int(answer.status)
+                return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
-            return error.code
+            return error.code, error.read().decode()
 
     def metric(self, name: str) -> float:
         """Return the sum of a metric over its labels."""

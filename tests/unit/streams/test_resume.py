@@ -116,7 +116,11 @@ def test_kafka_away_during_a_rebalance_is_asked_again(warehouse: Warehouse, capl
         await resumer.resume(FIRST)
         await asyncio.wait_for(resumer.done.wait(), 10)
         assert consumer.seeks == [{(TOPIC, 0): 0}]
-        assert resumer.problem is None
+        assert resumer.kafka.problem is None
 
     play(story, warehouse)
-    assert "waiting for Kafka to describe the partitions" in caplog.text
+    assert [record.getMessage().split(",")[0] for record in caplog.records if record.name == "classpulse.resume"] == [
+        "waiting for Kafka to describe the partitions: KafkaConnectionError: away",
+        "Kafka describes the partitions",
+        "resumed 1 partitions",
+    ]
