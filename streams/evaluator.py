@@ -15,7 +15,7 @@ from typing import Final
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from urllib3.exceptions import HTTPError
 
 from schemas.errors import MustStop, Refused, RetryLater
@@ -24,6 +24,7 @@ from sinks.database_errors import ATTEMPTS_AT_UNKNOWN, classify
 from sinks.rollups import latest_cycle
 from sinks.warehouse import WRITE_SETTINGS, Target, connect
 from streams.dependency import Dependency
+from streams.telemetry import Moment
 from streams.web import Health
 
 __all__ = ["STEPS", "Cycle", "Evaluator", "EvaluatorTelemetry", "Step", "StepFunction", "steps"]
@@ -71,7 +72,7 @@ class EvaluatorTelemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.success_timestamp = Gauge(
+        self.success_timestamp = Moment(
             "classpulse_evaluator_last_success_timestamp_seconds",
             "When the last cycle was complete",
             registry=self.registry,

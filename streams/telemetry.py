@@ -5,12 +5,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 
 _PLACE: Final = ("topic", "partition")
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LATENCY_SECONDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 _ROWS: Final = (1, 10, 100, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000)
+
+
+class Moment(Gauge):
+    """When something last happened, in seconds since the epoch; shown once it has happened, and never as 1970."""
+
+    def collect(self) -> list[Metric]:
+        """Return the metric, if it has a value."""
+        return [metric for metric in super().collect() if any(sample.value for sample in metric.samples)]
 
 
 class Telemetry:
@@ -24,6 +32,9 @@ class Telemetry:
 
         def gauge(name: str, meaning: str, *labels: str) -> Gauge:
             return Gauge(f"classpulse_{name}", meaning, labels, registry=self.registry)
+
+        def moment(name: str, meaning: str) -> Moment:
+            return Moment(f"classpulse_{name}", meaning, registry=self.registry)
 
         def histogram(name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(f"classpulse_{name}", meaning, labels, buckets=buckets, registry=self.registry)
@@ -56,8 +67,8 @@ class Telemetry:
         self.missing_partitions = gauge(
             "missing_partitions", "Declared partitions that Kafka does not have or no broker leads", "topic"
         )
-        self.started_timestamp = gauge("started_timestamp_seconds", "When this worker began to read its partitions")
-        self.checkpoint_timestamp = gauge("checkpoint_timestamp_seconds", "When this worker last wrote a checkpoint")
+        self.started_timestamp = moment("started_timestamp_seconds", "When this worker began to read its partitions")
+        self.checkpoint_timestamp = moment("checkpoint_timestamp_seconds", "When this worker last wrote a checkpoint")
         self.partitions = gauge("assigned_partitions", "Partitions this worker owns")
         self.batch_rows = histogram("batch_records", "Records in a batch from Kafka", _ROWS)
         self.flush_rows = histogram("flush_records", "Records in a write to ClickHouse", _ROWS)

@@ -10,11 +10,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
+from prometheus_client import generate_latest
 
 from streams import topics
 from streams.evaluator import EvaluatorTelemetry
 from streams.settings import Settings
-from streams.telemetry import Telemetry
+from streams.telemetry import Moment, Telemetry
 
 ROOT = Path(__file__).parents[3]
 PROMETHEUS = ROOT / "deploy/prometheus"
@@ -39,6 +40,9 @@ ADDED_LABELS = {"instance", "job", "le"}
 def exposed() -> dict[str, set[str]]:
     """Return every series the worker exposes, with its labels."""
     telemetries = [Telemetry(), EvaluatorTelemetry()]
+    for collector in [collector for telemetry in telemetries for collector in vars(telemetry).values()]:
+        if isinstance(collector, Moment):
+            collector.set_to_current_time()
     labels = {
         collector._name: set(collector._labelnames)
         for telemetry in telemetries
@@ -158,6 +162,17 @@ def test_the_password_of_grafana_is_the_readers_file() -> None:
     (source,) = (source for source in DATASOURCES if source["uid"] == "clickhouse")
     assert source["jsonData"]["username"] == "classpulse_reader"
     assert source["secureJsonData"] == {"password": "$__file{/run/secrets/clickhouse_reader_password}"}
+
+
+def test_a_moment_is_not_shown_before_it_has_come() -> None:
+    """A worker or evaluator that has done nothing shows no time of 1970, which an alert would take for 20,000 days ago."""
+    for telemetry in (Telemetry(), EvaluatorTelemetry()):
+        assert b"timestamp_seconds 0" not in generate_latest(telemetry.registry)
+        moments = [collector for collector in vars(telemetry).values() if isinstance(collector, Moment)]
+        assert moments
+        for moment in moments:
+            moment.set(1_700_000_000)
+        assert generate_latest(telemetry.registry).count(b"timestamp_seconds 1.7e+09") == len(moments)
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed here")
