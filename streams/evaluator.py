@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Final
@@ -42,6 +42,7 @@ STEPS: Final = {
 }
 #: After a failure the next cycle waits at least so long.
 FAILURE_DELAY_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 10.0
 _SECONDS: Final = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
 
@@ -122,6 +123,8 @@ class Evaluator:
 
         Raises :class:`RetryLater` when the database is away and :class:`MustStop` for what waiting does not cure.
         """
+        # A server that is silent shows within seconds, whatever a step may take.
+        connect(replace(self._target, timeout_seconds=min(ANSWER_SECONDS, self._target.timeout_seconds))).close()
         client = connect(self._target)
         try:
             return self._cycle(client)

@@ -23,6 +23,8 @@ log = logging.getLogger("classpulse.kafka")
 #: So often Kafka is asked while a worker works.
 LOOK_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 1.0
+#: How Faust's members share out partitions; Kafka keeps members of another protocol out of a group.
+PROTOCOL: Final = "faust"
 #: A join takes seconds; what takes longer is said.
 JOIN_SECONDS: Final = 5.0
 
@@ -65,18 +67,20 @@ class KafkaWatch:
         self.state.away(f"waiting for Kafka: no broker answers at {self._access.bootstrap} (CLASSPULSE_KAFKA)")
         return False
 
-    async def members(self, group: str) -> int:
-        """Return how many members Kafka counts in a consumer group, those included that were killed a moment ago.
+    async def members(self, group: str) -> tuple[str, int]:
+        """Return a consumer group's protocol, empty before it has one, and how many members Kafka counts.
+
+        Those that were killed a moment ago are included.
 
         Raises ``KafkaError``, ``OSError`` or ``TimeoutError`` if Kafka does not say.
         """
         client = await self._connected()
         coordinator = await client.coordinator_lookup(CoordinationType.GROUP, group)
         answer = await client.send(coordinator, DescribeGroupsRequest([group]))
-        ((code, _group, _state, _kind, _protocol, members, *_rights),) = answer.groups
+        ((code, _group, _state, _kind, protocol, members, *_rights),) = answer.groups
         if code:
             raise for_code(code)
-        return len(members)
+        return protocol, len(members)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -128,11 +132,16 @@ class Membership:
 
     async def _waiting(self) -> str:
         try:
-            members = await self._kafka.members(self._group)
+            protocol, members = await self._kafka.members(self._group)
         except (KafkaError, OSError, TimeoutError) as error:
             return (
                 f"waiting for Kafka to name the coordinator of the consumer group {self._group}: "
                 f"{str(error) or type(error).__name__}"
+            )
+        if protocol not in {"", PROTOCOL}:
+            return (
+                f"waiting for the consumer group {self._group}: another program is a member of it, by the protocol "
+                f"{protocol}; end that program, or set CLASSPULSE_GROUP to a group that only workers use"
             )
         others = (
             f": Kafka counts {members} members and waits for each; one that was killed counts until "
