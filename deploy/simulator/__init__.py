@@ -2,6 +2,7 @@
 
 from deploy.simulator.config import Disturbance, FittedConfig, SimulationConfig
 from deploy.simulator.ledger import REASONS, Fate, Ledger, Produced, source_and_id
+from deploy.simulator.present import ending_now, in_whole_weeks
 from deploy.simulator.publish import publish
 from deploy.simulator.simulation import Simulation, simulate
 
@@ -14,6 +15,8 @@ __all__ = [
     "Produced",
     "Simulation",
     "SimulationConfig",
+    "ending_now",
+    "in_whole_weeks",
     "publish",
     "simulate",
     "source_and_id",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Final
 
-from deploy.simulator.school_day import LESSON_SLOTS, at_ms, last_school_day, school_days
+from deploy.simulator.school_day import LESSON_SLOTS, Timetable, last_school_day, school_days
 
 FULL_DISTRICT_SCHOOLS: Final = 54
 FULL_CLASSES_PER_SCHOOL: Final = 15
@@ -93,6 +93,7 @@ class SimulationConfig:
     ``days``: so many school days up to ``date`` where ``events`` is None.
     ``schools`` and ``classes_per_school``: None sizes the district to ``events``, or takes the full district.
     ``date``: the last simulated school day, None for the last weekday before today in Asia/Shanghai.
+    ``shift_ms``: moves every time, and names the ids by the moved times; the same lessons are told.
     """
 
     seed: int = 1
@@ -102,6 +103,7 @@ class SimulationConfig:
     classes_per_school: int | None = None
     students_per_class: int = 45
     date: date | None = None
+    shift_ms: int = 0
     families: tuple[str, ...] = FAMILY_NAMES
     disturbance: Disturbance = Disturbance()
     #: Share of records in CloudEvents' binary content mode; the others are structured.
@@ -170,9 +172,14 @@ class FittedConfig:
     expected_days: int
 
     @property
+    def timetable(self) -> Timetable:
+        """When the school days are held."""
+        return Timetable(self.config.shift_ms)
+
+    @property
     def first_lesson_ms(self) -> int:
         """Scheduled start of the first lesson, milliseconds since the epoch."""
-        return at_ms(next(school_days(self.date, self.expected_days)), LESSON_SLOTS[0])
+        return self.timetable.at_ms(next(school_days(self.date, self.expected_days)), LESSON_SLOTS[0])
 
 
 def _within(name: str, value: int | None, lowest: int, highest: int) -> None:

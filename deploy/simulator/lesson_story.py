@@ -37,6 +37,9 @@ _TOOLS: Final = (
 _ABSENT_SHARE: Final = 0.03
 _LATE_SHARE: Final = 0.06
 _AWAY_SHARE: Final = 0.04
+#: The last tablet is put away so long after the lesson's end, however wrong its clock and the room's: beyond the minute by
+#: which a watermark trails, so that every lesson closes by events of its own.
+LAST_LEFT_MS: Final = 180_000
 #: Nothing that belongs to the lesson happens in its last second, so that the end comes after it.
 _MARGIN_MS: Final = 1000
 _NEVER_MS: Final = 1 << 60
@@ -397,8 +400,12 @@ _ACTIVITIES: Final[dict[str, tuple[Callable[[_Stage, int, int], None], ...]]] = 
 def _close(stage: _Stage) -> None:
     rng = stage.rng
     ended_ms = stage.ended_ms
-    for seat in stage.seats_at(ended_ms):
-        if rng.random() < 0.35:
+    present = stage.seats_at(ended_ms)
+    last = {seat.room.channel: seat for seat in present}
+    for seat in present:
+        if seat is last[seat.room.channel]:
+            stage.add_of(seat, ended_ms + LAST_LEFT_MS, LEFT, seat.student.head + "}")
+        elif rng.random() < 0.35:
             left_ms = ended_ms + int(rng.uniform(200, 50_000))
             stage.add_of(seat, left_ms, LEFT, seat.student.head + "}")
     early = ended_ms < stage.lesson.end_ms - 30_000

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import heapq
+import json
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from deploy.simulator.chance import seeded
 from deploy.simulator.config import SimulationConfig
-from deploy.simulator.draft import Context, Draft
+from deploy.simulator.draft import Context, Draft, Kind
 from deploy.simulator.encoding import Encoder, Event, encode
 from deploy.simulator.ledger import Produced
-from deploy.simulator.lesson_story import ENDED, STARTED
+from deploy.simulator.lesson_story import ENDED, LAST_LEFT_MS, LEFT, STARTED
 from deploy.simulator.malformed import KINDS, spoiled
 
 #: From an event to Kafka when nothing is wrong.
@@ -43,7 +44,10 @@ class Network:
         self._pending_limit = config.pending_limit
         self._pending: list[tuple[int, int, Produced]] = []
         self._held_back = 0
-        self._open_lessons: dict[Context, Draft] = {}
+        #: Of each room whose lesson is not closed yet: its beginning, and when it ended; 0: not yet.
+        self._open_lessons: dict[Context, tuple[Draft, int]] = {}
+        #: Room for the events that are still to end and close them.
+        self._reserved = 0
         self._kinds = tuple(self._disturbance.malformed_kinds or KINDS)
         self.peak_pending = 0
 
@@ -54,9 +58,10 @@ class Network:
             yield from self._transmit_slice(drafts)
             if drafts:
                 now_ms = drafts[-1].time_ms
-            if self._room <= len(self._open_lessons):
+            if self._room <= self._reserved:
                 break
-        self._end_open_lessons(now_ms)
+        if self._room < _UNLIMITED // 2:
+            self._close_open_lessons(now_ms)
         while self._pending:
             yield heapq.heappop(self._pending)[2]
 
@@ -65,20 +70,21 @@ class Network:
         draw = self._rng.random
         disturbed_share = self._disturbance.event_share
         identify = self._encoder.identify
-        open_lessons = self._open_lessons
         for draft in drafts:
             time_ms, kind, device, context, _ = draft
             arrival_ms = time_ms + LATENCY_MS
             while pending and pending[0][0] <= arrival_ms:
                 yield heapq.heappop(pending)[2]
-            if kind is ENDED:
-                open_lessons.pop(context, None)
-            elif kind is STARTED:
-                # A lesson needs room for its end too; without it, it does not begin.
-                if self._room - len(open_lessons) < 2:
+            if kind is STARTED:
+                # A lesson needs room to end and to close too; without it, it does not begin.
+                if self._room - self._reserved < 3:
                     continue
-                open_lessons[context] = draft
-            elif self._room <= len(open_lessons):
+                self._note(context, (draft, 0))
+            elif kind is ENDED and context in self._open_lessons:
+                self._note(context, (self._open_lessons[context][0], time_ms))
+            elif kind is LEFT and self._is_last(context, time_ms):
+                self._note(context, None)
+            elif self._room <= self._reserved:
                 return
             self._room -= 1
             offline = device.offline_from_ms <= time_ms < device.offline_until_ms
@@ -119,7 +125,7 @@ class Network:
         return encode(event, dead_clock_ms, arrival_ms, "dead_letter", "clock_behind")
 
     def _send_again(self, event: Event, arrival_ms: int) -> None:
-        if self._room <= len(self._open_lessons):
+        if self._room <= self._reserved:
             return
         self._room -= 1
         again_ms = arrival_ms + 200 + int(self._rng.random() * self._disturbance.duplicate_seconds * 1000)
@@ -133,13 +139,31 @@ class Network:
         heapq.heappush(self._pending, (record.timestamp_ms, self._held_back, record))
         self.peak_pending = max(self.peak_pending, len(self._pending))
 
-    def _end_open_lessons(self, now_ms: int) -> None:
-        for started in self._open_lessons.values():
-            time_ms = max(now_ms, started.time_ms + 1000)
-            draft = Draft(time_ms, ENDED, started.device, started.context, '{"reason":"interrupted"}')
-            event = self._encoder.identify(draft, offline=False)
-            self._hold(encode(event, event.device_time_ms, time_ms + LATENCY_MS, "stored"))
+    def _note(self, context: Context, lesson: tuple[Draft, int] | None) -> None:
+        """Take note of how far a room's lesson is, and of the room that its remaining events need; None: it is closed."""
+        if (before := self._open_lessons.pop(context, None)) is not None:
+            self._reserved -= 1 if before[1] else 2
+        if lesson is not None:
+            self._open_lessons[context] = lesson
+            self._reserved += 1 if lesson[1] else 2
+
+    def _is_last(self, context: Context, time_ms: int) -> bool:
+        _, ended_ms = self._open_lessons.get(context, (None, 0))
+        return bool(ended_ms) and time_ms - ended_ms >= LAST_LEFT_MS
+
+    def _close_open_lessons(self, now_ms: int) -> None:
+        """End the lessons that the limit cuts short, and let a student of each leave afterwards, which closes it."""
+        for started, ended_ms in self._open_lessons.values():
+            end_ms = ended_ms or max(now_ms, started.time_ms + 1000)
+            student = json.dumps({"student_id": json.loads(started.data)["roster"][0]}, separators=(",", ":"))
+            if not ended_ms:
+                self._send(started, end_ms, ENDED, '{"reason":"interrupted"}')
+            self._send(started, end_ms + LAST_LEFT_MS, LEFT, student)
         self._open_lessons.clear()
+
+    def _send(self, started: Draft, time_ms: int, kind: Kind, data: str) -> None:
+        event = self._encoder.identify(Draft(time_ms, kind, started.device, started.context, data), offline=False)
+        self._hold(encode(event, event.device_time_ms, time_ms + LATENCY_MS, "stored"))
 
 
 def _flushed_ms(draft: Draft) -> int:

@@ -10,7 +10,7 @@ from typing import Final
 
 from deploy.simulator.district import School, Teacher
 from deploy.simulator.draft import KINDS, LAST, Context, Draft, Kind, Story
-from deploy.simulator.school_day import at_ms, rfc3339
+from deploy.simulator.school_day import Timetable, rfc3339
 
 OPENED: Final = KINDS["prep.plan.opened"]
 HEARTBEAT: Final = KINDS["prep.heartbeat.recorded"]
@@ -36,11 +36,12 @@ class Plan:
     day: date
     grade: int
     lesson: tuple[str, int] | None
+    timetable: Timetable
 
     @property
     def plan_id(self) -> str:
         """Id of the plan, unique for teacher and day."""
-        return f"plan-{self.teacher.teacher_id}-{self.day:%Y%m%d}"
+        return f"plan-{self.teacher.teacher_id}-{self.timetable.label(self.day)}"
 
 
 def prep_story(plan: Plan, rng: random.Random) -> Story:
@@ -67,7 +68,7 @@ def _time_ms(draft: Draft) -> int:
 def _session_start_ms(plan: Plan, days_before: int, rng: random.Random) -> int:
     """Afternoons from 16:30 and evenings from 19:00, local time."""
     opens = 990 if rng.random() < 0.4 else 1140
-    return at_ms(plan.day - timedelta(days=days_before), opens + rng.random() * 60)
+    return plan.timetable.at_ms(plan.day - timedelta(days=days_before), opens + rng.random() * 60)
 
 
 def _session(plan: Plan, start_ms: int, rng: random.Random, *, last: bool) -> Iterator[tuple[int, Kind, Teacher, str]]:
@@ -113,7 +114,7 @@ def _colleague(plan: Plan, rng: random.Random) -> Teacher:
 
 def _aftermath_ms(plan: Plan) -> int:
     """7:30 on the day of the lesson: when reviews may begin."""
-    return at_ms(plan.day, 450)
+    return plan.timetable.at_ms(plan.day, 450)
 
 
 def _aftermath(plan: Plan, context: Context, rng: random.Random) -> Iterator[Draft]:

@@ -15,7 +15,7 @@ from deploy.simulator.lesson_story import Lesson, Outages, Side, lesson_story
 from deploy.simulator.prep_story import PREP_DAYS, Plan, prep_story
 from deploy.simulator.registry_story import registry_story
 from deploy.simulator.research_story import NOTICE_DAYS, Activity, research_story
-from deploy.simulator.school_day import LESSON_SLOTS, at_ms, previous_school_day, school_days
+from deploy.simulator.school_day import LESSON_SLOTS, previous_school_day, school_days
 
 #: Minutes after midnight: the registry's sync comes before anything else of the day.
 _SYNC_MINUTES: Final = 300
@@ -34,6 +34,7 @@ def openings(fitted: FittedConfig, district: District) -> Iterator[tuple[int, li
     first = True
     pending: list[tuple[int, list[Story]]] = []
     days = school_days(fitted.date, fitted.expected_days)
+    at_ms = fitted.timetable.at_ms
     for day in days if fitted.config.events is not None else islice(days, fitted.expected_days):
         opening = previous_school_day(day) - timedelta(days=max(NOTICE_DAYS, PREP_DAYS))
         sync_ms = at_ms(opening if first else day, _SYNC_MINUTES)
@@ -69,14 +70,14 @@ def _lessons(fitted: FittedConfig, district: District, day: date) -> Iterator[St
             if place in guests:
                 continue
             taking_part = [place, partner[place]] if place in partner else [place]
-            lesson_id = _lesson_id(district, place, day, slot)
             lesson = Lesson(
-                lesson_id=lesson_id,
+                lesson_id=_lesson_id(fitted, district, place, day, slot),
                 sides=tuple(_side(district, one, day, slot) for one in taking_part),
-                start_ms=at_ms(day, minutes),
+                start_ms=fitted.timetable.at_ms(day, minutes),
             )
-            outages = Outages(seeded(config.seed, f"outages/{lesson_id}"), disturbance.offline_share, offline_ms)
-            yield lesson_story(lesson, seeded(config.seed, lesson_id), outages)
+            drawn = _lesson_name(district, place, f"{day:%Y%m%d}", slot)
+            outages = Outages(seeded(config.seed, f"outages/{drawn}"), disturbance.offline_share, offline_ms)
+            yield lesson_story(lesson, seeded(config.seed, drawn), outages)
 
 
 def _places(district: District) -> list[_Place]:
@@ -119,9 +120,9 @@ def _plans(fitted: FittedConfig, district: District, day: date) -> Iterator[Stor
                 place = school_index, class_index
                 grade = school.classes[class_index].grade
                 held_in = guests[slot].get(place, place)
-                lesson = _lesson_id(district, held_in, day, slot), at_ms(day, LESSON_SLOTS[slot])
-            plan = Plan(school, teacher, day, grade, lesson)
-            yield prep_story(plan, seeded(fitted.config.seed, plan.plan_id))
+                lesson = _lesson_id(fitted, district, held_in, day, slot), fitted.timetable.at_ms(day, LESSON_SLOTS[slot])
+            drawn = f"plan-{teacher.teacher_id}-{day:%Y%m%d}"
+            yield prep_story(Plan(school, teacher, day, grade, lesson, fitted.timetable), seeded(fitted.config.seed, drawn))
 
 
 def _activities(fitted: FittedConfig, district: District, day: date) -> Iterator[Story]:
@@ -130,11 +131,16 @@ def _activities(fitted: FittedConfig, district: District, day: date) -> Iterator
     for number, school_index in enumerate(range(0, len(district.schools), _SCHOOLS_PER_ACTIVITY), start=1):
         place = school_index, 0
         held_in = _guests(fitted.config, district, held, 1).get(place, place)
-        lesson = _lesson_id(district, held_in, held, 1), at_ms(held, LESSON_SLOTS[1])
-        activity = Activity(f"act-{held:%Y%m%d}-{number:02d}", held, district, school_index, lesson)
-        yield research_story(activity, seeded(fitted.config.seed, activity.activity_id))
+        timetable = fitted.timetable
+        lesson = _lesson_id(fitted, district, held_in, held, 1), timetable.at_ms(held, LESSON_SLOTS[1])
+        activity_id = f"act-{timetable.label(held)}-{number:02d}"
+        activity = Activity(activity_id, held, district, school_index, lesson, timetable)
+        yield research_story(activity, seeded(fitted.config.seed, f"act-{held:%Y%m%d}-{number:02d}"))
 
 
-def _lesson_id(district: District, place: _Place, day: date, slot: int) -> str:
-    class_id = district.schools[place[0]].classes[place[1]].class_id
-    return f"lesson-{class_id}-{day:%Y%m%d}-{slot + 1}"
+def _lesson_id(fitted: FittedConfig, district: District, place: _Place, day: date, slot: int) -> str:
+    return _lesson_name(district, place, fitted.timetable.label(day), slot)
+
+
+def _lesson_name(district: District, place: _Place, day: str, slot: int) -> str:
+    return f"lesson-{district.schools[place[0]].classes[place[1]].class_id}-{day}-{slot + 1}"

@@ -30,8 +30,9 @@ _HASHES_CACHED: Final = 100_000
 class _Batches:
     """One open batch a partition; sending keeps each partition's order, since one coroutine sends them all."""
 
-    def __init__(self, producer: AIOKafkaProducer, existing_topics: Collection[str]) -> None:
+    def __init__(self, producer: AIOKafkaProducer, existing_topics: Collection[str], *, stamp_now: bool) -> None:
         self._producer = producer
+        self._stamp_now = stamp_now
         self._existing_topics = existing_topics
         self._open: dict[tuple[str, int], Any] = {}
         self._partitions: dict[str, int] = {}
@@ -40,6 +41,8 @@ class _Batches:
 
     async def append(self, record: Produced) -> None:
         topic, key, value, headers, timestamp_ms, _, _ = record
+        if self._stamp_now:
+            timestamp_ms = time.time_ns() // 1_000_000
         count = self._partitions.get(topic) or await self._partition_count(topic)
         place = topic, self._hash(key) % count
         batch = self._open.get(place)
@@ -117,12 +120,14 @@ async def publish(
     speed: float | None = None,
     rate: float | None = None,
     pace_from_ms: int = 0,
+    stamp_now: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> Ledger:
     """Send ``records`` in their order and return their account once Kafka has acknowledged all.
 
     ``speed``: simulated seconds a second, None for as fast as possible; records with a timestamp before
     ``pace_from_ms`` go at once. ``rate``: records a second at most. ``on_progress`` gets the number sent so far.
+    ``stamp_now``: a record bears the time at which it is sent, as a real producer's does, and not that of its arrival.
     ``kafka``: bootstrap servers, or the options of an aiokafka client.
     The topics must exist. A resend after a lost acknowledgement can make Kafka hold a record twice; the account counts
     it once. Raises ``MustStop`` when Kafka cannot be reached, has no such topic, or refuses.
@@ -144,7 +149,7 @@ async def publish(
         raise MustStop(f"No Kafka answers at {bootstrap} ({error})", remedy) from error
     try:
         existing = (await producer.client.fetch_all_metadata()).topics()
-        batches = _Batches(producer, existing)
+        batches = _Batches(producer, existing, stamp_now=stamp_now)
         return await _publish(batches, records, _Pace(speed, rate, pace_from_ms), on_progress)
     except KafkaError as error:
         remedy = "See the broker's log; what was sent before may be stored, and can be sent again"

@@ -10,7 +10,7 @@ from typing import Final
 
 from deploy.simulator.district import District, Teacher
 from deploy.simulator.draft import KINDS, LAST, Context, Draft, Kind, Story
-from deploy.simulator.school_day import LESSON_MS, at_ms, rfc3339
+from deploy.simulator.school_day import LESSON_MS, Timetable, rfc3339
 
 PUBLISHED: Final = KINDS["research.activity.published"]
 JOINED: Final = KINDS["research.participant.joined"]
@@ -40,11 +40,12 @@ class Activity:
     district: District
     school_index: int
     lesson: tuple[str, int]
+    timetable: Timetable
 
 
 def research_story(activity: Activity, rng: random.Random) -> Story:
     """Tell the announcement, the meeting, its report, and the improvements of the evening and the next noon."""
-    published_ms = at_ms(activity.day - timedelta(days=NOTICE_DAYS), 600 + rng.random() * 360)
+    published_ms = activity.timetable.at_ms(activity.day - timedelta(days=NOTICE_DAYS), 600 + rng.random() * 360)
     yield published_ms, []
     schools = activity.district.schools
     home = schools[activity.school_index]
@@ -53,7 +54,7 @@ def research_story(activity: Activity, rng: random.Random) -> Story:
     pool = [teacher for school in near for teacher in school.teachers if teacher is not host]
     invited = rng.sample(pool, min(len(pool), 8 + int(rng.random() * 16)))
     mode = "observation" if activity.school_index == 0 else _MODES[int(rng.random() * len(_MODES))]
-    start_ms = at_ms(activity.day, 845)
+    start_ms = activity.timetable.at_ms(activity.day, 845)
     end_ms = start_ms + (60 + 15 * int(rng.random() * 4)) * 60_000
     context = Context(activity.activity_id, activity.activity_id, schoolid=home.school_id)
     announcement = (published_ms, PUBLISHED, host, _announcement(host, invited, mode, start_ms, end_ms))
@@ -109,8 +110,8 @@ def _meeting(
 def _improvement_ms(activity: Activity, rng: random.Random) -> int:
     """The same evening, or noon of the next day."""
     if rng.random() < 0.6:
-        return at_ms(activity.day, 1140 + rng.random() * 100)
-    return at_ms(activity.day + timedelta(days=1), 725 + rng.random() * 60)
+        return activity.timetable.at_ms(activity.day, 1140 + rng.random() * 100)
+    return activity.timetable.at_ms(activity.day + timedelta(days=1), 725 + rng.random() * 60)
 
 
 def _attendance(teacher: Teacher, span_ms: tuple[int, int], rng: random.Random, *, late: bool) -> Iterator[_Told]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Final
 
@@ -35,6 +36,25 @@ def at_ms(day: date, minutes: float) -> int:
     """Return milliseconds since the epoch of ``minutes`` after midnight of ``day`` in Asia/Shanghai."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=SHANGHAI)
     return int(midnight.timestamp()) * 1000 + int(minutes * 60_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """When the school days are held: on their own days, or moved as a whole by ``shift_ms``.
+
+    What happens in them is drawn by their own days, so a timetable that is moved tells the same lessons.
+    """
+
+    shift_ms: int = 0
+
+    def at_ms(self, day: date, minutes: float) -> int:
+        """Return milliseconds since the epoch of ``minutes`` after midnight of ``day``, moved."""
+        return at_ms(day, minutes) + self.shift_ms
+
+    def label(self, day: date) -> str:
+        """Return what tells a school day in ids: its date, and the time of its first lesson unless that is 8:00."""
+        first = datetime.fromtimestamp(self.at_ms(day, LESSON_SLOTS[0]) / 1000, SHANGHAI)
+        return f"{first:%Y%m%d}" if first.hour * 60 + first.minute == LESSON_SLOTS[0] else f"{first:%Y%m%d-%H%M}"
 
 
 def last_school_day(now: datetime) -> date:

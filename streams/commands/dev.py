@@ -18,6 +18,7 @@ from streams.terminal import Console, echo
 
 DEFAULT_FOLDER = Path(".classpulse/dev")
 DATABASE = "classpulse"
+WORKER = "classpulse_worker"
 _KEY_FILE = "pseudonym.key"
 
 _folder_option = click.option(
@@ -32,11 +33,11 @@ def prepare(info: stack.StackInfo, event_partitions: int | None = None) -> None:
     asyncio.run(topics_module.create(info.kafka_bootstrap, topics_module.declared(event_partitions), info.replication))
 
 
-def environment(info: stack.StackInfo) -> dict[str, str]:
-    """Return the settings of a worker on this stack; they hold secrets."""
+def environment(info: stack.StackInfo, user: str = WORKER) -> dict[str, str]:
+    """Return the settings of a worker on this stack, or of another user of ClickHouse; they hold secrets."""
     settings = {
         "CLASSPULSE_KAFKA": info.kafka_bootstrap,
-        **database_settings(target(info)),
+        **database_settings(target(info, user)),
         "CLASSPULSE_PSEUDONYM_KEY": _pseudonym_key(info.folder),
         # Several workers may run beside each other; each logs where its pages are.
         "CLASSPULSE_WEB_PORT": "0",
@@ -135,7 +136,8 @@ def up(
     echo("Next, in this shell:")
     echo(f'  eval "$(classpulse dev env --folder {folder})"')
     echo("  classpulse worker                  # and in a second shell with the same settings:")
-    echo("  classpulse simulate --events 20000")
+    echo("  classpulse simulate --events 20000 --wait")
+    echo("  classpulse evaluate")
     echo("  classpulse verify")
 
 
@@ -170,7 +172,16 @@ def status(folder: Path) -> None:
 
 @dev.command()
 @_folder_option
-def env(folder: Path) -> None:
-    """Print the settings of a worker on this stack as shell exports. They hold secrets."""
-    for name, value in environment(_running(folder)).items():
+@click.option("--user", default=WORKER, show_default=True, help="A user of ClickHouse; classpulse_reader may only read.")
+def env(folder: Path, user: str) -> None:
+    """Print the settings of a worker on this stack as shell exports. They hold secrets.
+
+    \b
+    Examples: eval "$(classpulse dev env)"
+              eval "$(classpulse dev env --user classpulse_reader)"
+    """
+    info = _running(folder)
+    if user not in info.users:
+        raise MustStop(f"ClickHouse has no user {user}", f"Give one of {', '.join(sorted(info.users))}")
+    for name, value in environment(info, user).items():
         echo(f"export {name}={value}")

@@ -5,9 +5,9 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,11 +15,12 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from deploy.simulator import Disturbance, Ledger, Produced, Simulation, SimulationConfig, publish
+from deploy.simulator import Disturbance, Ledger, Produced, Simulation, SimulationConfig, ending_now, publish
 from deploy.simulator.config import FAMILY_NAMES
 from deploy.simulator.malformed import VALUE_KINDS
 from schemas.errors import MustStop
 from streams import settings as settings_module
+from streams.commands.applied import Applied
 from streams.commands.options import DayType, NumberType
 from streams.terminal import Console, echo_json
 
@@ -48,7 +49,11 @@ def _disturbance_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--seed", default=1, show_default=True, help="The same seed, date and options give the same records.")
 @click.option("--events", type=click.IntRange(0, 1_000_000_000), help="Exactly so many records. Without: whole days.")
 @click.option("--days", default=1, show_default=True, type=click.IntRange(1, 400), help="School days, without --events.")
-@click.option("--date", type=DayType(), help="Last school day. Without: the last weekday before today.")
+@click.option(
+    "--date",
+    type=DayType(),
+    help="Last school day, at the timetable's hours. Without: the lessons are moved so that the last event happens now.",
+)
 @click.option("--schools", type=click.IntRange(1, 99), help="Without: fits --events, or 54.")
 @click.option("--classes", type=click.IntRange(1, 60), help="Classes a school. Without: fits --events, or 15.")
 @click.option("--students", default=45, show_default=True, type=click.IntRange(1, 100), help="Students a class.")
@@ -57,6 +62,7 @@ def _disturbance_options(command: Callable[..., None]) -> Callable[..., None]:
 @_disturbance_options
 @click.option("--speed", type=NumberType(0.001, 1e9), help="Simulated seconds a second; 1 is real time.")
 @click.option("--rate", type=NumberType(0.001, 1e9), help="Records a second at most.")
+@click.option("--wait", is_flag=True, help="Return only when workers have stored everything, by CLASSPULSE_CLICKHOUSE_URL.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Write a file of one event a line instead; - is stdout.")
 @click.option("--ledger", type=click.Path(dir_okay=False, path_type=Path), help="Write the account as JSON here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the account as JSON instead of a table.")
@@ -65,6 +71,7 @@ def simulate(
     bootstrap: str | None,
     speed: float | None,
     rate: float | None,
+    wait: bool,
     out: str | None,
     ledger: Path | None,
     as_json: bool,
@@ -73,26 +80,34 @@ def simulate(
     r"""Produce the events of a simulated district: registry, preparation, research, and lessons.
 
     The account says exactly how many records a worker must store, drop as duplicates, and put to the dead letters.
-    The days before the lessons are sent at once; --speed paces the lessons. With --out, records without a value are
-    left out, and all records are in structured mode.
+    Every lesson ends and is closed by its own last event, so that `classpulse evaluate` can score it at once.
+    The days before the lessons are sent at once; --speed paces the lessons. Without --date each run makes lessons of its
+    own, the same ones for the same seed and weekday; with it, the same records, which are duplicates the second time.
+    With --out, records without a value are left out, and all records are in structured mode.
 
     \b
     Examples:
       classpulse simulate --events 100000                     a school morning, as fast as Kafka takes it
+      classpulse simulate --events 20000 --wait               a small one, stored when the command returns
       classpulse simulate --events 50000 --speed 60           a minute a second
       classpulse simulate --realistic --ledger account.json   the whole district's day, and what must come of it
       classpulse simulate --days 5 --date 2026-11-20          a school week of the whole district
       classpulse simulate --events 1000 --out events.ndjson   events to look at, or for `classpulse schema check`
       classpulse simulate --events 10000 --malformed 0.2 --rate 500
     """
-    if out is not None and (bootstrap or speed or rate):
-        raise click.UsageError("--out writes a file; leave out --bootstrap, --speed and --rate")
-    simulation = Simulation(_config(to_file=out is not None, **options))
+    if out is not None and (bootstrap or speed or rate or wait):
+        raise click.UsageError("--out writes a file; leave out --bootstrap, --speed, --rate and --wait")
+    config = _config(to_file=out is not None, **options)
+    if config.date is None:
+        config = ending_now(config, datetime.now(UTC), speed=speed, rate=rate)
+    simulation = Simulation(config)
     if out is None:
         # What the client complains about while it retries reaches the person as one error at the end.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-        access = settings_module.load({"kafka": "--bootstrap"}, **({"kafka": bootstrap} if bootstrap else {})).kafka_access
+        settings = settings_module.load({"kafka": "--bootstrap"}, **({"kafka": bootstrap} if bootstrap else {}))
+        access = settings.kafka_access
         asyncio.run(access.require())
+        applied = Applied(settings.clickhouse, access) if wait else None
         with _progress(simulation) as advance:
             account = asyncio.run(
                 publish(
@@ -101,9 +116,13 @@ def simulate(
                     speed=speed,
                     rate=rate,
                     pace_from_ms=simulation.fitted.first_lesson_ms,
+                    stamp_now=True,
                     on_progress=advance,
                 )
             )
+        if applied is not None:
+            with _bar("Workers store", account.produced) as advance:
+                applied.wait(account.produced, advance)
     else:
         account = _write_file(out, simulation)
     if ledger is not None:
@@ -190,8 +209,14 @@ def _named_errors(file: str | Path) -> Iterator[None]:
         raise MustStop(f"Could not write {file}: {error.strerror}", "Name a file that can be written") from error
 
 
+def _progress(simulation: Simulation) -> AbstractContextManager[Callable[[int], None]]:
+    fitted = simulation.fitted
+    title = f"{fitted.schools} schools, {fitted.classes_per_school} classes each"
+    return _bar(f"{title}, {fitted.timetable.label(fitted.date)}", fitted.config.events)
+
+
 @contextmanager
-def _progress(simulation: Simulation) -> Iterator[Callable[[int], None]]:
+def _bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show a bar on standard error while the block runs, nothing unless that is a terminal."""
     bar = Progress(
         TextColumn("{task.description}"),
@@ -202,10 +227,8 @@ def _progress(simulation: Simulation) -> Iterator[Callable[[int], None]]:
         disable=not sys.stderr.isatty(),
         transient=True,
     )
-    fitted = simulation.fitted
     with bar:
-        title = f"{fitted.schools} schools, {fitted.classes_per_school} classes each, {fitted.date}"
-        task = bar.add_task(title, total=fitted.config.events)
+        task = bar.add_task(title, total=total)
         yield lambda sent: bar.update(task, completed=sent)
 
 
