@@ -13,8 +13,10 @@ from sinks.contract_scores import SCORE_TREE
 from sinks.quality import DISTRICT, quality_of
 from sinks.scores import ScoreStore
 from streams.explain_events import Scope, events_query
+from streams.standing import what_is_scored
+from streams.weeks import iso_week
 
-__all__ = ["Explanation", "Part", "explain", "iso_week"]
+__all__ = ["Explanation", "Part", "explain"]
 
 #: Weeks that the message names where the one that was asked for has no score.
 _WEEKS_NAMED: Final = 5
@@ -78,17 +80,17 @@ class Explanation:
 def explain(client: Client, kind: Kind, entity_id: str, week: date | None, as_of: datetime, time_zone: str) -> Explanation:
     """Explain the score of an entity as it stood at ``as_of``; ``week``: a Monday, None for the latest with a score.
 
-    Raises :class:`MustStop` if there is none, and says which weeks there are.
+    Raises :class:`MustStop` if there is none, and says which weeks or which entities there are.
     """
     store = ScoreStore(client)
     if week is None:
         weeks = store.weeks_of(kind, entity_id, as_of)
         week = weeks[-1] if weeks else None
     if week is None:
-        raise _missing(store, kind, entity_id, None, as_of)
+        raise _missing(client, kind, entity_id, None, as_of)
     rows = answered(client, SCORE_TREE, {"kind": kind, "entity": entity_id, "week": week, "as_of": as_of})
     if rows.is_empty():
-        raise _missing(store, kind, entity_id, week, as_of)
+        raise _missing(client, kind, entity_id, week, as_of)
     parts = rows.rows(named=True)
     whole = parts[0]
     read_as_of = max(instant(part["as_of"]) for part in parts)
@@ -111,12 +113,6 @@ def explain(client: Client, kind: Kind, entity_id: str, week: date | None, as_of
     )
 
 
-def iso_week(monday: date) -> str:
-    """Return the week as people write it, such as 2026-W47."""
-    year, number, _day = monday.isocalendar()
-    return f"{year}-W{number:02}"
-
-
 def _part(row: dict[str, Any], scope: Scope) -> Part:
     query = events_query(scope, row["metric"], row["item"]) if row["metric"] else ""
     return Part(**{field.name: row.get(field.name, query) for field in fields(Part)})
@@ -133,14 +129,14 @@ def _name(client: Client, kind: Kind, entity_id: str) -> str:
     return str(found.result_rows[0][0])
 
 
-def _missing(store: ScoreStore, kind: Kind, entity_id: str, week: date | None, as_of: datetime) -> MustStop:
+def _missing(client: Client, kind: Kind, entity_id: str, week: date | None, as_of: datetime) -> MustStop:
     what = f"the {DISTRICT}" if kind == "district" else f"{kind} {entity_id}"
     when = f" in {iso_week(week)}" if week else ""
     then = f" at {_text(as_of)}" if as_of < FAR_FUTURE else ""
     message = f"There is no score of {what}{when}{then}"
-    if weeks := store.weeks_of(kind, entity_id, as_of):
+    if weeks := ScoreStore(client).weeks_of(kind, entity_id, as_of):
         return MustStop(message, f"Ask for one of {', '.join(iso_week(found) for found in weeks[-_WEEKS_NAMED:])}")
-    return MustStop(message, f"Check the {kind}'s id, and that `classpulse evaluate` runs, which makes the scores")
+    return MustStop(message, what_is_scored(client, kind, as_of))
 
 
 def _text(value: datetime) -> str:

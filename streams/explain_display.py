@@ -6,8 +6,9 @@ from typing import Final
 from rich.table import Table
 
 from schemas.evaluation import LOWEST_COVERAGE
-from streams.explain import Explanation, Part, iso_week
+from streams.explain import Explanation, Part
 from streams.terminal import Console, plain
+from streams.weeks import iso_week
 
 __all__ = ["PERSONAL", "show"]
 

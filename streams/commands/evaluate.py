@@ -13,7 +13,8 @@ from streams import evaluator as evaluation
 from streams import logs
 from streams import settings as settings_module
 from streams.commands.options import PORT, NumberType
-from streams.commands.reading import away_is_final
+from streams.commands.reading import away_is_final, reading
+from streams.standing import after_a_cycle
 from streams.terminal import Console, echo
 from streams.web import WebServer
 
@@ -48,6 +49,9 @@ def evaluate(*, once: bool, interval_seconds: float, web_port: int, user: str | 
     started again at any moment: nothing is written twice, nothing is left out. Nothing is ever overwritten, so that any
     read as of a completed cycle gives the same answer for ever.
 
+    A lesson, a week of preparation and an activity count once they are closed. After one cycle this command says what is
+    scored, what is still open, and when that closes.
+
     \b
     Examples:
       classpulse evaluate                                     after an import: once
@@ -76,6 +80,8 @@ def evaluate(*, once: bool, interval_seconds: float, web_port: int, user: str | 
                     cycle = evaluator.once()
         if once:
             echo(str(cycle))
+            with reading(target, "say what is scored") as client:
+                echo("\n".join(after_a_cycle(client, settings.time_zone)))
             return
         logs.configure(settings.log_format, secrets=settings.secrets)
         with _served(evaluator, settings.web_host, web_port):

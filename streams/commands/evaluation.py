@@ -22,9 +22,9 @@ from sinks.scores import ScoreStore
 from streams import settings as settings_module
 from streams.commands.explain import WeekType
 from streams.commands.reading import reading
-from streams.explain import iso_week
 from streams.scoring import local_week
 from streams.terminal import echo
+from streams.weeks import iso_week
 
 #: Of who and why.
 LONGEST_TEXT_CHARACTERS: Final = 500

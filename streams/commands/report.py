@@ -8,15 +8,19 @@ from typing import Final, get_args
 from zoneinfo import ZoneInfo
 
 import click
+from clickhouse_connect.driver.client import Client
 
 from schemas.errors import MustStop
+from sinks.scores import ScoreStore
 from streams import settings as settings_module
 from streams.commands.explain import InstantType, WeekType
 from streams.commands.reading import reading, target_of
-from streams.report.data import ReportData, ReportKind, week_label
+from streams.report.data import ReportData, ReportKind
 from streams.report.gather import gather, settled
 from streams.report.page import page
+from streams.standing import what_is_scored
 from streams.terminal import echo
+from streams.weeks import iso_week
 
 #: Long enough for a month of a district on a busy server.
 TIMEOUT_SECONDS: Final = 120.0
@@ -26,7 +30,9 @@ STANDARD_OUTPUT: Final = Path("-")
 @click.command()
 @click.argument("kind", type=click.Choice(get_args(ReportKind)))
 @click.argument("entity_id", metavar="ID")
-@click.option("--week", required=True, type=WeekType(), metavar="WEEK", help="ISO week such as 2026-W47.")
+@click.option(
+    "--week", type=WeekType(), metavar="WEEK", help="ISO week such as 2026-W47; default: the latest with a score."
+)
 @click.option(
     "--as-of", type=InstantType(), metavar="INSTANT",
     help="Report what was known then; without a zone in CLASSPULSE_TIME_ZONE. Default: now.",
@@ -43,7 +49,7 @@ def report(
     *,
     kind: ReportKind,
     entity_id: str,
-    week: date,
+    week: date | None,
     as_of: datetime | None,
     out: Path | None,
     url: str | None,
@@ -57,12 +63,13 @@ def report(
     instant it was made: --as-of with that instant makes the same page again. Reads only.
 
     \b
+      classpulse report school s01
       classpulse report school s07 --week 2026-W47
       classpulse report teacher t-0117 --week 2026-W47 --as-of 2026-11-23T18:00:00+08:00 --out t-0117.html
 
     The page is written for its owner alone to read (mode 600); a teacher's report is personal data.
 
-    Exit code: 0 written, 2 the database cannot be read or the file cannot be written.
+    Exit code: 0 written, 2 without --week there is no score, the database cannot be read or the file cannot be written.
     """
     settings = settings_module.load_for_admin(user, password_env)
     target = target_of(settings, url, database, TIMEOUT_SECONDS)
@@ -73,16 +80,26 @@ def report(
     if instant > now:
         raise click.BadParameter(f"{instant.isoformat()} is in the future; leave it out for now.", param_hint="--as-of")
     with reading(target, "read the report's figures") as client:
-        data = gather(client, kind, entity_id, week, settled(client, instant.astimezone(UTC)), settings.time_zone)
-    if data.is_empty:
-        echo(f"Nothing is known of {kind} {entity_id!r} in {week_label(week)}; the page says so.", err=True)
+        known_at = settled(client, instant.astimezone(UTC))
+        monday = week or _latest_week(client, kind, entity_id, known_at)
+        data = gather(client, kind, entity_id, monday, known_at, settings.time_zone)
+        if data.is_empty:
+            echo(f"Nothing is known of {kind} {entity_id!r} in {iso_week(monday)}; the page says so.", err=True)
+            echo(what_is_scored(client, kind, known_at), err=True)
     _write(out or Path(_file_name(data)), page(data))
+
+
+def _latest_week(client: Client, kind: ReportKind, entity_id: str, known_at: datetime) -> date:
+    weeks = ScoreStore(client).weeks_of(kind, entity_id, known_at)
+    if not weeks:
+        raise MustStop(f"There is no score of {kind} {entity_id!r}", what_is_scored(client, kind, known_at))
+    return weeks[-1]
 
 
 def _file_name(data: ReportData) -> str:
     """Return a name without what a file system or a shell could misread; an id may hold anything."""
     shown = re.sub(r"[^\w.-]", "_", data.subject.entity_id)[:60]
-    return f"report-{data.subject.kind}-{shown}-{week_label(data.week)}.html"
+    return f"report-{data.subject.kind}-{shown}-{iso_week(data.week)}.html"
 
 
 def _write(out: Path, text: str) -> None:

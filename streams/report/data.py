@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 __all__ = [
     "FEWEST_PEERS", "PORTRAIT_DAYS", "TREND_WEEKS", "Activity", "Figure", "Level", "Member", "Node", "Portrait", "Quality",
-    "ReportData", "ReportKind", "Share", "Subject", "WeekScore", "week_days", "week_label",
+    "ReportData", "ReportKind", "Share", "Subject", "WeekScore", "week_days",
 ]  # fmt: skip
 
 ReportKind = Literal["school", "teacher", "class", "group"]
@@ -191,12 +191,6 @@ class ReportData:
     def figure(self, name: str) -> Figure | None:
         """Return a figure of the week by its name."""
         return next((figure for figure in self.figures if figure.name == name), None)
-
-
-def week_label(week: date) -> str:
-    """Return the ISO week of a Monday, such as 2026-W47."""
-    year, number, _ = week.isocalendar()
-    return f"{year}-W{number:02}"
 
 
 def week_days(week: date) -> tuple[date, date]:

@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 
 from schemas.evaluation import LOWEST_COVERAGE
 from streams.report import charts, sections
-from streams.report.data import ReportData, week_days, week_label
+from streams.report.data import ReportData, week_days
 from streams.report.markup import Markup, element, join
 from streams.report.wording import KINDS, NO_VALUE, both, day, percent, points
+from streams.weeks import iso_week
 
 __all__ = ["page"]
 
@@ -28,7 +29,7 @@ _CONFIDENTIAL: Final = {
 def page(data: ReportData) -> str:
     """Return the report as one HTML page, which is well-formed XML as well. The same data gives the same page."""
     subject = data.subject
-    title = f"{subject.name or subject.entity_id} {week_label(data.week)}"
+    title = f"{subject.name or subject.entity_id} {iso_week(data.week)}"
     style = files("streams.report").joinpath("report.css").read_text(encoding="utf-8")
     head = element(
         "head",
@@ -67,7 +68,7 @@ def _header(data: ReportData) -> Markup:
     facts = [
         element("span", both(chinese, english), " ", element("bdi", subject.entity_id)),
         *(element("span", both(words, other), " ", element("bdi", value)) for words, other, value in subject.about),
-        element("span", f"{first:%Y} 年 {day(first)}–{day(last)} ", element("span", week_label(data.week), class_="en")),
+        element("span", f"{first:%Y} 年 {day(first)}–{day(last)} ", element("span", iso_week(data.week), class_="en")),
     ]
     return element(
         "header",
@@ -91,7 +92,7 @@ def _nothing(data: ReportData) -> Markup:
         element("p", "截至所示时刻，本周没有任何可用的课堂、备课或教研数据，因此没有评分，也没有图表。"),
         element(
             "p",
-            f"As of the instant below nothing is known of {week_label(data.week)}: no lesson, no preparation and no "
+            f"As of the instant below nothing is known of {iso_week(data.week)}: no lesson, no preparation and no "
             "research activity has closed. Check the id and the week, and that workers and the evaluator run.",
             class_="small",
             lang="en",
@@ -180,7 +181,7 @@ def _footer(data: ReportData) -> Markup:
     local = data.as_of.astimezone(ZoneInfo(data.time_zone))
     utc = data.as_of.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     command = shlex.join(
-        ["classpulse", "report", data.subject.kind, data.subject.entity_id, "--week", week_label(data.week), "--as-of", utc]
+        ["classpulse", "report", data.subject.kind, data.subject.entity_id, "--week", iso_week(data.week), "--as-of", utc]
     )
     rows = [
         (both("数据时刻", "as of"), f"{local:%Y-%m-%d %H:%M:%S} {data.time_zone} ({utc})"),

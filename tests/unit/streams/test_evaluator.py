@@ -210,4 +210,5 @@ def test_command_runs_one_cycle(database: Target, monkeypatch: pytest.MonkeyPatc
     result = CliRunner().invoke(evaluate, ["--once"])
     assert result.exit_code == 0, result.output
     assert "panes 0 rows" in result.output
+    assert "Nothing is stored yet" in result.output
     assert len(cycles(database)) == 1

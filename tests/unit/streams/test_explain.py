@@ -20,10 +20,13 @@ from schemas.figure_rules import FigureRules
 from sinks.warehouse import Target
 from streams.commands.evaluation import evaluation
 from streams.commands.explain import explain as explain_command
-from streams.explain import explain, iso_week
+from streams.commands.report import report
+from streams.explain import explain
 from streams.explain_events import Scope, events_query, keys_query
 from streams.scoring import step
-from tests.oracle.database import fresh_database, insert_events, open_client
+from streams.standing import after_a_cycle
+from streams.weeks import iso_week
+from tests.oracle.database import fresh_database, insert_checkpoint, insert_events, open_client
 from tests.oracle.oracle import Event
 from tests.unit.sinks.evaluation_data import EVALUATION, NOW, WEEK, prepare
 
@@ -140,7 +143,7 @@ def test_what_was_known_then(client: Client) -> None:
     """As of an instant before the figures were recorded there are no keys behind one."""
     early = Scope("school", "s02", WEEK, NOW - timedelta(days=1), "Asia/Shanghai")
     assert read_only(client, keys_query(early, "attendance_rate")) == []
-    with pytest.raises(MustStop, match="classpulse evaluate"):
+    with pytest.raises(MustStop, match="no score of any school yet: `classpulse evaluate`"):
         explain(client, "school", "s02", WEEK, NOW - timedelta(days=1), "Asia/Shanghai")
 
 
@@ -211,8 +214,34 @@ def test_what_is_missing_is_told_with_the_remedy() -> None:
     other = RUNNER.invoke(explain_command, ["school", "s02", "--week", "2026-W40"])
     assert isinstance(other.exception, MustStop)
     assert "2026-W47" in str(other.exception)
+    unknown = RUNNER.invoke(explain_command, ["school", "s07", "--week", "2026-W47"])
+    assert "scores of 3 schools (s01, s02, s03) in 2026-W47" in str(unknown.exception)
     node = RUNNER.invoke(explain_command, ["school", "s02", "--node", "nothing"])
     assert "governance/attendance" in str(node.exception)
+
+
+def test_after_a_cycle_it_is_said_what_counts_and_what_is_open(client: Client) -> None:
+    """The week's scores by kind, what is open with when it ends in the district's time, and the next command."""
+    insert_checkpoint(client, "classroom", 10)
+    ends = datetime(2026, 11, 22, 16, tzinfo=UTC)
+    rows = [["classpulse.prep", f"t{number}", 0, NOW, ends] for number in (1, 2)]
+    never = datetime(2200, 1, 1, tzinfo=UTC)
+    rows += [["classpulse.classroom", "l5", 0, NOW, ends], ["classpulse.classroom", "l1", 0, NOW, never]]
+    client.insert("pane_keys", rows, column_names=["topic", "key", "partition", "handled_at", "next_close"])
+    lines = after_a_cycle(client, "Asia/Shanghai")
+    assert "Still open: 1 lesson, until 2026-11-23 00:00 (Asia/Shanghai)." in lines
+    assert "Still open: 2 weeks of preparation, until 2026-11-23 00:00 (Asia/Shanghai)." in lines
+    assert "Scored in 2026-W47: 1 district, 2 groups, 3 schools" in lines[-2]
+    assert lines[-1] == "Next: classpulse explain school s01 --week 2026-W47"
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_report_without_a_week_is_of_the_latest_or_says_what_there_is(tmp_path: Path) -> None:
+    """The latest week with a score is the default; where there is none, those that have one are listed."""
+    out = tmp_path / "s02.html"
+    assert RUNNER.invoke(report, ["school", "s02", "--out", str(out)]).exit_code == 0
+    assert "2026-W47" in out.read_text(encoding="utf-8")
+    assert "s01, s02, s03" in str(RUNNER.invoke(report, ["school", "s07"]).exception)
 
 
 @pytest.mark.usefixtures("environment")
