@@ -75,6 +75,8 @@ class Partition:
     last_record_ms: int = 0
     last_offset: int = NO_OFFSET
     last_fingerprint: int = 0
+    #: When Kafka last said that everything in the log is applied; what is read afterwards came to the log after that.
+    read_up_ms: int = 0
     chunks: list[Chunk] = field(default_factory=list)
     #: The offset the consumer was sent back to and the lowest that came instead, until a batch shows whether the
     #: offset gap is real.

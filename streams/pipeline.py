@@ -194,6 +194,8 @@ class Pipeline:
 
     def hold(self, partition: Partition, chunk: Chunk) -> None:
         """Keep a decoded batch for the next write."""
+        # A record may bear any time: one that is replayed, or sent by a device after an outage.
+        chunk = replace(chunk, oldest_ms=max(chunk.oldest_ms, partition.read_up_ms))
         partition.hold(chunk, self._rules.out_of_orderness_us, self._now_us())
 
     def take(self) -> Write | None:

@@ -59,7 +59,9 @@ class Telemetry:
         self.open_transaction_seconds = gauge(
             "open_transaction_seconds", "How long an open transaction has held back the records after it; 0: none", *_PLACE
         )
-        self.lag_seconds = gauge("lag_seconds", "Age of the newest checkpointed record while there is lag", *_PLACE)
+        self.lag_seconds = gauge(
+            "lag_seconds", "While there is lag: seconds since the newest checkpointed record came", *_PLACE
+        )
         self.watermark_delay_seconds = gauge(
             "watermark_delay_seconds", "Clock minus watermark, in event time", *_PLACE
         )
@@ -76,7 +78,7 @@ class Telemetry:
         self.rebuild_seconds = histogram("rebuild_seconds", "Reading stored events back for open keys", _SECONDS)
         self.queryable_seconds = histogram(
             "event_to_queryable_seconds",
-            "From the record's timestamp to its figures being queryable; the oldest record of each write",
+            "From a record's arrival in Kafka to its figures being queryable; the oldest record of each write",
             _LATENCY_SECONDS,
         )
 

@@ -250,6 +250,14 @@ class CheckpointConsumer(driver.Consumer):
         # A broker that knows no transactions names no last stable offset.
         return LogEnd(written if readable is None or readable < 0 else readable, written)
 
+    def log_end_seen_ms(self, place: Place) -> int:
+        """Return when a fetch last told the end of a log, in milliseconds since the epoch; 0 if none has."""
+        consumer = self._thread._ensure_consumer()  # noqa: SLF001 - Faust has no other way to ask
+        try:
+            return int(consumer.last_poll_timestamp(TopicPartition(*place)) or 0)
+        except (AssertionError, KafkaError):
+            return 0  # it has just moved to another worker
+
     async def show_progress(self, offsets: Mapping[Place, int]) -> None:
         """Commit offsets to Kafka for lag tools; raises ``aiokafka.errors.KafkaError`` if Kafka refuses."""
         consumer = self._thread._ensure_consumer()  # noqa: SLF001 - Faust has no other way to commit given offsets

@@ -124,7 +124,10 @@ class Watch:
     def _show(self, place: Place, partition: Partition, end: int, *, is_held: bool) -> None:
         labels, clock_seconds = (place[0], str(place[1])), time.time()
         lag = max(0, end - partition.checkpoint.next_offset)
-        behind_seconds = clock_seconds - partition.last_record_ms / 1000 if lag and partition.last_record_ms else 0.0
+        if not lag:
+            partition.read_up_ms = self._consumer().log_end_seen_ms(place)
+        applied_ms = max(partition.last_record_ms, partition.read_up_ms)
+        behind_seconds = max(0.0, clock_seconds - applied_ms / 1000) if lag and applied_ms else 0.0
         self._telemetry.lag_records.labels(*labels).set(lag)
         self._telemetry.lag_seconds.labels(*labels).set(behind_seconds)
         self._telemetry.circuit_open.labels(*labels).set(is_held)

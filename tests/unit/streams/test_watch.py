@@ -18,7 +18,7 @@ from streams.resume import Resumer
 from streams.telemetry import Telemetry
 from streams.transport import CheckpointConsumer, LogEnd
 from streams.watch import Watch
-from tests.unit.streams.test_pipeline import TOPIC, new_pipeline
+from tests.unit.streams.test_pipeline import BASE_MS, RECORDS, TOPIC, Record, apply, event, new_pipeline
 
 PLACE = (TOPIC, 0)
 
@@ -30,6 +30,7 @@ class Reader:
     end: int = 10
     written: int | None = None
     start: int = 0
+    seen_ms: int = 0
     flow_active: bool = True
     resumed: list[Place] = field(default_factory=list)
     seeks: list[int] = field(default_factory=list)
@@ -42,6 +43,10 @@ class Reader:
     async def logs(self, places: frozenset[Place]) -> dict[Place, tuple[int, int]]:
         """Where the logs begin and end."""
         return dict.fromkeys(places, (self.start, self.end))
+
+    def log_end_seen_ms(self, _place: Place) -> int:
+        """When a fetch said so."""
+        return self.seen_ms
 
     def resume_place(self, place: Place) -> None:
         """Fetch again."""
@@ -72,6 +77,8 @@ class Scene:
             pipeline, self.resumer, telemetry, consumer, _never, _never, flush_max_rows=10, flush_interval_ms=10
         )
         self.watch = Watch(pipeline, self.flow, self.resumer, telemetry, consumer, lambda: self.waits)
+        self.pipeline = pipeline
+        self.telemetry = telemetry
         self.watch.joined = True
 
     def sample(self, name: str) -> float | None:
@@ -215,5 +222,26 @@ def test_a_trial_that_never_comes_is_nudged(warehouse: Warehouse) -> None:
         assert breaker.pause_is_over(10.0**9)
         await scene.watch.step()
         assert scene.reader.seeks == [0]
+
+    play(warehouse, story)
+
+
+def test_records_with_old_timestamps_are_as_old_as_their_arrival(warehouse: Warehouse) -> None:
+    """What comes after everything was read came since then, whatever its timestamp; before that, its timestamp counts."""
+
+    async def story(scene: Scene) -> None:
+        partition = scene.pipeline.partitions[PLACE]
+        apply(scene.pipeline, RECORDS)
+        assert partition.chunks[0].oldest_ms == RECORDS[0].timestamp
+        partition.take()
+        read_up_ms = time.time_ns() // 1_000_000 - 2_000
+        scene.reader.end, scene.reader.seen_ms = 0, read_up_ms
+        await scene.watch.step()
+        scene.reader.end = len(RECORDS) + 1
+        apply(scene.pipeline, [Record(len(RECORDS), event(140), timestamp=BASE_MS)])
+        await scene.watch.step()
+        assert partition.chunks[0].oldest_ms == read_up_ms
+        lag = scene.telemetry.lag_seconds.labels(TOPIC, "0")._value.get()
+        assert 2.0 <= lag < 30.0
 
     play(warehouse, story)
