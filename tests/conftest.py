@@ -4,6 +4,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,18 @@ settings.register_profile("classpulse", deadline=None)
 settings.load_profile("classpulse")
 
 _numbers = itertools.count()
-#: Most of these take half a minute and more: one that began last would keep all others waiting.
+#: Most of these take half a minute and more: they are spread among the others, so that progress shows from the beginning,
+#: and none begins in the last part, where it would keep all others waiting.
 _LONG = (
     "faults/", "end_to_end/test_demo", "end_to_end/test_dlq", "end_to_end/test_torture", "end_to_end/test_worker",
 )  # fmt: skip
 
 
+_LONG_WITHIN = 0.8
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let every process that runs tests begin with long ones: ``--dist worksteal`` gives each an equal share in order."""
+    """Give every process that runs tests as many long ones: ``--dist worksteal`` gives each an equal share in order."""
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
     if processes == 1:
         return
@@ -38,9 +43,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     short = iter([item for item in items if item not in longs])
     ordered: list[pytest.Item] = []
     for number in range(processes):
-        ordered += long[number::processes]
-        end_of_share = len(items) * (number + 1) // processes
-        ordered += itertools.islice(short, max(0, end_of_share - len(ordered)))
+        own = long[number::processes]
+        others = list(itertools.islice(short, max(0, len(items) * (number + 1) // processes - len(ordered) - len(own))))
+        ranked = [(_LONG_WITHIN * (nth + 1) / len(own), item) for nth, item in enumerate(own)]
+        ranked += [(nth / len(others), item) for nth, item in enumerate(others)]
+        ordered += [item for _, item in sorted(ranked, key=itemgetter(0))]
     items[:] = [*ordered, *short]
 
 

@@ -81,7 +81,7 @@ def bench(
     folder: Path,
     peers_python: str,
 ) -> None:
-    r"""Measure classpulse beside the bare client's ceiling and its peers.
+    """Measure classpulse beside the bare client's ceiling and its peers.
 
     Starts a broker and a ClickHouse, fills one topic, and lets each read it, in turns, round by round: a bare aiokafka
     consumer that does nothing (the ceiling), one classpulse worker until every event, every figure and the checkpoint are

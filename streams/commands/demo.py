@@ -3,12 +3,13 @@
 import asyncio
 import shutil
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from deploy.embedded import stack
-from deploy.simulator import Disturbance, Ledger, SimulationConfig, publish, simulate
+from deploy.simulator import Disturbance, Ledger, SimulationConfig, in_whole_weeks, publish, simulate
 from schemas.errors import MustStop
 from schemas.figure_rules import FigureRules
 from sinks.verify import VerifyReport, verify
@@ -91,17 +92,19 @@ def demo(events: int | None, seed: int, as_json: bool, keep: bool, only_stop: bo
     Example:     classpulse demo --events 1000000 --json
     """
     console = Console(stderr=True)
-    DemoWorker(folder, {}).stop()
-    stack.down(folder)
     if only_stop:
+        _stop(folder)
         return
     settings_module.load()  # the worker gets them too, and a wrong one is said before anything is started
-    _empty(folder)
     worker = None
     try:
         with Display(console) as display:
+            display.step(_plan(events))
+            _stop(folder)
+            _empty(folder)
             display.step("Starting Kafka and ClickHouse (embedded, on loopback)")
             info = stack.up(folder)
+            display.step("Making topics, tables and views")
             dev.prepare(info)
             worker = DemoWorker(folder, dev.environment(info))
             outcome = _run(info, worker, display, events, seed)
@@ -124,6 +127,17 @@ def demo(events: int | None, seed: int, as_json: bool, keep: bool, only_stop: bo
         raise SystemExit(1)
 
 
+def _plan(events: int | None) -> str:
+    if events is None:
+        return f"A simulated school morning, {MORNING_EVENTS:,} records through Kafka into ClickHouse; about a minute"
+    return f"{events:,} records into Kafka, then one worker drains them into ClickHouse, then every metric is recomputed"
+
+
+def _stop(folder: Path) -> None:
+    DemoWorker(folder, {}).stop()
+    stack.down(folder)
+
+
 def _empty(folder: Path) -> None:
     """Remove what an earlier demo left; raises :class:`MustStop` for a folder that is not a demo's."""
     if not folder.exists():
@@ -135,19 +149,21 @@ def _empty(folder: Path) -> None:
 
 def _run(info: stack.StackInfo, worker: DemoWorker, display: Display, events: int | None, seed: int) -> Outcome:
     count = events or MORNING_EVENTS
-    records = simulate(SimulationConfig(seed=seed, events=count, disturbance=TROUBLED))
+    config = in_whole_weeks(SimulationConfig(seed=seed, events=count, disturbance=TROUBLED), datetime.now(UTC))
+    records = simulate(config)
     client = connect(dev.target(info))
     if events is None:
+        display.step("Starting a worker, and playing the morning")
         worker.start()
     stored = display.bar("Worker stores", count)
     with Watcher(worker, dev.target(info), stored.update) as watcher:
         produced = display.bar("Devices produce", count)
         rate = MORNING_EVENTS_PER_SECOND if events is None else None
-        ledger = asyncio.run(publish(info.kafka_bootstrap, records, rate=rate, on_progress=produced.update))
+        ledger = asyncio.run(publish(info.kafka_bootstrap, records, rate=rate, stamp_now=True, on_progress=produced.update))
         if events is not None:
             worker.start()
         progress = watcher.wait_until(ledger.produced)
-    display.step("Recomputing every figure from the stored events")
+    display.step("Recomputing every metric from the stored events")
     report = verify(client, rules=FigureRules())
     rows = client.query("SELECT count() FROM metric_rows FINAL").result_rows[0][0]
     client.close()

@@ -1,7 +1,10 @@
 """What the demo shows: progress while it runs, a summary at the end."""
 
+import shlex
+import shutil
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,48 +16,31 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from deploy.simulator import Ledger
+from streams.commands.demo_answers import QUESTIONS, Question
 from streams.terminal import Console
 
-QUERIES: Final = (
-    (
-        "Which lessons drew in the most students (参与广度)?",
-        """SELECT class_id, course, formatDateTime(window_start, '%H:%i', 'Asia/Shanghai') AS began,
-    round(value, 3) AS breadth, sample_size AS students
-FROM v1_lesson_figures
-WHERE metric = 'participation_breadth' AND window = 'lesson' AND sample_size >= 10
-ORDER BY breadth DESC, class_id LIMIT 3""",
-    ),
-    (
-        "How did one lesson's interactions move, minute by minute (人均互动频次)?",
-        """SELECT lesson_id, formatDateTime(window_start, '%H:%i', 'Asia/Shanghai') AS begins,
-    round(value, 3) AS per_student_minute, sample_size AS interactions, closed
-FROM v1_lesson_figures
-WHERE metric = 'interactions_per_student_minute' AND window = '10m/1m'
-  AND lesson_id = (SELECT min(lesson_id) FROM v1_lessons)
-ORDER BY window_start LIMIT 4, 5""",
-    ),
-    (
-        "Who prepared longest in the last seven days (有效备课时长)?",
-        """SELECT teacher_id, toDate(window_start, 'Asia/Shanghai') AS first_day, round(value, 1) AS active_minutes,
-    sample_size AS activities
-FROM v1_prep_figures
-WHERE window = '7d/1d'
-ORDER BY value DESC, first_day DESC, teacher_id
-LIMIT 1 BY teacher_id LIMIT 3""",
-    ),
-)
+#: Where there is no terminal to draw a bar on, a line says after each of these shares of the work how far it is.
+_TOLD: Final = 0.25
+_EXAMPLE_QUERY: Final = "SELECT * FROM v1_lessons LIMIT 3 FORMAT Pretty"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bar:
-    """One progress bar."""
+    """One progress bar, or now and then a line by ``say``."""
 
+    what: str
+    total: int
     progress: Progress
     task: TaskID
+    say: Callable[[str], None]
+    told: float = 0.0
 
     def update(self, done: int) -> None:
         """Set how many are done."""
         self.progress.update(self.task, completed=done)
+        if self.progress.disable and done / self.total >= self.told + _TOLD:
+            self.told = done / self.total // _TOLD * _TOLD
+            self.say(f"{self.what}: {done:,} of {self.total:,} records")
 
 
 class Display:
@@ -88,9 +74,7 @@ class Display:
 
     def bar(self, what: str, total: int) -> Bar:
         """Add a progress bar."""
-        if not self._console.is_terminal:
-            self.step(f"{what}: {total} records")
-        return Bar(self._progress, self._progress.add_task(what, total=total))
+        return Bar(what, total, self._progress, self._progress.add_task(what, total=total), self.step)
 
 
 def print_summary(
@@ -116,8 +100,9 @@ def print_summary(
         console.print(f"One worker stored {rate} events/s on this machine, ClickHouse included.\n")
     else:
         console.print("`classpulse demo --events 1000000` measures how fast one worker drains a backlog.\n")
-    for question, sql in QUERIES:
-        _print_query(console, client, question, sql)
+    console.print("Three questions, and what ClickHouse answers; any client that reads the views can ask them:\n")
+    for question in QUESTIONS:
+        _print_answer(console, client, question)
 
 
 def _accounts(result: Mapping[str, float], ledger: Ledger) -> Table:
@@ -131,7 +116,7 @@ def _accounts(result: Mapping[str, float], ledger: Ledger) -> Table:
     for name, expected, found, meaning in rows:
         style = "" if expected == found else "bold red"
         table.add_row(name, f"{expected:,}", f"{found:,}", meaning, style=style)
-    table.add_row("metric rows", "", f"{result['metric_rows']:,}", "figures over windows, lessons, weeks, activities")
+    table.add_row("metric rows", "", f"{result['metric_rows']:,}", "metrics over windows, lessons, weeks, activities")
     return table
 
 
@@ -139,28 +124,53 @@ def _reasons(ledger: Ledger) -> str:
     return "refused: " + ", ".join(f"{reason} {count}" for reason, count in ledger.dead_letters_by_reason.items())
 
 
-def _print_query(console: Console, client: Client, question: str, sql: str) -> None:
-    console.print(f"[bold]{question}[/bold]")
-    console.print(f"[dim]{sql}[/dim]", highlight=False)
-    answer = client.query(sql)
-    table = Table(*answer.column_names)
+def _print_answer(console: Console, client: Client, question: Question) -> None:
+    console.print(f"[bold]{question.chinese}[/bold]  {question.english}")
+    console.print(question.sql, style="dim", highlight=False, markup=False, soft_wrap=True)
+    answer = client.query(question.sql)
+    if not answer.result_rows:
+        console.print("No rows: so few events hold nothing of it.\n")
+        return
+    table = Table()
+    for name, values in zip(answer.column_names, zip(*answer.result_rows, strict=True), strict=True):
+        table.add_column(name, justify="left" if isinstance(values[0], str) else "right")
     for row in answer.result_rows:
-        table.add_row(*(str(value) for value in row))
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row))
     console.print(table)
+    console.print()
 
 
 def print_next(console: Console, clickhouse_url: str | None, folder: Path) -> None:
-    """Print where to go next; ``clickhouse_url`` is None if everything was stopped."""
+    """Print where to go next; ``clickhouse_url`` is None if everything was stopped.
+
+    Commands stand on lines of their own that are never broken, so that they can be copied.
+    """
     if clickhouse_url is None:
         console.print(
             "Next: `classpulse demo --keep` leaves everything running to look around in; `classpulse dev up` starts an "
             "empty stack.\nHow to connect a device, Grafana or curl: README.md."
         )
         return
-    console.print("Everything is still running.")
-    query = "SELECT+*+FROM+classpulse.v1_lessons+LIMIT+3+FORMAT+Pretty"
-    console.print(f"  curl       curl '{clickhouse_url}/?query={query}' \\")
-    console.print(f"               -u classpulse_reader:PASSWORD    (passwords: {folder / 'credentials.json'})")
-    console.print(f"  Grafana    a ClickHouse data source at {clickhouse_url}, user classpulse_reader")
-    console.print(f'  a device   eval "$(classpulse dev env --folder {folder})"; then README.md, Connect a device')
-    console.print(f"  stop       classpulse demo --stop --folder {folder}")
+    named = shlex.quote(str(folder))
+    first = "" if shutil.which("classpulse") else f"\nIn this shell first:\n. {shlex.quote(sys.prefix)}/bin/activate\n"
+    lines = f"""Everything is still running.
+{first}
+Read a view with curl:
+eval "$(classpulse dev env --folder {named} --user classpulse_reader)"
+curl "$CLASSPULSE_CLICKHOUSE_URL/?database=classpulse" \\
+  --user "$CLASSPULSE_CLICKHOUSE_USER:$CLASSPULSE_CLICKHOUSE_PASSWORD" \\
+  --data-binary "{_EXAMPLE_QUERY}"
+
+Score it, and explain a score:
+eval "$(classpulse dev env --folder {named})"
+classpulse evaluate
+classpulse explain district
+
+Grafana: a ClickHouse data source at {clickhouse_url}, user classpulse_reader; its password is in
+{folder / "credentials.json"}
+
+Send events of your own, in a shell with the settings above: README.md, Connect a device
+
+Stop everything:
+classpulse demo --stop --folder {named}"""
+    console.print(lines, highlight=False, markup=False, soft_wrap=True)

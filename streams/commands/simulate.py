@@ -77,7 +77,7 @@ def simulate(
     as_json: bool,
     **options: Any,
 ) -> None:
-    r"""Produce the events of a simulated district: registry, preparation, research, and lessons.
+    """Produce the events of a simulated district: registry, preparation, research, and lessons.
 
     The account says exactly how many records a worker must store, drop as duplicates, and put to the dead letters.
     Every lesson ends and is closed by its own last event, so that `classpulse evaluate` can score it at once.

@@ -16,8 +16,10 @@ from clickhouse_connect.driver.client import Client
 from sinks.verify_evaluator import verify_evaluator
 from sinks.verify_report import VerifyReport
 from sinks.warehouse import Target, connect
+from streams.commands.demo_answers import QUESTIONS
 from tests.end_to_end.school_week import LATE_LESSON, fill
 from tests.oracle.database import fresh_database, running_clickhouse
+from tests.oracle.published import PANELS, filled_in
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/cookbook.md").read_text(encoding="utf-8")
@@ -26,6 +28,10 @@ QUERIES = [
     (user or "classpulse_reader", text)
     for user, text in re.findall(r"^```sql(?: as (\w+))?\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 ]
+#: The end of Grafana's time range, on the district's second day.
+END = "toDateTime('2026-03-09 15:00:00')"
+#: The most that a column can say, by how its name ends.
+MOST = {"%": 100, "min": 7 * 24 * 60, "minutes": 7 * 24 * 60, "breadth": 1, "p25": 10_080, "median": 10_080, "p75": 10_080}
 #: The instant of the page's reports; in the test it lies between two cycles of the evaluator.
 INSTANT = "2026-03-10 08:00:00"
 MONDAY = "2026-03-02"
@@ -120,6 +126,33 @@ def test_the_example_reads_a_report_again_and_tells_what_changed(district: Distr
     (tmp_path / "report.json").write_text(first, encoding="utf-8")
     changed = json.loads(run("--since", str(tmp_path / "report.json")))
     assert {row["lesson_id"] for row in changed} == {LATE_LESSON.decode()}
+
+
+def test_published_numbers_are_possible(district: District) -> None:
+    """Grafana's panels and the demo's questions answer with shares, percentages and minutes that can be."""
+    client = district.client("classpulse_reader")
+    answers = [client.query(filled_in(query, "toDateTime('2026-03-06 00:00:00')", END)) for query in PANELS.values()]
+    answers += [client.query(question.sql) for question in QUESTIONS]
+    for answer in answers:
+        assert answer.result_rows
+        for name, values in zip(answer.column_names, zip(*answer.result_rows, strict=True), strict=True):
+            most = next((most for ending, most in MOST.items() if name.endswith(ending)), None)
+            known = [value for value in values if value is not None and most is not None]
+            assert all(0 <= value <= most for value in known), (name, values)
+    client.close()
+
+
+def test_a_panel_merges_lessons_and_averages_no_values(district: District) -> None:
+    """Interactions of all lessons under way are divided by the minutes of all their students."""
+    client = district.client("classpulse_reader")
+    [panel] = [query for title, query in PANELS.items() if "per student and minute" in title]
+    shown = dict(client.query(filled_in(panel, "toDateTime('2026-03-06 00:00:00')", END)).result_rows)
+    rows = client.query(
+        "SELECT window_end, sum(numerator) / sum(denominator) FROM v1_lesson_figures WHERE window = '10m/1m'"
+        " AND metric = 'interactions_per_student_minute' AND denominator > 0 GROUP BY window_end"
+    ).result_rows
+    assert {at: value for at, value in shown.items() if value is not None} == pytest.approx(dict(rows))
+    client.close()
 
 
 def test_verification_finds_what_the_evaluator_did_not_make(district: District) -> None:

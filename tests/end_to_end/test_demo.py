@@ -1,6 +1,7 @@
 """The demo, as a newcomer runs it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,9 +44,19 @@ def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").exists()
 
 
-def test_the_summary_tells_a_newcomer_what_happened(tmp_path: Path) -> None:
-    """Without `--json` the demo ends with the accounts, the verdict, three answered queries and what to do next."""
-    done = demo(tmp_path / "demo", "--events", "5000")
-    assert done.returncode == 0, done.stderr
-    for expected in ("Both laws hold", "dead letters", "参与广度", "有效备课时长", "Next:"):
-        assert expected in done.stdout
+def test_the_summary_can_be_read_and_its_commands_copied(tmp_path: Path) -> None:
+    """In a pipe the demo says first what it does, ends with verdict and answers, and its commands run as printed."""
+    folder = tmp_path / "the demo"
+    try:
+        done = demo(folder, "--events", "5000", "--keep")
+        assert done.returncode == 0, done.stderr
+        assert "5,000 records" in done.stderr.splitlines()[0]
+        for expected in ("Both laws hold", "dead letters", "五学课堂", "career stage", "Read a view with curl:"):
+            assert expected in done.stdout
+        block = done.stdout.split("Read a view with curl:")[1].split("Score it")[0]
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        typed = subprocess.run(["bash", "-ec", block], env=environment, capture_output=True, text=True, check=False)
+        assert typed.returncode == 0, typed.stderr
+        assert "lesson-s01-c1-" in typed.stdout
+    finally:
+        assert demo(folder, "--stop").returncode == 0

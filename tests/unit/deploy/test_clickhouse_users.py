@@ -17,10 +17,10 @@ from deploy.embedded import stack
 from sinks import contract
 from sinks.migrations import migrate, migrations
 from sinks.warehouse import Target
+from tests.oracle.published import PANELS, filled_in
 
 ROOT = Path(__file__).parents[3]
 USERS = ET.parse(ROOT / "deploy/clickhouse/users.xml").getroot()
-DASHBOARD = json.loads((ROOT / "deploy/grafana/dashboards/classpulse.json").read_text(encoding="utf-8"))
 TABLES = (
     "events_classroom", "events_prep", "events_research", "events_registry", "metric_rows", "checkpoints", "dead_letters",
 )  # fmt: skip
@@ -35,9 +35,6 @@ VIEWS = [
     + (f"({', '.join(map('='.join, view.example_arguments().items()))})" if view.parameters else "")
     for view in contract.views()
     if not view.definer
-]
-PANEL_QUERIES = [
-    target["rawSql"] for panel in DASHBOARD["panels"] for target in panel.get("targets", []) if "rawSql" in target
 ]
 OK = 0
 ACCESS_DENIED = 497
@@ -373,7 +370,7 @@ def test_the_readers_limits_cannot_be_lifted(migrated: Path) -> None:
 
 def test_grafanas_queries_run_as_the_reader(migrated: Path) -> None:
     """Every ClickHouse panel's SQL is accepted, with the macros of Grafana's plugin filled in."""
-    filled = [re.sub(r"\$__timeFilter\((\w+)\)", r"\1 >= toDateTime(0) AND \1 <= now()", query) for query in PANEL_QUERIES]
+    filled = [filled_in(query, "toDateTime(0)", "now()") for query in PANELS.values()]
     assert len(filled) >= 4
     assert [query for query in filled if "$" in query] == []
     statements = ["USE classpulse", *filled]

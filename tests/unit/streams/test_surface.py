@@ -1,11 +1,14 @@
 """What people touch: settings, the command line, the web pages, the declared topics."""
 
+import re
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -156,3 +159,20 @@ def test_a_stage_is_timed() -> None:
     with pytest.raises(MustStop), telemetry.stage("fold"):
         raise MustStop("it failed", "mend it")
     assert telemetry.registry.get_sample_value("classpulse_stage_seconds_count", {"stage": "fold"}) == 1
+
+
+def _helps(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
+    yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from _helps(below, click.Context(below, info_name=name, parent=context))
+
+
+def test_no_help_shows_its_own_markup() -> None:
+    """Every command's help is for people: no marks of click, of docstrings or of reStructuredText."""
+    helps = dict(_helps(cli, click.Context(cli, info_name="classpulse")))
+    assert len(helps) > len(COMMANDS)
+    marked = [path for path, text in helps.items() if re.search(r"\\b|[\x00-\x08]|``|:class:", text)]
+    assert marked == []
