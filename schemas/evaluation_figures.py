@@ -63,6 +63,7 @@ class Figure:
 
     name: str
     chinese: str
+    english: str
     unit: str
     family: str
     direction: str
@@ -70,11 +71,6 @@ class Figure:
     source: str
     events: tuple[str, ...]
     missing_for: tuple[str, ...]
-
-    @property
-    def english(self) -> str:
-        """The name in English words."""
-        return self.name.replace("_", " ")
 
     @property
     def is_share(self) -> bool:
@@ -113,6 +109,7 @@ def _of_metric(metric: Metric) -> Figure:
     return Figure(
         metric.name,
         metric.chinese,
+        metric.english,
         metric.unit,
         metric.family,
         metric.direction,
@@ -130,6 +127,7 @@ def _of_persons(metric: PersonMetric) -> Figure:
     return Figure(
         metric.name,
         metric.chinese,
+        metric.english,
         metric.unit,
         family,
         metric.direction,

@@ -36,7 +36,8 @@ _MONTHLY: Final = (WINDOW_28D, WINDOW_ISO_WEEK)
 
 PREP_METRICS: Final = (
     Metric(
-        name="active_prep_minutes", number=16, chinese="有效备课时长", family="prep", module="prep_time", unit="minutes",
+        name="active_prep_minutes", number=16, chinese="有效备课时长", english="active preparation time",
+        family="prep", module="prep_time", unit="minutes",
         numerator="minutes between consecutive activities of the teacher that are at most 5 minutes apart; a gap over the "
         "window's edge counts with the part inside",
         denominator="1", sample="activities in the window", exists="when an activity of the teacher lies in the window",
@@ -44,7 +45,8 @@ PREP_METRICS: Final = (
         source="Sessionisation with a 5 minute gap; the district's average is 12 h a week",
     ),
     Metric(
-        name="prep_regularity", number=17, chinese="备课规律性", family="prep", module="prep_time", unit="0 to 1",
+        name="prep_regularity", number=17, chinese="备课规律性", english="regularity of preparation",
+        family="prep", module="prep_time", unit="0 to 1",
         numerator="entropy, natural logarithm, of the active preparation minutes by local weekday; 0 without any minutes",
         denominator="ln 7; 0 without any minutes", sample="activities in the window",
         exists="when an activity of the teacher lies in the window", windows=_WEEKLY, direction="higher",
@@ -52,7 +54,8 @@ PREP_METRICS: Final = (
         parts="active minutes on Monday, ..., Sunday",
     ),
     Metric(
-        name="lead_time_seconds", number=18, chinese="备课提前量", family="prep", module="plans", unit="seconds",
+        name="lead_time_seconds", number=18, chinese="备课提前量", english="how early plans are ready",
+        family="prep", module="plans", unit="seconds",
         numerator="median over the `plan.taught` in the window of: lesson start - latest substantive `plan.edited` of the "
         "plan at or before it, at most 28 days before; those without such an edit are left out; 0 without any",
         denominator="1; 0 without any", sample="`plan.taught` with such an edit",
@@ -61,7 +64,8 @@ PREP_METRICS: Final = (
         parts="the lead times in seconds, ascending",
     ),
     Metric(
-        name="co_prep_rate", number=19, chinese="协同备课率", family="prep", module="plans", unit="share",
+        name="co_prep_rate", number=19, chinese="协同备课率", english="plans prepared together",
+        family="prep", module="plans", unit="share",
         numerator="plans edited in the window by two or more: the teacher (`plan.edited`) and others (`editor_id` of "
         "`plan.coedited`)",
         denominator="plans edited in the window, by anyone", sample="the denominator",
@@ -69,7 +73,8 @@ PREP_METRICS: Final = (
         events=("plan.edited", "plan.coedited"), source="District catalogue, figure 19",
     ),
     Metric(
-        name="reuse_rate", number=20, chinese="资源复用率", family="prep", module="plans", unit="share",
+        name="reuse_rate", number=20, chinese="资源复用率", english="resources used again",
+        family="prep", module="plans", unit="share",
         numerator="`resource.attached` in the window with origin reused", denominator="`resource.attached` in the window",
         sample="the denominator", exists="when a `resource.attached` (a platform: of that platform) lies in the window",
         windows=_MONTHLY, direction="context", events=("resource.attached",),
@@ -77,7 +82,8 @@ PREP_METRICS: Final = (
         source="District catalogue, figure 20",
     ),
     Metric(
-        name="plan_to_class_rate", number=21, chinese="教案落地率", family="prep", module="plans", unit="share",
+        name="plan_to_class_rate", number=21, chinese="教案落地率", english="plans put to use in class",
+        family="prep", module="plans", unit="share",
         numerator="those plans with a `plan.taught` whose lesson starts at the completion or at most 14 days after it",
         denominator="plans whose earliest `plan.completed` lies in the window", sample="the denominator",
         exists="when any `plan.completed` lies in the window; with denominator 0 if none is the earliest of its plan",

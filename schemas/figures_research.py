@@ -35,26 +35,30 @@ _MARKS: Final = ("activity.published", "participant.joined", "participant.left")
 
 RESEARCH_METRICS: Final = (
     Metric(
-        name="participation_rate", number=22, chinese="参与率", family="research", module="meetings", unit="share",
+        name="participation_rate", number=22, chinese="参与率", english="invited teachers who take part",
+        family="research", module="meetings", unit="share",
         numerator="invited teachers who joined", denominator="teachers invited", sample="teachers invited",
         exists=_PUBLISHED, windows=_WINDOWS, direction="higher", events=("activity.published", "participant.joined"),
         source="District catalogue, figure 22",
     ),
     Metric(
-        name="effective_participation_rate", number=22, chinese="有效参与率", family="research", module="meetings",
+        name="effective_participation_rate", number=22, chinese="有效参与率",
+        english="invited teachers who take part effectively", family="research", module="meetings",
         unit="share", numerator="invited teachers present for at least 80 % of the scheduled time",
         denominator="teachers invited", sample="teachers invited", exists=_PUBLISHED, windows=_WINDOWS,
         direction="higher", events=_MARKS, source="District catalogue, figure 22",
     ),
     Metric(
-        name="contributions_per_minute", number=23, chinese="每分钟贡献数", family="research", module="meetings",
+        name="contributions_per_minute", number=23, chinese="每分钟贡献数", english="contributions per minute",
+        family="research", module="meetings",
         unit="contributions per attended minute", numerator="`contribution.posted`",
         denominator="minutes of presence of all participants within the scheduled time, added up",
         sample="the numerator", exists=_PUBLISHED, windows=_WINDOWS, direction="higher",
         events=(*_MARKS, "contribution.posted"), source="Person-time incidence rate",
     ),
     Metric(
-        name="contribution_gini", number=23, chinese="贡献基尼系数", family="research", module="meetings", unit="0 to 1",
+        name="contribution_gini", number=23, chinese="贡献基尼系数", english="inequality of contributions (Gini)",
+        family="research", module="meetings", unit="0 to 1",
         numerator="sum over all ordered pairs of participants of the difference of their contributions",
         denominator="2 x participants x contributions of all; participants: who joined or contributed, zeros included",
         sample="participants", exists=_PUBLISHED, windows=_WINDOWS, direction="lower",
@@ -62,7 +66,8 @@ RESEARCH_METRICS: Final = (
         source="Gini's mean difference, relative (Gini 1912)", merge="gini",
     ),
     Metric(
-        name="cross_school_mix", number=24, chinese="跨校交流度", family="research", module="meetings", unit="0 to 1",
+        name="cross_school_mix", number=24, chinese="跨校交流度", english="mix of schools among the participants",
+        family="research", module="meetings", unit="0 to 1",
         numerator="entropy, natural logarithm, of the participants by school (`schoolid` of each one's earliest "
         "`participant.joined` that names one); those without a school are left out",
         denominator="ln(number of their schools), 0 for one school", sample="participants with a school",
@@ -70,7 +75,8 @@ RESEARCH_METRICS: Final = (
         source="Shannon's entropy, normalised (Pielou 1966); merged as a sum of entropies over a sum of logarithms",
     ),
     Metric(
-        name="feedback_latency_seconds", number=25, chinese="反馈时延", family="research", module="feedback",
+        name="feedback_latency_seconds", number=25, chinese="反馈时延", english="time from the lesson to its feedback",
+        family="research", module="feedback",
         unit="seconds",
         numerator="median over the feedback items of: earliest `feedback.given` of the item - its `lesson_end`; 0 without "
         "any",
@@ -79,27 +85,31 @@ RESEARCH_METRICS: Final = (
         source="District catalogue, figure 25", merge="values", quantile=0.5, parts="the latencies in seconds, ascending",
     ),
     Metric(
-        name="closed_loop_rate", number=26, chinese="反馈闭环率", family="research", module="feedback", unit="share",
+        name="closed_loop_rate", number=26, chinese="反馈闭环率", english="feedback that led to an improvement",
+        family="research", module="feedback", unit="share",
         numerator="those with an `improvement.linked` to it at the earliest `feedback.given` or at most 14 days after it",
         denominator="feedback items (distinct `feedback_id` of `feedback.given`)", sample="the denominator",
         exists="when a `feedback.given` is stored", windows=_WINDOWS, direction="higher",
         events=("activity.published", "feedback.given", "improvement.linked"), source="District catalogue, figure 26",
     ),
     Metric(
-        name="reports_generated", number=27, chinese="评课报告数", family="research", module="feedback", unit="reports",
+        name="reports_generated", number=27, chinese="评课报告数", english="reports on observed lessons",
+        family="research", module="feedback", unit="reports",
         numerator="distinct `report_id` of `report.generated`", denominator="1", sample="the numerator",
         exists="when any event of the activity is stored", windows=_WINDOWS, direction="context",
         events=("activity.published", "report.generated"), source="District catalogue, figure 27",
     ),
     Metric(
-        name="improvements_per_report", number=27, chinese="每份报告改进数", family="research", module="feedback",
+        name="improvements_per_report", number=27, chinese="每份报告改进数", english="improvements per report",
+        family="research", module="feedback",
         unit="improvements per report", numerator="distinct `improvement_id` of `improvement.linked`",
         denominator="distinct `report_id` of `report.generated`", sample="the denominator",
         exists="when any event of the activity is stored", windows=_WINDOWS, direction="higher",
         events=("activity.published", "report.generated", "improvement.linked"), source="District catalogue, figure 27",
     ),
     Metric(
-        name="participant_activity", number=22, chinese="教师教研参与", family="research", module="participants",
+        name="participant_activity", number=22, chinese="教师教研参与", english="a teacher's research activity",
+        family="research", module="participants",
         unit="contributions per attended minute", numerator="`contribution.posted` of the teacher",
         denominator="minutes of presence of the teacher within the scheduled time", sample="the numerator",
         exists="for each teacher whom any `activity.published` invites, or who has an event of their own in the activity "

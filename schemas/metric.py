@@ -79,6 +79,7 @@ class Metric:
     name: str
     number: int
     chinese: str
+    english: str
     family: Literal["classroom", "prep", "research"]
     module: str
     unit: str

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from schemas.evaluation import LOWEST_COVERAGE
 from streams.explain import Explanation, Part
+from streams.numbers import fixed, significant
 from streams.terminal import Console, plain
 from streams.weeks import iso_week
 
@@ -75,7 +76,7 @@ def _tree(parts: list[Part]) -> Table:
 
 def _score(part: Part) -> str:
     if part.value is not None:
-        return f"{part.value:.3f}"
+        return fixed(part.value, 3)
     if not part.metric:
         return f"below {LOWEST_COVERAGE:.0%}"
     return "no figure" if part.figure is None else "small sample"
@@ -88,7 +89,7 @@ def _figure(part: Part) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return fixed(value, 0) if abs(value) >= 1000 else significant(value, 4)
 
 
 def _norm(part: Part) -> str:

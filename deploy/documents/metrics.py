@@ -41,7 +41,7 @@ def blocks() -> dict[str, str]:
         [
             str(metric.number),
             f"[{code(metric.name)}](#{metric.name})",
-            metric.chinese,
+            f"{metric.chinese} {metric.english}",
             f"{metric.family} {families[metric.family].chinese}",
             metric.unit,
             ", ".join(code(window.name) for window in metric.windows),
@@ -92,7 +92,7 @@ def figure(metric: Metric) -> str:
         ["source", metric.source],
         ["computed in", f"{code(f'streams/core/{metric.module}.py')}, recomputed in {code(_recomputed(metric))}"],
     ]
-    return f"### {metric.name}\n\n{metric.chinese}\n\n{table(['', ''], rows)}"
+    return f"### {metric.name}\n\n{metric.chinese}, {metric.english}\n\n{table(['', ''], rows)}"
 
 
 def _recomputed(metric: Metric) -> str:

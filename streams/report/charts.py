@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from streams.report.markup import Markup, element
-from streams.report.wording import points
+from streams.report.wording import percent, points
 
 __all__ = ["COLOURS", "bar", "grade", "line", "ring", "spark", "stacked"]
 
@@ -63,14 +63,14 @@ def stacked(shares: Sequence[float], title: str) -> Markup:
         width = 400 * share
         shapes.append(element("rect", x=left, y=0, width=max(width - 1, 0), height=26, fill=colour))
         if share >= 0.07:
-            shapes.append(element("text", f"{100 * share:.0f} %", x=left + width / 2, y=17.5, class_="stacked-value"))
+            shapes.append(element("text", percent(share, 0), x=left + width / 2, y=17.5, class_="stacked-value"))
         left += width
     return _chart(title, 400, 26, *shapes, class_="stacked")
 
 
 def line(values: Sequence[float | None], labels: Sequence[str], title: str) -> Markup:
     """Return scores over weeks; a week without one is a gap."""
-    left, right, top, height = 34.0, 606.0, 14.0, 110.0
+    left, right, top, height = 38.0, 606.0, 24.0, 110.0
     step = (right - left) / max(len(values) - 1, 1)
     at = [(left + step * n, top + height * (1 - value) if value is not None else None) for n, value in enumerate(values)]
     shapes: list[Markup] = []
@@ -82,7 +82,7 @@ def line(values: Sequence[float | None], labels: Sequence[str], title: str) -> M
         ]
     shapes += [element("polyline", points=_points(run), class_="trend") for run in _runs(at) if len(run) > 1]
     for (x, y), value, label in zip(at, values, labels, strict=True):
-        shapes.append(element("text", label, x=x, y=top + height + 20, class_="axis"))
+        shapes.append(element("text", label, x=x, y=top + height + 28, class_="axis"))
         if y is None:
             shapes.append(element("text", "–", x=x, y=top + height - 6, class_="axis"))
         else:
@@ -90,7 +90,7 @@ def line(values: Sequence[float | None], labels: Sequence[str], title: str) -> M
                 element("circle", cx=x, cy=y, r=3.5, class_="trend-point"),
                 element("text", points(value), x=x, y=y - 8, class_="trend-value"),
             ]
-    return _chart(title, 640, 150, *shapes, class_="line")
+    return _chart(title, 640, 168, *shapes, class_="line")
 
 
 def spark(times: Sequence[float], values: Sequence[float], title: str) -> Markup:

@@ -33,7 +33,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One place of the score tree. ``weight`` is its share of the whole; ``figure`` and ``norm`` are an indicator's."""
+    """One place of the score tree. ``weight`` is its share of the whole; ``figure`` and ``norm`` are an indicator's.
+
+    ``norm`` says in Chinese and English how the figure earns points.
+    """
 
     path: str
     depth: int
@@ -45,7 +48,7 @@ class Node:
     is_indicator: bool = False
     figure: float | None = None
     unit: str = ""
-    norm: str = ""
+    norm: tuple[str, str] | None = None
     sample_size: int = 0
 
     @property

@@ -9,8 +9,11 @@ from typing import Any, Final
 import polars as pl
 from clickhouse_connect.driver.client import Client
 
+from schemas.errors import MustStop
+from schemas.evaluation import Indicator
 from schemas.evaluation_figures import Figure as Declared
 from schemas.evaluation_figures import figures as declared_figures
+from schemas.evaluation_file import parse
 from schemas.figures_classroom import STRATEGIES
 from schemas.portraits import DIMENSIONS
 from sinks.answers import answered, instant
@@ -32,6 +35,7 @@ from streams.report.data import (
     WeekScore,
 )
 from streams.report.registered import Entity, Registry
+from streams.report.wording import norm_words
 
 __all__ = ["gather", "settled"]
 
@@ -59,6 +63,7 @@ _TREE: Final = """SELECT school_id, node, depth, chinese, english, value, covera
     sample_size, config_version, received_share, late_share, duplicate_share, district_dead_letter_share
 FROM v1_score_tree(kind = {kind:String}, entity = {entity:String}, week = {week:Date}, as_of = {as_of:DateTime64(3, 'UTC')})
 ORDER BY school_id, number"""
+_CONFIGURATION: Final = "SELECT yaml FROM v1_evaluation_configs WHERE config_version = {version:UInt32} LIMIT 1"
 _SCORES: Final = """SELECT kind, school_id, entity_id, week, value, coverage
 FROM v1_scores_as_of(as_of = {as_of:DateTime64(3, 'UTC')})
 WHERE kind = {kind:String} AND node = '' AND week >= {week_from:Date} AND week <= {week:Date} AND """
@@ -116,6 +121,7 @@ def gather(
     entity = registry.find(kind, entity_id)
     asked = _Asked(client, kind, entity_id, _school(kind, entity), week, as_of)
     tree = _tree(asked)
+    scored_by = _scored_by(asked, tree)
     rollups = _rollups(asked)
     portrait_rows = asked.read(_PORTRAITS, day_from=week + timedelta(days=6 - PORTRAIT_DAYS))
     last = portrait_rows.tail(1).rows(named=True)
@@ -127,7 +133,7 @@ def gather(
         catalogue_versions=tuple(asked.read(_CATALOGUE)["version"]),
         portrait_versions=tuple(portrait_rows["portrait_version"].unique().sort()),
         config_version=int(tree["config_version"][0]) if tree.height else None,
-        nodes=tuple(_node(row) for row in tree.iter_rows(named=True)),
+        nodes=tuple(_node(row, scored_by.get(row["node"])) for row in tree.iter_rows(named=True)),
         quality=_quality(tree),
         trend=_trend(asked),
         figures=_figures(asked, rollups),
@@ -152,10 +158,26 @@ def _tree(asked: _Asked) -> pl.DataFrame:
     return chosen.filter(pl.col("school_id") == pl.col("school_id").first())
 
 
-def _node(row: Mapping[str, Any]) -> Node:
+def _scored_by(asked: _Asked, tree: pl.DataFrame) -> dict[str, Indicator]:
+    """Return the indicators by which the tree was scored; none if this program no longer understands the configuration."""
+    if not tree.height:
+        return {}
+    text = asked.read(_CONFIGURATION, version=int(tree["config_version"][0]))["yaml"]
+    try:
+        evaluation = parse(text[0]) if len(text) else None
+    except MustStop:
+        evaluation = None
+    nodes = evaluation.nodes(asked.kind) if evaluation is not None else ()
+    return {node.path: node.indicator for node in nodes if node.indicator is not None}
+
+
+def _node(row: Mapping[str, Any], indicator: Indicator | None) -> Node:
+    names, norm = (row["chinese"], row["english"]), (row["norm"], "") if row["norm"] else None
+    if indicator is not None:
+        names, norm = (indicator.title_chinese, indicator.title_english), norm_words(indicator)
     return Node(
-        row["node"], row["depth"], row["chinese"], row["english"], _known(row["value"]), row["coverage"], row["weight"],
-        bool(row["metric"]), _known(row["figure"]), row["unit"], row["norm"], row["sample_size"],
+        row["node"], row["depth"], *names, _known(row["value"]), row["coverage"], row["weight"],
+        bool(row["metric"]), _known(row["figure"]), row["unit"], norm, row["sample_size"],
     )  # fmt: skip
 
 
@@ -234,10 +256,9 @@ def _portraits(kind: ReportKind, rows: pl.DataFrame) -> tuple[Portrait, ...]:
         if own.height:
             last = own.row(-1, named=True)
             levels = tuple(Level(one, level) for one, level in own.select("day", "level").iter_rows())
-            english, unit = dimension.name.replace("_", " "), units.get(dimension.metric, "")
-            found.append(
-                Portrait(dimension.chinese, english, unit, dimension.direction, levels, _known(last["z"]), last["peers"])
-            )
+            unit = units.get(dimension.metric, "")
+            words = (dimension.chinese, dimension.english, unit, dimension.direction)
+            found.append(Portrait(*words, levels, _known(last["z"]), last["peers"]))
     return tuple(found)
 
 

@@ -46,4 +46,4 @@ def join(*children: str | None) -> Markup:
 def _attribute(value: str | float) -> str:
     if isinstance(value, str):
         return escaped(value)
-    return f"{value:.2f}".rstrip("0").rstrip(".")
+    return f"{value:z.2f}".rstrip("0").rstrip(".")

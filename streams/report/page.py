@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from schemas.evaluation import LOWEST_COVERAGE
 from streams.report import charts, sections
-from streams.report.data import ReportData, week_days
+from streams.report.data import Quality, ReportData, week_days
 from streams.report.markup import Markup, element, join
 from streams.report.wording import KINDS, NO_VALUE, both, day, percent, points
 from streams.weeks import iso_week
@@ -17,6 +17,10 @@ __all__ = ["page"]
 
 #: Even a mistake here could not make the page load anything or run a script.
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
+#: From these shares on the quality of the data is worth a sentence.
+_RECEIVED_FROM: Final = 0.98
+_LATE_FROM: Final = 0.05
+_REJECTED_FROM: Final = 0.01
 _CONFIDENTIAL: Final = {
     "teacher": both(
         "人事信息，注意保密。仅供教师本人及其授权的管理者阅读，用于改进教学，不得公开、转发或用于排名。",
@@ -112,7 +116,7 @@ def _summary(data: ReportData) -> Markup:
         (percent(quality.received), "事件到达率", "received"),
         (percent(quality.late, 2), "迟到事件", "late events"),
         (percent(quality.duplicate, 2), "重复事件", "duplicates"),
-        (percent(quality.dead_letter, 2), "拒收（全区）", "refused, district"),
+        (percent(quality.dead_letter, 2), "拒收（全区）", "rejected, district"),
     ]
     return element(
         "section",
@@ -124,10 +128,32 @@ def _summary(data: ReportData) -> Markup:
                 "div",
                 _verdict(value, coverage),
                 element("div", *(_tile(*tile) for tile in tiles), class_="tiles"),
+                *(element("p", both(*words), class_="small") for words in _quality_words(quality)),
             ),
             class_="summary",
         ),
     )
+
+
+def _quality_words(quality: Quality) -> list[tuple[str, str]]:
+    """Say what the quality of the data means for the reader, also where it is not known."""
+    if quality == Quality():
+        return [("本周数据质量尚未统计。", "The quality of the week's data has not been counted.")]
+    found = []
+    if quality.received is None:
+        words = "No device numbers its events, so whether any are missing is unknown."
+        found.append(("设备没有给事件编号，无法判断是否缺失。", words))
+    elif quality.received < _RECEIVED_FROM:
+        lost = percent(1 - quality.received)
+        words = f"About {lost} of the events did not arrive; what is counted here may be too low."
+        found.append((f"约 {lost} 的事件未到达，数字可能偏低。", words))
+    if (late := quality.late or 0.0) >= _LATE_FROM:
+        words = f"{percent(late)} of the events came late: who read this week earlier may have read other numbers."
+        found.append((f"{percent(late)} 的事件迟到，此前读到的数字可能不同。", words))
+    if (rejected := quality.dead_letter or 0.0) >= _REJECTED_FROM:
+        words = f"{percent(rejected)} of the district's records were rejected as malformed and are counted nowhere."
+        found.append((f"全区 {percent(rejected)} 的记录格式有误被拒收，不计入任何数字。", words))
+    return found or [("数据基本完整。重复事件已剔除。", "The data are nearly complete. Duplicates are not counted.")]
 
 
 def _tile(number: str, chinese: str, english: str) -> Markup:
@@ -141,7 +167,7 @@ def _verdict(value: float | None, coverage: float | None) -> Markup:
         english = "The week has not been scored as of this instant."
     elif value is None:
         chinese = f"可用指标只占权重的 {percent(coverage, 0)}，低于 {lowest}，不给总分。"
-        english = f"Only {percent(coverage, 0)} of the weight has figures; below {lowest} there is no score."
+        english = f"Only {percent(coverage, 0)} of the weight has metrics; below {lowest} there is no score."
     else:
         chinese = f"总分 {points(value)} 分，依据占权重 {percent(coverage, 0)} 的可用指标。"
         english = f"{points(value)} of 100 points, from indicators that hold {percent(coverage, 0)} of the weight."

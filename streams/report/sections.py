@@ -1,12 +1,12 @@
 """The sections of the page that show the score tree, the figures and the portraits. None where there is nothing to show."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal, NamedTuple
 
 from streams.report import charts
 from streams.report.data import FEWEST_PEERS, Figure, Member, Node, Portrait, ReportData, Share
 from streams.report.markup import Markup, element, join
-from streams.report.wording import both, day, is_plain, percent, points, quantity
+from streams.report.wording import both, day, percent, points, quantity
 
 __all__ = ["classroom", "details", "dimensions", "figures", "members", "portraits", "strengths", "trend"]
 
@@ -22,13 +22,35 @@ def _section(chinese: str, english: str, *children: Markup | None, long: bool = 
     return element("section", element("h2", both(chinese, english)), *children, class_="long" if long else None)
 
 
-def _table(headings: Sequence[tuple[str, str, int]], rows: Sequence[Markup], numbers_from: int = 1) -> Markup:
-    """``headings``: Chinese, English, and percent of the width; columns from ``numbers_from`` on hold numbers."""
-    cells = [
-        element("th", both(chinese, english), class_="number" if nth >= numbers_from else None, style=f"width:{width}%")
-        for nth, (chinese, english, width) in enumerate(headings)
+class _Column(NamedTuple):
+    """A heading in both languages, the percent of the width, and how the cells below it look."""
+
+    chinese: str
+    english: str
+    width: int
+    look: Literal["number", "number wrap", "chart"] | None = "number"
+
+
+#: How a row looks, and the content of its cells.
+_Row = tuple[str | None, Sequence[str | None]]
+
+
+def _table(columns: Sequence[_Column], rows: Iterable[_Row]) -> Markup:
+    """On a narrow screen each row becomes a block, in which a number carries its heading."""
+    headings = [
+        element("th", both(column.chinese, column.english), class_=column.look, style=f"width:{column.width}%")
+        for column in columns
     ]
-    return element("table", element("thead", element("tr", *cells)), element("tbody", *rows))
+    body = [
+        element("tr", *(_cell(column, cell) for column, cell in zip(columns, cells, strict=True)), class_=look)
+        for look, cells in rows
+    ]
+    return element("table", element("thead", element("tr", *headings)), element("tbody", *body))
+
+
+def _cell(column: _Column, content: str | None) -> Markup:
+    label = f"{column.chinese} {column.english}" if column.look in {"number", "number wrap"} else None
+    return element("td", content, class_=column.look, data_label=label)
 
 
 def dimensions(data: ReportData) -> Markup | None:
@@ -36,11 +58,11 @@ def dimensions(data: ReportData) -> Markup | None:
     top = data.children("")
     if not top:
         return None
-    headings = (
-        ("维度", "dimension", 40), ("得分", "points", 9), ("", "", 31), ("权重", "weight", 10), ("覆盖率", "coverage", 10),
+    columns = (
+        _Column("维度", "dimension", 36, None), _Column("得分", "points", 10), _Column("", "", 28, "chart"),
+        _Column("权重", "weight", 13), _Column("覆盖率", "coverage", 13),
     )  # fmt: skip
-    rows = [element("tr", *_scored(node), class_="top") for node in top]
-    return _section("维度得分", "Dimensions", _table(headings, rows))
+    return _section("维度得分", "Dimensions", _table(columns, (("top", _scored(node)) for node in top)))
 
 
 def details(data: ReportData) -> Markup | None:
@@ -48,40 +70,35 @@ def details(data: ReportData) -> Markup | None:
     below = [node for node in data.nodes if node.path]
     if not below:
         return None
-    headings = (
-        ("维度与指标", "dimension, indicator", 37), ("得分", "points", 8), ("", "", 18), ("权重", "weight", 8),
-        ("覆盖率", "coverage", 8), ("指标值", "figure", 13), ("样本", "n", 8),
+    columns = (
+        _Column("维度与指标", "dimension, indicator", 41, None), _Column("得分", "points", 8), _Column("", "", 10, "chart"),
+        _Column("权重", "weight", 10), _Column("覆盖率", "coverage", 9), _Column("指标值", "metric", 13, "number wrap"),
+        _Column("样本", "n", 9),
     )  # fmt: skip
     note = element(
         "p",
-        both("权重为占总分的比例；评分标准见指标名称下方。", "Weights are shares of the whole; norms below the names."),
+        both(
+            "权重为占总分的比例；指标名称下方是评分标准，其间按比例得分。",
+            "Weights are shares of the whole. Below a name stands how its metric earns points, in proportion between.",
+        ),
         class_="small",
     )
-    rows = [_node(node) for node in below]
-    return _section("得分明细", "Scores in detail", _table(headings, rows), note, long=True)
+    return _section("得分明细", "Scores in detail", _table(columns, map(_node, below)), note, long=True)
 
 
-def _node(node: Node) -> Markup:
-    return element(
-        "tr",
-        *_scored(node),
-        element("td", quantity(node.figure, node.unit) if node.is_indicator else "", class_="number wrap"),
-        element("td", f"{node.sample_size:,}", class_="number"),
-        class_=f"depth-{min(node.depth, 5)}",
-    )
+def _node(node: Node) -> _Row:
+    figure = quantity(node.figure, node.unit) if node.is_indicator else None
+    return f"depth-{min(node.depth, 5)}", [*_scored(node), figure, f"{node.sample_size:,}"]
 
 
-def _scored(node: Node) -> list[Markup]:
-    name: list[str] = [both(node.chinese, node.english)]
-    if node.norm:
-        unit = f" ({node.unit})" if node.unit and not is_plain(node.unit) else ""
-        name.append(element("div", f"标准 norm: {node.norm}{unit}", class_="small"))
+def _scored(node: Node) -> list[str]:
+    norm = element("div", both(*node.norm), class_="small norm") if node.norm else None
     return [
-        element("td", *name),
-        element("td", points(node.value), class_="number"),
-        element("td", charts.bar(node.value, f"{node.chinese} {node.english}: {points(node.value)}")),
-        element("td", percent(node.weight), class_="number"),
-        element("td", percent(node.coverage, 0), class_="number"),
+        join(both(node.chinese, node.english), norm),
+        points(node.value),
+        charts.bar(node.value, f"{node.chinese} {node.english}: {points(node.value)}"),
+        percent(node.weight),
+        percent(node.coverage, 0),
     ]
 
 
@@ -118,7 +135,7 @@ def _card(chinese: str, english: str, look: str, nodes: Sequence[Node]) -> Marku
             element(
                 "span",
                 f"({quantity(node.figure, node.unit)}, n = {node.sample_size:,}; "
-                + (f"+{100 * node.lost:.1f} 可提升 to gain)" if look == "weak" else f"{percent(node.weight)} 权重 weight)"),
+                + (f"+{points(node.lost)} 可提升 to gain)" if look == "weak" else f"{percent(node.weight)} 权重 weight)"),
                 class_="small",
             ),
         )
@@ -205,27 +222,21 @@ def figures(data: ReportData) -> Markup | None:
         ),
         class_="small",
     )
-    return _section("本周数据", "Figures of the week", *parts, note, long=True)
+    return _section("本周数据", "Metrics of the week", *parts, note, long=True)
 
 
 def _figure_table(own: Sequence[Figure]) -> Markup:
-    headings = (
-        ("指标", "figure", 37), ("本周", "this week", 18), ("样本", "n", 9), ("上周", "week before", 18),
-        ("全区", "district", 18),
+    columns = (
+        _Column("指标", "metric", 34, None), _Column("本周", "this week", 19, "number wrap"), _Column("样本", "n", 10),
+        _Column("上周", "week before", 19, "number wrap"), _Column("全区", "district", 18, "number wrap"),
     )  # fmt: skip
-    return _table(headings, [_figure(figure) for figure in own])
+    return _table(columns, map(_figure, own))
 
 
-def _figure(figure: Figure) -> Markup:
+def _figure(figure: Figure) -> _Row:
     arrow = {"higher": " ↑", "lower": " ↓"}.get(figure.direction, "")
-    return element(
-        "tr",
-        element("td", both(figure.chinese, figure.english), arrow),
-        element("td", quantity(figure.value, figure.unit), class_="number wrap"),
-        element("td", f"{figure.sample_size:,}", class_="number"),
-        element("td", quantity(figure.before, figure.unit), class_="number wrap"),
-        element("td", quantity(figure.district, figure.unit), class_="number wrap"),
-    )
+    values = [quantity(value, figure.unit) for value in (figure.value, figure.before, figure.district)]
+    return None, [join(both(figure.chinese, figure.english), arrow), values[0], f"{figure.sample_size:,}", *values[1:]]
 
 
 def portraits(data: ReportData) -> Markup | None:
@@ -254,7 +265,7 @@ def _portrait(portrait: Portrait) -> Markup:
     said = f"{portrait.chinese} {portrait.english}: {quantity(last.level, portrait.unit)}, {last.day}"
     compared = "无同类比较 no comparison"
     if portrait.z is not None:
-        compared = f"z = {portrait.z:+.1f}, {portrait.peers} 个同类 peers"
+        compared = f"z = {portrait.z:+z.1f}, {portrait.peers} 个同类 peers"
     return element(
         "div",
         element("b", both(portrait.chinese, portrait.english)),
@@ -270,16 +281,15 @@ def members(data: ReportData) -> Markup | None:
     if not data.members:
         return None
     chinese, english = ("成员学校", "Member schools") if data.subject.kind == "group" else ("班级", "Classes")
-    headings = ((chinese, english, 40), ("得分", "points", 9), ("", "", 41), ("覆盖率", "coverage", 10))
-    return _section(chinese, english, _table(headings, [_member(member) for member in data.members]), long=True)
+    columns = (
+        _Column(chinese, english, 40, None), _Column("得分", "points", 10), _Column("", "", 37, "chart"),
+        _Column("覆盖率", "coverage", 13),
+    )  # fmt: skip
+    return _section(chinese, english, _table(columns, map(_member, data.members)), long=True)
 
 
-def _member(member: Member) -> Markup:
+def _member(member: Member) -> _Row:
     name = member.name or member.entity_id
-    return element(
-        "tr",
-        element("td", element("bdi", name), " ", element("bdi", member.entity_id, class_="en") if member.name else None),
-        element("td", points(member.value), class_="number"),
-        element("td", charts.bar(member.value, f"{name}: {points(member.value)}")),
-        element("td", percent(member.coverage, 0), class_="number"),
-    )
+    named = join(element("bdi", name), " ", element("bdi", member.entity_id, class_="en") if member.name else None)
+    bar = charts.bar(member.value, f"{name}: {points(member.value)}")
+    return None, [named, points(member.value), bar, percent(member.coverage, 0)]

@@ -7,6 +7,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from schemas.evaluation import KINDS
+from schemas.evaluation_figures import figures as declared
+from schemas.evaluation_file import default_text, parse
+from schemas.portraits import DIMENSIONS
 from streams.report.data import (
     Activity,
     Figure,
@@ -22,10 +26,11 @@ from streams.report.data import (
     WeekScore,
 )
 from streams.report.page import page
-from streams.report.wording import percent, quantity
+from streams.report.wording import norm_words, percent, quantity
 
 WEEK = date(2026, 11, 16)
-SVG = "{http://www.w3.org/1999/xhtml}svg"
+XHTML = "{http://www.w3.org/1999/xhtml}"
+SVG = f"{XHTML}svg"
 #: An id may hold anything that is a text.
 HOSTILE = "</title><script>alert(1)</script>\"' onload=x &amp; \x00\x1b\u202e]]>"
 
@@ -90,7 +95,7 @@ def indicator(
     """Return an indicator."""
     depth = path.count("/") + 1
     return Node(path, depth, chinese, english, value, 1.0, weight, is_indicator=True, figure=figure, unit=unit,
-                norm="0.2 → 0, 0.9 → 1", sample_size=sample)  # fmt: skip
+                norm=("90 % 及以上满分", "all points for 90 % or more"), sample_size=sample)  # fmt: skip
 
 
 def figure(
@@ -176,7 +181,7 @@ def test_below_the_lowest_coverage_there_is_no_score() -> None:
     full = example()
     root = replace(full.nodes[0], value=None, coverage=0.41)
     text = shown(page(replace(full, nodes=(root, *full.nodes[1:]))))
-    assert "Only 41 % of the weight has figures; below 60 % there is no score." in text
+    assert "Only 41 % of the weight has metrics; below 60 % there is no score." in text
     assert "无评分" in text
 
 
@@ -217,3 +222,57 @@ def test_numbers_have_units_that_fit(value: float | None, unit: str, said: str) 
     """Shares are percentages that never round up to all, times take the unit of their size, nothing is not zero."""
     assert quantity(value, unit) == said
     assert percent(1.0) == "100.0 %"
+
+
+def test_a_number_carries_its_heading_where_columns_have_no_room() -> None:
+    """On a narrow screen a row is a block: each number has its heading in both languages, and none is lost."""
+    cells = [cell for cell in parsed(page(example())).iter(f"{XHTML}td") if (cell.get("class") or "").startswith("number")]
+    labels = [cell.get("data-label") or "" for cell in cells]
+    assert len(cells) > 50
+    assert all(re.search(r"[\u4e00-\u9fff]+ [a-z]", label) for label in labels)
+    assert {"得分 points", "权重 weight", "覆盖率 coverage", "指标值 metric", "样本 n", "本周 this week"} <= set(labels)
+
+
+def test_norms_are_told_in_words() -> None:
+    """Every norm of the default evaluation names in both languages, with units, what earns all points."""
+    found = [norm_words(indicator) for indicator in parse(default_text()).indicators()]
+    assert all("满分" in chinese and english.startswith("all points") for chinese, english in found)
+    assert not [text for words in found for text in words if re.search(r"→|\w_\w|e[+-]?\d|-0\b", text)]
+    assert ("90 % 及以上满分，40 % 及以下 0 分；样本不足 5 个不评分",
+            "all points for 90 % or more, none for 40 % or less; not scored with a sample below 5") in found  # fmt: skip
+
+
+def test_names_are_words_in_both_languages() -> None:
+    """No metric, indicator or dimension of a portrait is shown by its identifier."""
+    evaluation = parse(default_text())
+    named = [(one.name, one.chinese, one.english) for one in declared().values()]
+    named += [(one.name, one.chinese, one.english) for kind in DIMENSIONS.values() for one in kind]
+    named += [(node.path, node.chinese, node.english) for kind in KINDS for node in evaluation.nodes(kind) if node.path]
+    for name, chinese, english in named:
+        assert re.search(r"[\u4e00-\u9fff]", chinese), name
+        assert english
+        assert "_" not in english
+        assert not re.search(r" (seconds|minutes|ms|p50|p90|rate|share|gini)$", english) or " of " in english, name
+
+
+@pytest.mark.parametrize(
+    ("quality", "said"),
+    [
+        (Quality(), "has not been counted"),
+        (Quality(None, 0.0, 0.0, 0.0), "No device numbers its events"),
+        (Quality(0.9, 0.0, 0.0, 0.0), "10.0 % of the events did not arrive"),
+        (Quality(1.0, 0.06, 0.0, 0.0), "6.0 % of the events came late"),
+        (Quality(1.0, 0.0, 0.0, 0.02), "2.0 % of the district's records were rejected"),
+        (Quality(0.999, 0.01, 0.03, 0.001), "nearly complete"),
+    ],
+)
+def test_the_quality_of_the_data_is_said_in_a_sentence(quality: Quality, said: str) -> None:
+    """Beside the shares stands what they mean for the reader, also where they are not known."""
+    assert said in shown(page(replace(example(), quality=quality)))
+
+
+def test_nothing_is_minus_zero() -> None:
+    """A value that rounds to zero has no sign, in texts and in the coordinates of charts."""
+    none = replace(example().figures[0], value=-1e-9, before=-0.0)
+    text = page(replace(example(), figures=(none, *example().figures[1:]), talk=(Share("教师", "teacher", -0.0),)))
+    assert not re.search(r"(?<![\w.])-0(?:\.0+)?(?![\d.])", text)

@@ -16,6 +16,7 @@ from schemas.errors import MustStop
 from schemas.event_types import FAMILIES
 from streams import settings
 from streams.cli import COMMANDS, cli
+from streams.numbers import fixed, significant
 from streams.telemetry import Telemetry
 from streams.topics import DEAD_LETTER_TOPIC, declared
 from streams.transport import EVENT_TOPICS, BatchScheduler, RecordBatch
@@ -176,3 +177,16 @@ def test_no_help_shows_its_own_markup() -> None:
     assert len(helps) > len(COMMANDS)
     marked = [path for path, text in helps.items() if re.search(r"\\b|[\x00-\x08]|``|:class:", text)]
     assert marked == []
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (-0.0, "0"), (-0.004, "-0.004"), (-4e-9, "0"), (0.00001234, "0.000012"), (999.9, "1,000"), (99.96, "100"),
+        (0.48765, "0.488"), (1234.5, "1,234"), (1e15, "1,000,000,000,000,000"), (12, "12"), (120.0, "120"),
+    ],
+)  # fmt: skip
+def test_numbers_are_written_for_people(value: float, shown: str) -> None:
+    """Three significant digits, never an exponent, never a minus before zero."""
+    assert significant(value, 3) == shown
+    assert fixed(-0.0004, 1) == "0.0"
