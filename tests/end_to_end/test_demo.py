@@ -1,10 +1,11 @@
 """The demo, as a newcomer runs it."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.end_to_end.typed import typed
 
 KEYS = {"produced", "stored", "duplicates", "dead_letters", "metric_rows", "verify_differences", "events_per_second"}
 
@@ -54,9 +55,6 @@ def test_the_summary_can_be_read_and_its_commands_copied(tmp_path: Path) -> None
         for expected in ("Both laws hold", "dead letters", "五学课堂", "career stage", "Read a view with curl:"):
             assert expected in done.stdout
         block = done.stdout.split("Read a view with curl:")[1].split("Score it")[0]
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        typed = subprocess.run(["bash", "-ec", block], env=environment, capture_output=True, text=True, check=False)
-        assert typed.returncode == 0, typed.stderr
-        assert "lesson-s01-c1-" in typed.stdout
+        assert "lesson-s01-c1-" in typed(block, tmp_path)
     finally:
         assert demo(folder, "--stop").returncode == 0

@@ -6,17 +6,32 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from streams.commands import dev
 from tests.end_to_end.harness import Town
+from tests.end_to_end.typed import blocks, typed
 
-README = Path(__file__).parents[2] / "README.md"
+
+def block(language: str, holding: str = "") -> str:
+    """Return the README's one code block in a language, of those that hold a text."""
+    [found] = [text for text in blocks("README.md", language) if holding in text]
+    return found
 
 
-def block(language: str) -> str:
-    """Return the README's code block in a language."""
-    found = re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(found) == 1
-    return str(found[0])
+@pytest.mark.timeout(600)
+def test_whoever_tries_it_gets_scores(tmp_path: Path) -> None:
+    """The lines under "Try it yourself", typed as printed, lead to scores, an explanation, a report and no difference."""
+    try:
+        said = typed(block("sh", "classpulse simulate"), tmp_path)
+    finally:
+        typed("classpulse dev down", tmp_path)
+    assert "Scored in 20" in said
+    assert re.search(r"2 schools, 4 classes, \d+ teachers", said)
+    assert " 0 \ndifferences." in said or " 0 differences." in said
+    assert re.search(r"智慧教育综合评价\D+0\.\d{3}", said)
+    [report] = tmp_path.glob("report-school-s01-*.html")
+    assert "综合评分" in report.read_text(encoding="utf-8")
 
 
 def test_the_python_device_is_understood_and_the_query_answers(town: Town) -> None:
