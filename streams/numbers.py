@@ -10,12 +10,12 @@ _MOST_DECIMALS: Final = 6
 
 
 def fixed(value: float, decimals: int) -> str:
-    """Return a number with so many decimals and commas between thousands."""
+    """Return a number with ``decimals`` decimals and commas between thousands."""
     return f"{value:z,.{decimals}f}"
 
 
 def significant(value: float, digits: int) -> str:
-    """Return a number with so many significant digits, and no zeros at the end of its decimals; six decimals at most."""
+    """Return a number with ``digits`` significant digits, at most six decimals, and no zeros at their end."""
     if not value or not math.isfinite(value):
         return fixed(value, 0)
     # As it is once rounded: 999.9 has one digit more than it seems.

@@ -66,11 +66,11 @@ def after_a_cycle(client: Client, time_zone: str) -> list[str]:
         )
     weeks = [one.week for one in found if one.entities]
     if not weeks:
-        return [*lines, "No score yet: a score needs closed lessons, and figures for 0.6 of its weight."]
+        return [*lines, "No score yet: a score needs closed lessons, and metrics for 0.6 of its weight."]
     latest = [one for one in found if one.week == weeks[-1]]
     counted = ", ".join(_counted(len(one.entities), one.kind) for one in latest if one.entities)
     without = sum(one.without for one in latest)
-    few = f"; {without} more have figures for less than 0.6 of the weight" if without else ""
+    few = f"; {without} more have metrics for less than 0.6 of the weight" if without else ""
     week, one = iso_week(latest[0].week), next(one for one in reversed(latest) if one.entities)
     example = next((other for other in latest if other.kind == "school" and other.entities), one)
     return [

@@ -78,7 +78,7 @@ class Telemetry:
         self.rebuild_seconds = histogram("rebuild_seconds", "Reading stored events back for open keys", _SECONDS)
         self.queryable_seconds = histogram(
             "event_to_queryable_seconds",
-            "From a record's arrival in Kafka to its figures being queryable; the oldest record of each write",
+            "From a record's arrival in Kafka to its metrics being queryable; the oldest record of each write",
             _LATENCY_SECONDS,
         )
 

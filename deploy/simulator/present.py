@@ -16,7 +16,7 @@ from deploy.simulator.timeline import merged
 #: Monday of the week in which everything is drawn.
 _DRAWN_WEEK: Final = date(2026, 3, 9)
 _MINUTE_MS: Final = 60_000
-#: A lesson may end so long after the timetable's end, and its last tablet leaves after that.
+#: From the timetable's end of a lesson to its last event, at most.
 _OVERTIME_MS: Final = 120_000 + LAST_LEFT_MS
 
 

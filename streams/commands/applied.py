@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
 from clickhouse_connect.driver.client import Client
 
 from schemas.errors import MustStop
@@ -63,10 +64,12 @@ class Applied:
         consumer = AIOKafkaConsumer(
             *(family.topic for family in FAMILIES), **self._access.client_options(), client_id="classpulse-simulator"
         )
-        await consumer.start()
         try:
+            await consumer.start()
             ends = await consumer.end_offsets(list(consumer.assignment()))
             return {(place.topic, place.partition): end for place, end in ends.items()}
+        except KafkaError as error:
+            raise MustStop(f"Kafka does not say how much it holds ({error!r})", "The records are sent") from error
         finally:
             await consumer.stop()
 

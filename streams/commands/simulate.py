@@ -26,6 +26,8 @@ from streams.terminal import Console, echo_json
 
 _SHARE = NumberType(0.0, 1.0)
 _PROGRESS_RECORDS = 5_000
+#: With more events it takes several seconds to find when the last one happens.
+_LONG_TO_LAY_OUT = 200_000
 
 
 def _disturbance_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -99,6 +101,8 @@ def simulate(
         raise click.UsageError("--out writes a file; leave out --bootstrap, --speed, --rate and --wait")
     config = _config(to_file=out is not None, **options)
     if config.date is None:
+        if (config.events or 0) > _LONG_TO_LAY_OUT:
+            click.echo("Laying out the lessons, so that the last one ends now; --date DAY needs no such step", err=True)
         config = ending_now(config, datetime.now(UTC), speed=speed, rate=rate)
     simulation = Simulation(config)
     if out is None:

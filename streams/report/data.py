@@ -35,7 +35,7 @@ class Subject:
 class Node:
     """One place of the score tree. ``weight`` is its share of the whole; ``figure`` and ``norm`` are an indicator's.
 
-    ``norm`` says in Chinese and English how the figure earns points.
+    ``norm`` says in Chinese and English how its metric earns points.
     """
 
     path: str
