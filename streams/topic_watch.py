@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError, NoError, for_code
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from streams.telemetry import Telemetry
@@ -77,10 +77,10 @@ class TopicWatch:
 
 
 def _problem(topic: Topic, code: int, partitions: int, led: int) -> str | None:
+    if code == TopicAuthorizationFailedError.errno:
+        return f"Kafka does not show the topic {topic.name} to this user: run `classpulse topics create --acls`"
     if not partitions:
-        error = for_code(code)
-        what = "" if error is NoError else f" ({error.__name__})"
-        return f"Kafka has no topic {topic.name}{what}: run `classpulse topics create`"
+        return f"Kafka has no topic {topic.name}: run `classpulse topics create`"
     if partitions < topic.partitions:
         return (
             f"the topic {topic.name} has {partitions} of {topic.partitions} partitions: if it holds nothing yet, delete it "

@@ -38,7 +38,7 @@ def test_what_is_missing_is_named_until_it_is_there(apache: ApacheCluster, monke
         watch = TopicWatch(options, [WHOLE, GONE, SMALL], telemetry)
         try:
             said = await until(watch, 2)
-            assert f"Kafka has no topic {GONE.name} (UnknownTopicOrPartitionError): run `classpulse topics create`" in said
+            assert f"Kafka has no topic {GONE.name}: run `classpulse topics create`" in said
             assert f"{SMALL.name} has 1 of 3 partitions" in said
             assert [missing(topic) for topic in (WHOLE, GONE, SMALL)] == [0, 3, 2]
             await create(options, [GONE])
@@ -53,6 +53,23 @@ def test_what_is_missing_is_named_until_it_is_there(apache: ApacheCluster, monke
             await watch.close()
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("code", "partitions", "led", "said"),
+    [
+        (29, 0, 0, "does not show the topic watched-whole to this user: run `classpulse topics create --acls`"),
+        (3, 0, 0, "has no topic watched-whole: run `classpulse topics create`"),
+        (0, 2, 2, "has 2 of 3 partitions"),
+        (0, 3, 1, "has 2 partitions that no broker leads"),
+        (0, 3, 3, None),
+        (0, 12, 12, None),
+    ],
+)
+def test_each_problem_has_its_remedy(code: int, partitions: int, led: int, said: str | None) -> None:
+    """Without the right to see it, missing, too small, without leaders; more partitions than declared are a choice."""
+    problem = topic_watch._problem(WHOLE, code, partitions, led)
+    assert (problem is None) if said is None else (said in (problem or ""))
 
 
 def test_an_absent_broker_is_for_others_to_report() -> None:
