@@ -37,8 +37,8 @@ _TOOLS: Final = (
 _ABSENT_SHARE: Final = 0.03
 _LATE_SHARE: Final = 0.06
 _AWAY_SHARE: Final = 0.04
-#: From a lesson's end until its last tablet is put away. A watermark trails by a minute; with clocks that are wrong by up to
-#: 45 s on both sides this is still beyond it, so that every lesson closes by events of its own.
+#: From a lesson's end until its last tablet is put away. A watermark trails by a minute; with clocks that are wrong by up
+#: to 45 s on both sides this is still beyond it, so that every lesson closes by events of its own.
 LAST_LEFT_MS: Final = 180_000
 #: Nothing that belongs to the lesson happens in its last second, so that the end comes after it.
 _MARGIN_MS: Final = 1000

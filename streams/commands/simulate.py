@@ -22,7 +22,7 @@ from schemas.errors import MustStop
 from streams import settings as settings_module
 from streams.commands.applied import Applied
 from streams.commands.options import DayType, NumberType
-from streams.terminal import Console, echo_json
+from streams.terminal import Console, echo, echo_json
 
 _SHARE = NumberType(0.0, 1.0)
 _PROGRESS_RECORDS = 5_000
@@ -102,7 +102,7 @@ def simulate(
     config = _config(to_file=out is not None, **options)
     if config.date is None:
         if (config.events or 0) > _LONG_TO_LAY_OUT:
-            click.echo("Laying out the lessons, so that the last one ends now; --date DAY needs no such step", err=True)
+            echo("Laying out the lessons, so that the last one ends now; --date DAY needs no such step", err=True)
         config = ending_now(config, datetime.now(UTC), speed=speed, rate=rate)
     simulation = Simulation(config)
     if out is None:
