@@ -30,15 +30,15 @@ test: $(STAMP)  ## Pass the whole suite (a quarter of an hour on two cores).
 	$(BIN)/python -m pytest -n $(AT_ONCE) --dist worksteal
 
 faults: $(STAMP)  ## Break every part at every step, and check that nothing is lost or counted twice.
-	$(BIN)/python -m pytest -n $(AT_ONCE) --dist worksteal tests/faults tests/protocol
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist worksteal tests/faults tests/model
 
 # The peers of the benchmark that cannot live beside classpulse.
 PEERS := .classpulse/peers
 BENCH ?=
 
-$(PEERS)/.installed: deploy/bench/peers/requirements.txt $(STAMP)
+$(PEERS)/.installed: tests/lab/bench/peers/requirements.txt $(STAMP)
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement deploy/bench/peers/requirements.txt
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/lab/bench/peers/requirements.txt
 	@touch $@
 
 # A peer that cannot be installed here is reported as not measured.
@@ -61,8 +61,8 @@ imports: $(STAMP)
 	$(BIN)/lint-imports
 
 docs: $(STAMP)  ## Write the pages that are generated from code.
-	$(BIN)/python -m deploy.documents
-	$(BIN)/python -m deploy.bench.page
+	$(BIN)/python -m docs.generate
+	$(BIN)/python -m tests.lab.bench.page
 
 clean:  ## Remove what was installed and produced here.
 	rm -rf $(VENV) .classpulse .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from schemas.codec_types import ClockLimits, Reason
-from schemas.documents import Document, documents
-from schemas.event_types import FAMILIES, PREFIX, Family
-from schemas.validate import faults
-from schemas.validate_read import Fault
+from schemas.codec.documents import Document, documents
+from schemas.codec.records import ClockLimits, Reason
+from schemas.codec.validate import faults
+from schemas.codec.validate_read import Fault
+from schemas.events.event_types import FAMILIES, PREFIX, Family
 
 #: What a vendor does about a fault.
 REMEDIES: Final = {

@@ -6,7 +6,7 @@
   :class:`Refused` if the other side gave a reason of which nothing is known, :class:`RowsRefused` if it will never take
   some row of an insert: then the rest can go on without that row.
 
-A third class is no exception: a bad record becomes a reject and then a dead letter (see ``schemas/codec.py``).
+A third class is no exception: a bad record becomes a reject and then a dead letter (see ``schemas/codec/decode.py``).
 """
 
 

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter
 
-from schemas import media_types
-from schemas.columns import Kind, model_fields
-from schemas.envelope import SUPPORTED_MAJOR_VERSION, Envelope
-from schemas.event_types import FAMILIES, Family, schema_uri, type_uri
-from schemas.fields import TIME_REACH_DAYS, Identifier
-from schemas.validate import EQUAL_TO_KEY
+from schemas.codec import media_types
+from schemas.codec.columns import Kind, model_fields
+from schemas.codec.validate import EQUAL_TO_KEY
+from schemas.events.envelope import SUPPORTED_MAJOR_VERSION, Envelope
+from schemas.events.event_types import FAMILIES, Family, schema_uri, type_uri
+from schemas.events.fields import TIME_REACH_DAYS, Identifier
 
 JSON_SCHEMA_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 ASYNCAPI_VERSION: Final = "3.0.0"

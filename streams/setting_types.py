@@ -11,9 +11,9 @@ from unicodedata import category
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
-from schemas.pseudonym import KEY_MIN_BYTES
-from sinks import address
-from streams.kafka_access import servers
+from schemas.events.pseudonym import KEY_MIN_BYTES
+from sinks.clickhouse import address
+from streams.kafka.access import servers
 
 __all__ = [
     "ClickHouseUrl", "Database", "Key", "Milliseconds", "Name", "Positive", "Rate", "Seconds", "Secret", "Servers", "Text",

@@ -16,12 +16,12 @@ from typing import Final
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from schemas.codec_types import ClockLimits
+from schemas.codec.records import ClockLimits
 from schemas.errors import MustStop
-from schemas.figure_rules import FigureRules
-from sinks.warehouse import Target
-from streams.kafka_access import KafkaAccess, Mechanism, Security
-from streams.logs import LogFormat
+from schemas.metrics.rules import FigureRules
+from sinks.clickhouse.client import Target
+from streams.kafka.access import KafkaAccess, Mechanism, Security
+from streams.output.logs import LogFormat
 from streams.setting_types import (
     ClickHouseUrl,
     Database,

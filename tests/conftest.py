@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from deploy.embedded.apache import ApacheCluster, jars
-from deploy.embedded.errors import StackError
-from sinks.migrations import migrate
-from sinks.warehouse import Target, Warehouse
-from streams.commands.dev import DATABASE
+from deploy.local.apache import ApacheCluster, jars
+from deploy.local.clickhouse.errors import StackError
+from deploy.local.commands.dev import DATABASE
+from sinks.clickhouse.client import Target, Warehouse
+from sinks.clickhouse.migrations import migrate
 from tests.oracle.database import fresh_database, running_clickhouse
 
 # Several tests run at once on few cores: how long an example takes says nothing.

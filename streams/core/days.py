@@ -4,7 +4,7 @@ from typing import Final
 
 import polars as pl
 
-from schemas.metric import DAY_US, WINDOW_7D, WINDOW_28D, WINDOW_ISO_WEEK, Window
+from schemas.metrics.metric import DAY_US, WINDOW_7D, WINDOW_28D, WINDOW_ISO_WEEK, Window
 
 _DAYS: Final = {WINDOW_7D.name: 7, WINDOW_28D.name: 28, WINDOW_ISO_WEEK.name: 7}
 

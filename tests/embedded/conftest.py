@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from deploy.embedded import stack
-from deploy.embedded.stack import StackInfo
+from deploy.local.stack import stack
+from deploy.local.stack.stack import StackInfo
 
 from .wire import Http
 

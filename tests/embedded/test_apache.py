@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from deploy.embedded import stack
-from deploy.embedded.apache import ApacheCluster, jars
-from deploy.embedded.errors import StackError
-from deploy.embedded.stack import KAFKA
-from streams.topics import Topic, create
+from deploy.local.apache import ApacheCluster, jars
+from deploy.local.clickhouse.errors import StackError
+from deploy.local.stack import stack
+from deploy.local.stack.stack import KAFKA
+from streams.kafka.topics import Topic, create
 from tests.end_to_end.harness import wait_until
 
 TOPIC = Topic("classpulse.test", 1, {})

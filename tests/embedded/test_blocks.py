@@ -13,7 +13,7 @@ from clickhouse_cityhash.cityhash import CityHash128
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.embedded.blocks import BlockCompressor, decompressed_blocks
+from deploy.local.clickhouse.blocks import BlockCompressor, decompressed_blocks
 
 from .wire import READER, Http
 

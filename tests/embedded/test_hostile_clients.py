@@ -16,12 +16,12 @@ import pytest
 from aiohttp import ClientSession, web
 from backports import zstd
 
-from deploy.embedded import body as body_module
-from deploy.embedded import server
-from deploy.embedded.body import Body
-from deploy.embedded.compression import decompressed
-from deploy.embedded.errors import EngineError
-from deploy.embedded.stack import StackInfo
+from deploy.local.clickhouse import body as body_module
+from deploy.local.clickhouse import server
+from deploy.local.clickhouse.body import Body
+from deploy.local.clickhouse.compression import decompressed
+from deploy.local.clickhouse.errors import EngineError
+from deploy.local.stack.stack import StackInfo
 
 from .wire import Http
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.embedded.native_columns import end_of_column, variable_integer
+from deploy.local.clickhouse.native_columns import end_of_column, variable_integer
 
 from .wire import READER, Http
 

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import pytest
 
-from deploy.embedded import stack
-from deploy.embedded.stack import StackInfo
+from deploy.local.stack import stack
+from deploy.local.stack.stack import StackInfo
 
 from .wire import OWNER, READER, Http
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from deploy.embedded import processes, stack
-from deploy.embedded.errors import StackError
-from deploy.embedded.stack import CLICKHOUSE, KAFKA, StackInfo
+from deploy.local.clickhouse.errors import StackError
+from deploy.local.stack import processes, stack
+from deploy.local.stack.stack import CLICKHOUSE, KAFKA, StackInfo
 
 from .wire import WRITER, Http
 
@@ -145,8 +145,8 @@ def test_down_is_idempotent_and_final(tmp_path: Path) -> None:
 
 def test_stack_outlives_the_process_that_started_it(tmp_path: Path) -> None:
     """The processes are detached: they go on when the command that started them has ended."""
-    code = "import sys; from pathlib import Path; from deploy.embedded import stack; stack.up(Path(sys.argv[1]))"
-    root = Path(stack.__file__).parents[2]
+    code = "import sys; from pathlib import Path; from deploy.local.stack import stack; stack.up(Path(sys.argv[1]))"
+    root = Path(stack.__file__).parents[3]
     try:
         subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=root, check=True, timeout=60)
         assert stack.status(tmp_path).healthy
@@ -200,10 +200,10 @@ def test_failure_to_start_shows_the_log(tmp_path: Path) -> None:
 def test_second_server_on_the_same_data_is_refused(folder: Path, info: StackInfo) -> None:
     """Two engines never open one data folder: the second process ends with an error and the first serves on."""
     command = [
-        sys.executable, "-m", "deploy.embedded.server", "--data", str(folder / "clickhouse"),
+        sys.executable, "-m", "deploy.local.clickhouse.server", "--data", str(folder / "clickhouse"),
         "--port", str(processes.free_port()), "--users", str(folder / "users.json"),
     ]  # fmt: skip
-    second = subprocess.run(command, cwd=Path(stack.__file__).parents[2], capture_output=True, timeout=60, check=False)
+    second = subprocess.run(command, cwd=Path(stack.__file__).parents[3], capture_output=True, timeout=60, check=False)
     assert second.returncode == 2
     assert b"cannot" in second.stderr
     assert Http(info)("SELECT 1").body == b"1\n"

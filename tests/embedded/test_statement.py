@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.embedded.errors import EngineError
-from deploy.embedded.statement import assignments, find_insert, read_query
+from deploy.local.clickhouse.errors import EngineError
+from deploy.local.clickhouse.statement import assignments, find_insert, read_query
 
 from .wire import Http
 

@@ -9,9 +9,9 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from deploy.embedded.grants import rights
-from deploy.embedded.passwords import clickhouse_passwords
-from deploy.embedded.stack import StackInfo
+from deploy.local.clickhouse.grants import rights
+from deploy.local.stack.passwords import clickhouse_passwords
+from deploy.local.stack.stack import StackInfo
 
 from .wire import OWNER, READER, WRITER, Http
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
-from deploy.embedded.stack import StackInfo
+from deploy.local.stack.stack import StackInfo
 
 OWNER = "embedded_owner"
 WRITER = "classpulse_worker"

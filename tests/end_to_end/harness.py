@@ -16,15 +16,15 @@ from typing import Literal
 
 from clickhouse_connect.driver.client import Client
 
-from deploy.embedded import stack
-from deploy.embedded.grants import OWNER
-from deploy.simulator import Disturbance, Ledger, Produced, SimulationConfig, publish, simulate, source_and_id
-from schemas.event_types import FAMILIES
-from schemas.figure_rules import FigureRules
-from sinks.verify import verify
-from sinks.warehouse import connect
-from streams import topics
-from streams.commands import dev
+from deploy.local.clickhouse.grants import OWNER
+from deploy.local.commands import dev
+from deploy.local.simulator import Disturbance, Ledger, Produced, SimulationConfig, publish, simulate, source_and_id
+from deploy.local.stack import stack
+from schemas.events.event_types import FAMILIES
+from schemas.metrics.rules import FigureRules
+from sinks.clickhouse.client import connect
+from sinks.verify.verify import verify
+from streams.kafka import topics
 
 TROUBLED = Disturbance(
     disorder_share=0.05, duplicate_share=0.04, late_share=0.01, offline_share=0.05, skew_share=0.05,

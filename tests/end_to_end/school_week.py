@@ -6,22 +6,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from deploy.simulator import Disturbance, Produced, SimulationConfig, simulate
-from schemas.codec import ClockLimits
-from schemas.event_types import CLASSROOM, FAMILIES
-from schemas.figure_rules import FigureRules
-from schemas.pseudonym import Pseudonymizer
-from sinks import panes
-from sinks.checkpoints import CheckpointStore
-from sinks.dead_letters import DeadLetter, DeadLetterStore
-from sinks.events import EventStore
-from sinks.metrics import MetricStore
-from sinks.warehouse import Target, Warehouse, connect
-from streams import portraits, scoring
-from streams.intake import Decoder
-from streams.partition import Log
-from streams.pipeline import Pipeline, Rules, Sinks
-from streams.telemetry import Telemetry
+from deploy.local.simulator import Disturbance, Produced, SimulationConfig, simulate
+from schemas.codec.decode import ClockLimits
+from schemas.events.event_types import CLASSROOM, FAMILIES
+from schemas.events.pseudonym import Pseudonymizer
+from schemas.metrics.rules import FigureRules
+from sinks.clickhouse.client import Target, Warehouse, connect
+from sinks.evaluation import closed_metrics as panes
+from sinks.stores.checkpoints import CheckpointStore
+from sinks.stores.dead_letters import DeadLetter, DeadLetterStore
+from sinks.stores.events import EventStore
+from sinks.stores.metrics import MetricStore
+from streams.evaluation import portraits, scoring
+from streams.pipeline.intake import Decoder
+from streams.pipeline.partition import Log
+from streams.pipeline.pipeline import Pipeline, Rules, Sinks
+from streams.pipeline.telemetry import Telemetry
 
 #: Friday and Monday: the first week is closed by the second's events.
 DISTRICT = SimulationConfig(

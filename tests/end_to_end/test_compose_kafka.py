@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.embedded import broker, processes
-from deploy.embedded.apache import jars
-from deploy.simulator import publish
+from deploy.local.apache import jars
+from deploy.local.simulator import publish
+from deploy.local.stack import broker, processes
 from schemas.errors import MustStop
-from streams.kafka_access import KafkaAccess
+from streams.kafka.access import KafkaAccess
 from tests.end_to_end.harness import records
 
 ROOT = Path(__file__).parents[2]

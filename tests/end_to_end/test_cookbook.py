@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from sinks.verify_evaluator import verify_evaluator
-from sinks.verify_report import VerifyReport
-from sinks.warehouse import Target, connect
-from streams.commands.demo_answers import QUESTIONS
+from deploy.local.commands.demo_answers import QUESTIONS
+from sinks.clickhouse.client import Target, connect
+from sinks.verify.evaluator import verify_evaluator
+from sinks.verify.findings import VerifyReport
 from tests.end_to_end.harness import Town
 from tests.end_to_end.school_week import LATE_LESSON, fill
 from tests.end_to_end.typed import blocks, typed

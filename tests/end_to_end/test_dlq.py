@@ -9,11 +9,11 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from click.testing import CliRunner
 
-from deploy.simulator import Disturbance, Ledger, Produced, SimulationConfig, simulate, source_and_id
-from sinks.dead_letters import LARGEST_VALUE_BYTES, DeadLetter
-from streams.cli import cli
-from streams.commands import dev
-from streams.topics import DEAD_LETTER_TOPIC
+from deploy.local.commands import dev
+from deploy.local.simulator import Disturbance, Ledger, Produced, SimulationConfig, simulate, source_and_id
+from sinks.stores.dead_letters import LARGEST_VALUE_BYTES, DeadLetter
+from streams.cli.program import cli
+from streams.kafka.topics import DEAD_LETTER_TOPIC
 from tests.end_to_end.harness import Town
 
 MALFORMED = Disturbance(

@@ -13,11 +13,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from deploy.embedded.apache import ApacheCluster
-from deploy.simulator import publish
-from sinks.warehouse import Target, connect
-from streams.kafka_access import KafkaAccess
-from streams.topics import DEAD_LETTER_TOPIC, declared
+from deploy.local.apache import ApacheCluster
+from deploy.local.simulator import publish
+from sinks.clickhouse.client import Target, connect
+from streams.kafka.access import KafkaAccess
+from streams.kafka.topics import DEAD_LETTER_TOPIC, declared
 from tests.end_to_end.harness import records, wait_until
 
 EVENTS = 2_000
@@ -187,7 +187,7 @@ def test_worker_without_its_rights_says_which(
     answer = run("worker", **settings)
     assert answer.returncode == 2
     assert said in answer.stderr
-    assert "deploy/kafka/acls.yaml" in answer.stderr
+    assert "streams/kafka/acls.yaml" in answer.stderr
     assert "Traceback" not in answer.stderr
 
 

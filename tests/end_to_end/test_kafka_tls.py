@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.apache import ApacheCluster, cluster, jars, layout
-from deploy.simulator import publish
+from deploy.local.apache import ApacheCluster, cluster, jars, layout
+from deploy.local.simulator import publish
 from schemas.errors import MustStop
-from streams import topics
-from streams.kafka_access import KafkaAccess
+from streams.kafka import topics
+from streams.kafka.access import KafkaAccess
 from tests.end_to_end.harness import records
 
 STORE_PASSWORD = "of-this-test-alone"

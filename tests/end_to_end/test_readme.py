@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.commands import dev
+from deploy.local.commands import dev
 from tests.end_to_end.harness import Town
 from tests.end_to_end.typed import blocks, typed
 

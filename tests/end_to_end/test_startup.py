@@ -10,18 +10,18 @@ import faust
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.group import JoinGroupRequest
 
-from deploy.chaos import Cut, HalfOpen, Proxy
-from deploy.chaos.town import address_of
-from streams.transport import EVENT_TOPICS
+from streams.kafka.transport import EVENT_TOPICS
 from tests.end_to_end.harness import Town, WorkerProcess, wait_until
 from tests.faults.kafka_side import GROUP
+from tests.lab.chaos import Cut, HalfOpen, Proxy
+from tests.lab.chaos.town import address_of
 
 #: A worker that stands still between its look at Kafka and the start of Faust, until a file appears.
 HESITANT = """
 import asyncio, os
 from pathlib import Path
-from streams.cli import main
-from streams.kafka_watch import KafkaWatch, log
+from streams.cli.program import main
+from streams.kafka.watch import KafkaWatch, log
 
 look = KafkaWatch.until_it_lets_in
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from deploy.chaos.feed import Account, Feed
-from deploy.chaos.laws import NotSettledError, Verdict, judge, judge_published_letters, published_letters, settle
-from deploy.simulator import SimulationConfig, simulate
-from schemas.figure_rules import FigureRules
-from sinks.warehouse import connect
-from streams import topics
-from streams.commands import dev
+from deploy.local.commands import dev
+from deploy.local.simulator import SimulationConfig, simulate
+from schemas.metrics.rules import FigureRules
+from sinks.clickhouse.client import connect
+from streams.kafka import topics
 from tests.end_to_end.harness import TROUBLED, Town
+from tests.lab.chaos.feed import Account, Feed
+from tests.lab.chaos.laws import NotSettledError, Verdict, judge, judge_published_letters, published_letters, settle
 
 
 def torture(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

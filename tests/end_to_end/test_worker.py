@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from deploy.embedded import stack
+from deploy.local.stack import stack
 from tests.end_to_end.harness import Town, wait_until
 
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from deploy.chaos import Proxy
-from deploy.chaos.town import address_of
-from deploy.simulator import Produced
-from schemas.event_types import schema_uri, type_uri
+from deploy.local.simulator import Produced
+from schemas.events.event_types import schema_uri, type_uri
 from tests.end_to_end.harness import Town, WorkerProcess
+from tests.lab.chaos import Proxy
+from tests.lab.chaos.town import address_of
 
 CLASSROOM = "classpulse.classroom"
 #: Small writes and short timeouts: more happens between two of them, and faults pass sooner.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.chaos import Proxy
 from tests.faults.broken_town import BrokenTown
+from tests.lab.chaos import Proxy
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
-from streams.topics import DEAD_LETTER_TOPIC
+from streams.kafka.topics import DEAD_LETTER_TOPIC
 from tests.end_to_end.harness import Town
 
 T = TypeVar("T")

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy.simulator import Produced
-from schemas.event_types import schema_uri, type_uri
-from streams.topics import DEAD_LETTER_TOPIC
+from deploy.local.simulator import Produced
+from schemas.events.event_types import schema_uri, type_uri
+from streams.kafka.topics import DEAD_LETTER_TOPIC
 from tests.end_to_end.harness import wait_until
 from tests.faults.broken_town import CLASSROOM, BrokenTown, event, record
 from tests.faults.kafka_side import dead_letters, delete_topics

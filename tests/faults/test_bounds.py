@@ -4,10 +4,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from deploy.chaos import Cut, Proxy
-from deploy.simulator import Produced
+from deploy.local.simulator import Produced
 from tests.end_to_end.harness import WorkerProcess, wait_until
 from tests.faults.broken_town import BrokenTown, event
+from tests.lab.chaos import Cut, Proxy
 
 #: The limit that docs/delivery.md states, with the default settings.
 LARGEST_WORKER_BYTES = 1_280 * 2**20

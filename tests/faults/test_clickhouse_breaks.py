@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.chaos import (
+from deploy.local.stack import stack
+from tests.end_to_end.harness import wait_until
+from tests.faults.broken_town import BrokenTown, event
+from tests.faults.kafka_side import members
+from tests.lab.chaos import (
     Cut,
     Drip,
     DropUpload,
@@ -20,10 +24,6 @@ from deploy.chaos import (
     contains,
     inserts_into,
 )
-from deploy.embedded import stack
-from tests.end_to_end.harness import wait_until
-from tests.faults.broken_town import BrokenTown, event
-from tests.faults.kafka_side import members
 
 #: Ten minutes are as long as ten seconds to a worker that waits; set 600 to see it.
 AWAY_SECONDS = float(os.environ.get("CLASSPULSE_TEST_AWAY_SECONDS", "10"))

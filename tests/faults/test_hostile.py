@@ -13,9 +13,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import TopicPartition
 
-from deploy.chaos.hostile_batches import wire_batch
-from deploy.simulator import Produced, SimulationConfig, simulate
+from deploy.local.simulator import Produced, SimulationConfig, simulate
 from tests.end_to_end.harness import Town
+from tests.lab.chaos.hostile_batches import wire_batch
 
 TOPIC: Final = "classpulse.classroom"
 

@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from deploy.chaos import Cut, Delay, Freeze, HalfOpen, Proxy, inserts_into
-from deploy.embedded import stack
-from deploy.embedded.apache import ApacheCluster
+from deploy.local.apache import ApacheCluster
+from deploy.local.stack import stack
 from tests.end_to_end.harness import wait_until
 from tests.faults.broken_town import CLASSROOM, BrokenTown, event
 from tests.faults.kafka_side import delete_records, delete_topics, members
+from tests.lab.chaos import Cut, Delay, Freeze, HalfOpen, Proxy, inserts_into
 
 
 def test_fault_14_a_broker_is_killed_and_restarted(town: BrokenTown) -> None:

@@ -3,7 +3,7 @@
 import urllib.error
 import urllib.request
 
-from streams.topics import DEAD_LETTER_TOPIC
+from streams.kafka.topics import DEAD_LETTER_TOPIC
 from tests.end_to_end.harness import WorkerProcess, wait_until
 from tests.faults.broken_town import BrokenTown
 from tests.faults.kafka_side import delete_topics

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 from aiokafka import AIOKafkaProducer
 
-from schemas.figure_rules import FigureRules
-from sinks.verify import verify
+from schemas.metrics.rules import FigureRules
+from sinks.verify.verify import verify
 from tests.end_to_end.harness import WorkerProcess, wait_until
 from tests.faults.broken_town import CLASSROOM, BrokenTown, event
 

@@ -4,15 +4,15 @@ import signal
 import sys
 import time
 
-from deploy.chaos import Delay, Freeze, HalfOpen, Proxy, inserts_into
 from tests.end_to_end.harness import wait_until
 from tests.faults.broken_town import IMPATIENT, BrokenTown
 from tests.faults.kafka_side import committed_records
+from tests.lab.chaos import Delay, Freeze, HalfOpen, Proxy, inserts_into
 
 #: A defect that shows after the first checkpoint.
 PLANTED = """
-from sinks.checkpoints import CheckpointStore
-from streams.core.facts import Facts
+from sinks.stores.checkpoints import CheckpointStore
+from streams.core.state import Facts
 add, save, saved = Facts.add, CheckpointStore.save, []
 def failing_add(self, events):
     if saved:
@@ -22,7 +22,7 @@ def noted_save(self, checkpoints):
     save(self, checkpoints)
     saved.append(1)
 Facts.add, CheckpointStore.save = failing_add, noted_save
-from streams.cli import main
+from streams.cli.program import main
 main()
 """
 

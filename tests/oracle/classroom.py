@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from schemas.figure_rules import FigureRules
-from schemas.figures_classroom import (
+from schemas.metrics.classroom_all import (
     INTERACTION_TYPES,
     LESSON_GRACE_US,
     LONG_WAIT_US,
@@ -15,7 +14,8 @@ from schemas.figures_classroom import (
     STRATEGIES,
     STUDENT_PARTS,
 )
-from schemas.metric import WINDOW_1M, WINDOW_5M, WINDOW_10M, Window
+from schemas.metrics.metric import WINDOW_1M, WINDOW_5M, WINDOW_10M, Window
+from schemas.metrics.rules import FigureRules
 from tests.oracle.rows import (
     NEVER_US,
     Event,

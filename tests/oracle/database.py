@@ -9,11 +9,11 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
-from deploy.embedded import stack
-from deploy.embedded.grants import OWNER
-from schemas.figures import CATALOGUE_VERSION
-from sinks.migrations import migrate
-from sinks.warehouse import Target, connect
+from deploy.local.clickhouse.grants import OWNER
+from deploy.local.stack import stack
+from schemas.metrics.catalogue import CATALOGUE_VERSION
+from sinks.clickhouse.client import Target, connect
+from sinks.clickhouse.migrations import migrate
 from tests.oracle.oracle import Event, Figures, RowKey
 
 __all__ = [

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from zoneinfo import ZoneInfo
 
-from schemas.figure_rules import FigureRules
+from schemas.metrics.rules import FigureRules
 from tests.oracle.classroom import lesson_rows
 from tests.oracle.prep import prep_rows
 from tests.oracle.research import activity_rows

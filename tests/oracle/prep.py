@@ -8,7 +8,7 @@ from statistics import median
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from schemas.figures_prep import LEAD_REACH_US, PREP_ACTIVITY_TYPES, PREP_GAP_US, TAUGHT_WITHIN_US
+from schemas.metrics.prep_all import LEAD_REACH_US, PREP_ACTIVITY_TYPES, PREP_GAP_US, TAUGHT_WITHIN_US
 from tests.oracle.rows import EPOCH, Event, RowKey, Rows, earliest, figures, local_midnight_us, of_type
 
 __all__ = ["prep_rows"]

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from streams.commands.demo_answers import QUESTIONS
+from deploy.local.commands.demo_answers import QUESTIONS
 
 ROOT: Final = Path(__file__).parents[2]
 DASHBOARD: Final = json.loads((ROOT / "deploy/grafana/dashboards/classpulse.json").read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
-from schemas.figures_research import LOOP_WITHIN_US
+from schemas.metrics.research_all import LOOP_WITHIN_US
 from tests.oracle.rows import (
     NEVER_US,
     Event,

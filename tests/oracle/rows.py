@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from schemas.metric import Window
+from schemas.metrics.metric import Window
 
 __all__ = [
     "EPOCH", "NEVER_US", "Event", "Figures", "Interval", "RowKey", "Rows", "earliest", "figures", "in_order",

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from schemas import media_types
-from schemas.codec import ClockLimits
-from schemas.columns import Kind, Rule, model_fields
-from schemas.envelope import Envelope
-from schemas.event_types import FAMILIES, Family, schema_uri, type_uri
-from schemas.fields import IDENTIFIER_PATTERN
+from schemas.codec import media_types
+from schemas.codec.columns import Kind, Rule, model_fields
+from schemas.codec.decode import ClockLimits
+from schemas.events.envelope import Envelope
+from schemas.events.event_types import FAMILIES, Family, schema_uri, type_uri
+from schemas.events.fields import IDENTIFIER_PATTERN
 
 NOW_US = 1_800_000_000_000_000
 CLOCK = ClockLimits(earliest_us=1_500_000_000_000_000, max_ahead_us=3_600_000_000)

@@ -5,10 +5,10 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.codec import decode, event_columns, event_values
-from schemas.event_types import FAMILIES, Family
-from schemas.validate import Event, faults, validate
-from schemas.validate_read import Fault
+from schemas.codec.decode import decode, event_columns, event_values
+from schemas.codec.validate import Event, faults, validate
+from schemas.codec.validate_read import Fault
+from schemas.events.event_types import FAMILIES, Family
 from tests.property.codec_records import CLOCK, NOW_US, TRICKS, VALUE_LIMIT_BYTES, KafkaRecord, build
 
 BATCH_RECORDS = 120

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.event_types import CLASSROOM, PREP, RESEARCH, Family
-from schemas.figure_rules import FigureRules
-from streams.core.facts import Facts
-from streams.figures import FIGURES
+from schemas.events.event_types import CLASSROOM, PREP, RESEARCH, Family
+from schemas.metrics.rules import FigureRules
+from streams.core.families import FIGURES
+from streams.core.state import Facts
 from tests.oracle.hostile import BASE_US, activities, lessons, weeks_of_preparation
 from tests.oracle.oracle import Event, Figures, RowKey, expected_rows
 

@@ -20,12 +20,12 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import ClockLimits, Reason, decode
-from schemas.codec_types import OVERSIZED_HEADER, UNREADABLE_HEADER
-from schemas.event_types import FAMILIES
-from streams import decompression
-from streams.decompression import GuardedRecords, PiecewiseRecords
-from streams.record_batches import Budget
+from schemas.codec.decode import ClockLimits, Reason, decode
+from schemas.codec.records import OVERSIZED_HEADER, UNREADABLE_HEADER
+from schemas.events.event_types import FAMILIES
+from streams.kafka.fetch import guard as decompression
+from streams.kafka.fetch.batches import Budget
+from streams.kafka.fetch.guard import GuardedRecords, PiecewiseRecords
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 HEADER_BYTES = 61
@@ -135,7 +135,7 @@ def test_a_bomb_costs_the_process_no_more_than_the_limit(codec: int) -> None:
     program = f"""
 import resource
 from tests.property.test_decompression import COMPRESS, MIB, forged
-from streams.decompression import GuardedRecords
+from streams.kafka.fetch.guard import GuardedRecords
 import cramjam, zlib
 piece = bytes(64 * MIB)
 if {codec} == 1:

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-import deploy.bench
-from deploy.bench.catalogue import PEERS, Python
-from deploy.bench.launch import ProgramError, launch
-from deploy.bench.mixes import TOPIC, records
-from deploy.bench.program import Task
-from deploy.bench.reading import ProductReading, Reading, median_rate, ratio, spread
-from deploy.bench.run import Result
-from deploy.simulator import Produced, source_and_id
+import tests.lab.bench
+from deploy.local.simulator import Produced, source_and_id
+from tests.lab.bench.catalogue import PEERS, Python
+from tests.lab.bench.launch import ProgramError, launch
+from tests.lab.bench.mixes import TOPIC, records
+from tests.lab.bench.program import Task
+from tests.lab.bench.reading import ProductReading, Reading, median_rate, ratio, spread
+from tests.lab.bench.run import Result
 
 TASK = Task("127.0.0.1:9092", TOPIC, 6, "some-group", 10, 30.0, 8_388_608)
 COUNTS_EACH = """
-from deploy.bench.program import Stopwatch, Task
+from tests.lab.bench.program import Stopwatch, Task
 stopwatch = Stopwatch(Task.from_command_line())
 print("what a library says", end="")
 while True:
@@ -128,8 +128,8 @@ def test_a_peer_that_is_not_installed_says_what_to_do(tmp_path: Path) -> None:
 
 def test_peers_of_their_own_environment_need_nothing_of_this_one() -> None:
     """What they share with the other programs imports the standard library alone."""
-    root = str(Path(deploy.bench.__file__).parents[2])
-    program = f"import sys; sys.path.insert(0, {root!r}); import deploy.bench.program, deploy.bench.peers.events"
+    root = str(Path(tests.lab.bench.__file__).parents[3])
+    program = f"import sys; sys.path.insert(0, {root!r}); import tests.lab.bench.program, tests.lab.bench.peers.events"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

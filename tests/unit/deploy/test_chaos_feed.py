@@ -1,7 +1,7 @@
 """The account that a torture run is judged by: identities, fates, partitions."""
 
-from deploy.chaos.feed import Account, identity, identity_of
-from deploy.simulator import Disturbance, SimulationConfig, simulate
+from deploy.local.simulator import Disturbance, SimulationConfig, simulate
+from tests.lab.chaos.feed import Account, identity, identity_of
 
 DISTURBED = Disturbance(duplicate_share=0.1, malformed_share=0.05)
 

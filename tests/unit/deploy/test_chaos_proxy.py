@@ -14,7 +14,8 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
-from deploy.chaos import (
+from sinks.clickhouse.client import Target, connect
+from tests.lab.chaos import (
     Cut,
     Delay,
     Drip,
@@ -27,7 +28,6 @@ from deploy.chaos import (
     contains,
     inserts_into,
 )
-from sinks.warehouse import Target, connect
 
 TABLE = "chaos_rows"
 BROKEN = (ClickHouseError, HTTPError, OSError)

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from deploy.chaos.conductor import LINK_FAULTS, Conductor
-from deploy.chaos.schedule import COOL_DOWN_SECONDS, KINDS, WARM_UP_SECONDS, schedule
+from tests.lab.chaos.conductor import LINK_FAULTS, Conductor
+from tests.lab.chaos.schedule import COOL_DOWN_SECONDS, KINDS, WARM_UP_SECONDS, schedule
 
 WORKERS = ("w0", "w1", "w2")
 

@@ -13,10 +13,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from deploy.embedded import stack
-from sinks import contract
-from sinks.migrations import migrate, migrations
-from sinks.warehouse import Target
+from deploy.local.stack import stack
+from sinks.clickhouse.client import Target
+from sinks.clickhouse.migrations import migrate, migrations
+from sinks.views import contract
 from tests.oracle.published import PANELS, filled_in
 
 ROOT = Path(__file__).parents[3]

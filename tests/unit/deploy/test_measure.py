@@ -11,15 +11,15 @@ from itertools import islice
 
 import pytest
 
-from deploy.documents import capacity as documents
-from deploy.measure import capacity, history, inputs, quantiles, restart, scrape, sizing, usage, workers
-from deploy.measure.drain import Cost, Sample, cost_between, steady
-from deploy.measure.latency import Watched, latencies
-from deploy.measure.outcome import Goal
-from deploy.measure.paced import SentBatch
-from deploy.simulator import source_and_id
+from deploy.local.simulator import source_and_id
+from docs.generate import capacity as documents
 from schemas.errors import MustStop
-from sinks.warehouse import Target, connect
+from sinks.clickhouse.client import Target, connect
+from tests.lab.measure import capacity, history, inputs, quantiles, restart, scrape, sizing, usage, workers
+from tests.lab.measure.drain import Cost, Sample, cost_between, steady
+from tests.lab.measure.latency import Watched, latencies
+from tests.lab.measure.outcome import Goal
+from tests.lab.measure.paced import SentBatch
 
 PLACE = ("classpulse.classroom", 0)
 OTHER = ("classpulse.classroom", 1)

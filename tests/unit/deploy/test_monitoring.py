@@ -12,10 +12,10 @@ import pytest
 import yaml
 from prometheus_client import generate_latest
 
-from streams import topics
-from streams.evaluator import EvaluatorTelemetry
+from streams.evaluation.evaluator import EvaluatorTelemetry
+from streams.kafka import topics
+from streams.pipeline.telemetry import Moment, Telemetry
 from streams.settings import Settings
-from streams.telemetry import Moment, Telemetry
 
 ROOT = Path(__file__).parents[3]
 PROMETHEUS = ROOT / "deploy/prometheus"

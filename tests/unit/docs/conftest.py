@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from deploy.documents import tables
-from deploy.documents.catalogue import folder
+from docs.generate import tables
+from docs.generate.catalogue import folder
 
 
 @pytest.fixture(scope="session")

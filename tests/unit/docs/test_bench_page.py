@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from deploy.bench.catalogue import PEERS
-from deploy.bench.page import main, written
+from tests.lab.bench.catalogue import PEERS
+from tests.lab.bench.page import main, written
 
 
 def result() -> dict[str, Any]:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from deploy.documents import events, metrics, tables
-from deploy.documents.__main__ import main
-from deploy.documents.catalogue import rendered
-from deploy.documents.pages import PageError, fill
-from schemas.codec import ClockLimits, decode
-from schemas.codec_types import Reason
-from schemas.event_types import FAMILIES, MODELS
-from schemas.figures import METRICS
+from docs.generate import events, metrics, tables
+from docs.generate.__main__ import main
+from docs.generate.catalogue import rendered
+from docs.generate.pages import PageError, fill
+from schemas.codec.decode import ClockLimits, decode
+from schemas.codec.records import Reason
+from schemas.events.event_types import FAMILIES, MODELS
+from schemas.metrics.catalogue import METRICS
 
 #: 2026-11-16T08:06:00+08:00, a minute after the examples' time.
 NOW_US = 1_794_787_560_000_000

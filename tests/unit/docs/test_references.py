@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.documents.catalogue import folder
-from deploy.documents.operations import exposed_names
-from streams.cli import COMMANDS
+from docs.generate.catalogue import folder
+from docs.generate.operations import exposed_names
+from streams.cli.program import COMMANDS
 from streams.settings import OTHER_VARIABLES, PREFIX, Settings
 
 DOCS = folder()

@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
-from schemas.codec import ClockLimits, Reject, decode
-from schemas.event_types import CLASSROOM, Family
+from schemas.codec.decode import ClockLimits, Reject, decode
+from schemas.events.event_types import CLASSROOM, Family
 from schemas.export import example
 
 NOW_US = 1_800_000_000_000_000

@@ -8,8 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter, ValidationError
 
+from schemas.events.fields import IDENTIFIER_PATTERN, LABEL_PATTERN, Identifier, Label
 from schemas.export import json_schemas
-from schemas.fields import IDENTIFIER_PATTERN, LABEL_PATTERN, Identifier, Label
 
 EVERY = [chr(code) for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF]
 

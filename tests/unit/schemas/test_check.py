@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from schemas.check import REMEDIES, Verdict, check
-from schemas.codec import Reason
-from schemas.event_types import FAMILIES, MODELS, PREP, Family
+from schemas.codec.decode import Reason
+from schemas.events.event_types import FAMILIES, MODELS, PREP, Family
 from schemas.export import example
-from streams.commands.schema import schema
+from streams.cli.schema import schema
 from tests.unit.schemas.event_records import CLOCK, NOW_US, answer, answer_data, without
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from schemas.codec import Reason, decode
-from schemas.columns import Kind, model_fields
-from schemas.event_types import CLASSROOM, MODELS, PREP, RESEARCH, Family
+from schemas.codec.columns import Kind, model_fields
+from schemas.codec.decode import Reason, decode
+from schemas.codec.validate import faults
+from schemas.events.event_types import CLASSROOM, MODELS, PREP, RESEARCH, Family
 from schemas.export import example
-from schemas.validate import faults
 from tests.unit.schemas.event_records import CLOCK, NOW_US, answer, answer_data, key_alone, record, verdict, without
 
 

@@ -9,11 +9,11 @@ import pytest
 from annotated_types import MultipleOf
 from pydantic import Field
 
-from schemas import codec
-from schemas.codec import decode, event_columns
-from schemas.columns import ENVELOPE_COLUMNS, model_fields
-from schemas.envelope import Data, Envelope
-from schemas.event_types import CLASSROOM, FAMILIES, PREP, Family
+from schemas.codec import decode as codec
+from schemas.codec.columns import ENVELOPE_COLUMNS, model_fields
+from schemas.codec.decode import decode, event_columns
+from schemas.events.envelope import Data, Envelope
+from schemas.events.event_types import CLASSROOM, FAMILIES, PREP, Family
 from schemas.export import example
 from tests.unit.schemas.event_records import CLOCK, NOW_US, KafkaRecord, answer, answer_data, binary, record
 

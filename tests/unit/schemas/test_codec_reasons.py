@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from schemas.codec import Reason, Reject, decode
-from schemas.codec_types import DETAIL_LIMIT_CHARS
-from schemas.event_types import CLASSROOM, PREP, REGISTRY, Family
+from schemas.codec.decode import Reason, Reject, decode
+from schemas.codec.records import DETAIL_LIMIT_CHARS
+from schemas.events.event_types import CLASSROOM, PREP, REGISTRY, Family
 from schemas.export import example
 from tests.unit.schemas.event_records import (
     CLOCK,

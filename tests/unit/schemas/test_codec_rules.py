@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from schemas.codec import decode
-from schemas.codec_times import timestamps_us
-from schemas.columns import Kind, Rule, model_fields
-from schemas.envelope import Data, Envelope
-from schemas.event_types import CLASSROOM, MODELS
+from schemas.codec.columns import Kind, Rule, model_fields
+from schemas.codec.decode import decode
+from schemas.codec.times import timestamps_us
+from schemas.events.envelope import Data, Envelope
+from schemas.events.event_types import CLASSROOM, MODELS
 from tests.unit.schemas.event_records import CLOCK, NOW_US, answer, record
 
 CONTROL = [chr(code) for code in (*range(0x21), 0x7F, 0x80, 0xA0, 0x2028)]

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
-from schemas.codec_times import timestamps_us
-from schemas.fields import RFC3339_PATTERN, timestamp_us
+from schemas.codec.times import timestamps_us
+from schemas.events.fields import RFC3339_PATTERN, timestamp_us
 
 
 def expected(text: str) -> int | None:

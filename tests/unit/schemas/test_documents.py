@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import documents
 from schemas.check import check
-from schemas.codec import decode
-from schemas.documents import Document
-from schemas.event_types import CLASSROOM
+from schemas.codec import documents
+from schemas.codec.decode import decode
+from schemas.codec.documents import Document
+from schemas.events.event_types import CLASSROOM
 from tests.unit.schemas.event_records import CLOCK, NOW_US, answer, answer_data, record
 
 LIMIT_BYTES = 10_000

@@ -3,14 +3,14 @@
 import pytest
 
 from schemas.errors import MustStop
-from schemas.evaluation import KINDS, Evaluation
-from schemas.evaluation_changes import changes
-from schemas.evaluation_figures import PART_EVENTS, exists_for, figure, figures
-from schemas.evaluation_file import LARGEST_BYTES, default_text, doubts, parse, problems
-from schemas.event_types import MODELS
-from schemas.figures import METRICS
-from schemas.figures_persons import PERSON_PARTS
-from sinks.contract_rollups import LEVELS
+from schemas.evaluation.changes import changes
+from schemas.evaluation.config import LARGEST_BYTES, default_text, doubts, parse, problems
+from schemas.evaluation.indicators import PART_EVENTS, exists_for, figure, figures
+from schemas.evaluation.tree import KINDS, Evaluation
+from schemas.events.event_types import MODELS
+from schemas.metrics.catalogue import METRICS
+from schemas.metrics.persons import PERSON_PARTS
+from sinks.views.rollups import LEVELS
 
 SMALL = """format: 1
 chinese: 试行

@@ -7,8 +7,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from schemas.codec import decode
-from schemas.event_types import FAMILIES, MODELS, Family, type_uri
+from schemas.codec.decode import decode
+from schemas.events.event_types import FAMILIES, MODELS, Family, type_uri
 from schemas.export import asyncapi, example, json_schemas
 from tests.unit.schemas.event_records import CLOCK, NOW_US, record
 

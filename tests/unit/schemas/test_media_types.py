@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import media_types
+from schemas.codec import media_types
 
 JSON = [
     *("application/json", "APPLICATION/JSON", "text/json", "application/vnd.school.v2+json", "\tapplication/json "),

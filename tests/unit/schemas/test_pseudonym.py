@@ -6,8 +6,8 @@ import hmac
 import polars as pl
 import pytest
 
-from schemas.fields import STUDENT_FIELDS
-from schemas.pseudonym import Pseudonymizer
+from schemas.events.fields import STUDENT_FIELDS
+from schemas.events.pseudonym import Pseudonymizer
 
 KEY = b"a key of sufficient length"
 

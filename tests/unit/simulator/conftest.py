@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from deploy.simulator import Disturbance, SimulationConfig, simulate
+from deploy.local.simulator import Disturbance, SimulationConfig, simulate
 
 from .contract import Seen, seen
 

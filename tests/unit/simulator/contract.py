@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from deploy.simulator import Produced
-from schemas.envelope import Envelope
-from schemas.event_types import FAMILIES, MODELS, PREFIX, SUFFIX
-from schemas.fields import timestamp_us
+from deploy.local.simulator import Produced
+from schemas.events.envelope import Envelope
+from schemas.events.event_types import FAMILIES, MODELS, PREFIX, SUFFIX
+from schemas.events.fields import timestamp_us
 
 FAMILY_OF_TOPIC = {family.topic: family for family in FAMILIES}
 EARLIEST_US = timestamp_us("2020-01-01T00:00:00Z")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
+from deploy.local.commands.simulate import simulate
 from schemas.errors import MustStop
-from streams.commands.simulate import simulate
 
 
 def test_a_file_holds_one_event_a_line_and_the_ledger_agrees(tmp_path: Path) -> None:

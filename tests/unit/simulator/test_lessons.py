@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from deploy.simulator import SimulationConfig, simulate
-from schemas.fields import timestamp_us
+from deploy.local.simulator import SimulationConfig, simulate
+from schemas.events.fields import timestamp_us
 
 from .conftest import DAY
 from .contract import Seen, read, seen

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.simulator import Disturbance, SimulationConfig, ending_now, in_whole_weeks, simulate
-from deploy.simulator.network import LATENCY_MS
-from schemas.fields import timestamp_us
+from deploy.local.simulator import Disturbance, SimulationConfig, ending_now, in_whole_weeks, simulate
+from deploy.local.simulator.network import LATENCY_MS
+from schemas.events.fields import timestamp_us
 from streams.settings import Settings
 
 from .conftest import DAY

@@ -15,10 +15,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.partitioner import DefaultPartitioner
 
-from deploy.embedded.broker import answers_metadata, command, environment
-from deploy.simulator import Ledger, SimulationConfig, publish, simulate
+from deploy.local.simulator import Ledger, SimulationConfig, publish, simulate
+from deploy.local.stack.broker import answers_metadata, command, environment
 from schemas.errors import MustStop
-from schemas.event_types import FAMILIES
+from schemas.events.event_types import FAMILIES
 
 from .conftest import DAY, TROUBLE
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from deploy.simulator import Ledger, Produced
-from deploy.simulator.malformed import KINDS
-from schemas.envelope import Envelope
-from schemas.event_types import MODELS
+from deploy.local.simulator import Ledger, Produced
+from deploy.local.simulator.malformed import KINDS
+from schemas.events.envelope import Envelope
+from schemas.events.event_types import MODELS
 
 from .contract import Seen
 

@@ -10,11 +10,11 @@ from itertools import pairwise
 
 import pytest
 
-from deploy.simulator import Disturbance, Simulation, SimulationConfig, simulate
-from deploy.simulator.draft import Draft
-from deploy.simulator.programme import openings
-from deploy.simulator.school_day import last_school_day
-from deploy.simulator.timeline import merged
+from deploy.local.simulator import Disturbance, Simulation, SimulationConfig, simulate
+from deploy.local.simulator.draft import Draft
+from deploy.local.simulator.programme import openings
+from deploy.local.simulator.school_day import last_school_day
+from deploy.local.simulator.timeline import merged
 
 from .conftest import DAY, TROUBLE
 from .contract import Seen, read

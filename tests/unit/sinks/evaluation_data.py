@@ -6,7 +6,7 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
-from schemas.figures import METRICS
+from schemas.metrics.catalogue import METRICS
 
 WEEK = date(2026, 11, 16)
 NOW = datetime(2026, 11, 24, 1, tzinfo=UTC)

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from schemas.errors import MustStop, RetryLater
-from sinks import address
-from sinks.warehouse import Target, connect
+from sinks.clickhouse import address
+from sinks.clickhouse.client import Target, connect
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from schemas.errors import MustStop
-from schemas.figures import METRICS
-from schemas.metric import WINDOW_LESSON
-from sinks import contract
-from sinks.contract import View
-from sinks.warehouse import Target, connect
+from schemas.metrics.catalogue import METRICS
+from schemas.metrics.metric import WINDOW_LESSON
+from sinks.clickhouse.client import Target, connect
+from sinks.views import contract
+from sinks.views.contract import View
 
 #: Every view of version 1 with its columns and parameters, as evaluation services know them.
 PROMISED: dict[str, dict[str, list[str]]] = json.loads(

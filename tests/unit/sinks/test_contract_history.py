@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sinks.warehouse import Target, connect
+from sinks.clickhouse.client import Target, connect
 from tests.oracle.database import fresh_database
 
 READ_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)

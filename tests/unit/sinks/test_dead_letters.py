@@ -6,7 +6,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sinks.dead_letters import (
+from sinks.stores.dead_letters import (
     LARGEST_HEADERS_BYTES,
     LARGEST_KEY_BYTES,
     LARGEST_VALUE_BYTES,
@@ -14,7 +14,7 @@ from sinks.dead_letters import (
     REPLAYED_FROM,
     DeadLetter,
 )
-from streams.topics import DEAD_LETTER_TOPIC, declared
+from streams.kafka.topics import DEAD_LETTER_TOPIC, declared
 
 #: aiokafka's producer refuses more; the worker leaves that at its default.
 LARGEST_REQUEST_BYTES: Final = 1_048_576

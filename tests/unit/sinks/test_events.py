@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from schemas.event_types import FAMILIES, Family
-from sinks.warehouse import Warehouse
+from schemas.events.event_types import FAMILIES, Family
+from sinks.clickhouse.client import Warehouse
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)

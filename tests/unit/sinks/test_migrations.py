@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from schemas.codec import event_columns
+from schemas.codec.decode import event_columns
 from schemas.errors import MustStop
-from schemas.event_types import FAMILIES, Family
-from sinks import migrations
-from sinks.migrations import Migration, migrate
-from sinks.warehouse import Target, Warehouse
+from schemas.events.event_types import FAMILIES, Family
+from sinks.clickhouse import migrations
+from sinks.clickhouse.client import Target, Warehouse
+from sinks.clickhouse.migrations import Migration, migrate
 
 
 def test_each_is_applied_once(clickhouse: Target) -> None:

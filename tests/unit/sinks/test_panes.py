@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from schemas.figure_rules import FigureRules
-from sinks import panes
-from sinks.warehouse import Target, connect
+from schemas.metrics.rules import FigureRules
+from sinks.clickhouse.client import Target, connect
+from sinks.evaluation import closed_metrics as panes
 from tests.oracle.database import fresh_database, insert_checkpoint, insert_events
 
 RULES = FigureRules(time_zone="Asia/Shanghai")

@@ -9,10 +9,10 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from schemas.figure_rules import FigureRules
-from sinks.verify_portraits import verify_portraits
-from sinks.warehouse import Target
-from streams.portraits import step
+from schemas.metrics.rules import FigureRules
+from sinks.clickhouse.client import Target
+from sinks.verify.portraits import verify_portraits
+from streams.evaluation.portraits import step
 from tests.oracle.database import open_client
 
 RULES = FigureRules()

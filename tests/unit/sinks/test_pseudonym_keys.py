@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import MustStop
-from schemas.pseudonym import Pseudonymizer, fingerprint
-from sinks.pseudonym_keys import PseudonymKeys, compare, recorded
-from sinks.warehouse import Target, Warehouse
+from schemas.events.pseudonym import Pseudonymizer, fingerprint
+from sinks.clickhouse.client import Target, Warehouse
+from sinks.stores.pseudonym_keys import PseudonymKeys, compare, recorded
 from tests.oracle.database import insert_checkpoint, open_client
 
 KEY, OTHER = fingerprint(b"0123456789abcdef"), fingerprint(b"0123456789abcdef\n")

@@ -15,13 +15,13 @@ from click.testing import CliRunner
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from schemas.attributes import event_hash, readable_attributes
+from schemas.codec.attributes import event_hash, readable_attributes
 from schemas.errors import MustStop
-from schemas.event_types import FAMILIES
-from sinks.dead_letters import DeadLetter, DeadLetterStore
-from sinks.events import EventStore
-from sinks.warehouse import Target, Warehouse, connect
-from streams.commands.received import received
+from schemas.events.event_types import FAMILIES
+from sinks.clickhouse.client import Target, Warehouse, connect
+from sinks.stores.dead_letters import DeadLetter, DeadLetterStore
+from sinks.stores.events import EventStore
+from streams.cli.received import received
 from tests.oracle.database import fresh_database, insert_events, running_clickhouse
 
 CLASSROOM = next(family for family in FAMILIES if family.name == "classroom")

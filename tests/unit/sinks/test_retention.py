@@ -10,15 +10,15 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from schemas.errors import MustStop
-from schemas.event_types import CLASSROOM, PREP, Family
-from schemas.figure_rules import FigureRules
-from sinks.events import EventStore
-from sinks.metrics import MetricStore
-from sinks.retention import NEVER_AGED, RETENTION_SQL, Retention, complete, kept_for
-from sinks.verify import verify
-from sinks.verify_report import VerifyReport
-from sinks.warehouse import Target, Warehouse
-from streams.figures import FIGURES
+from schemas.events.event_types import CLASSROOM, PREP, Family
+from schemas.metrics.rules import FigureRules
+from sinks.clickhouse.client import Target, Warehouse
+from sinks.stores.events import EventStore
+from sinks.stores.metrics import MetricStore
+from sinks.stores.retention import NEVER_AGED, RETENTION_SQL, Retention, complete, kept_for
+from sinks.verify.findings import VerifyReport
+from sinks.verify.verify import verify
+from streams.core.families import FIGURES
 from tests.oracle.database import (
     fresh_database,
     insert_checkpoint,

@@ -7,14 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from schemas.event_types import REGISTRY, schema_uri, type_uri
-from sinks.portraits import PortraitStore
-from sinks.scores import ScoreStore
-from sinks.warehouse import Target, Warehouse, connect
-from streams.core.portrait_places import places
-from streams.partition import Log
-from streams.pipeline import Pipeline
-from streams.report.registered import Registry
+from schemas.events.event_types import REGISTRY, schema_uri, type_uri
+from sinks.clickhouse.client import Target, Warehouse, connect
+from sinks.evaluation.portraits import PortraitStore
+from sinks.evaluation.scores import ScoreStore
+from streams.core.evaluation.places import places
+from streams.evaluation.report.registered import Registry
+from streams.pipeline.partition import Log
+from streams.pipeline.pipeline import Pipeline
 from tests.unit.streams.test_pipeline import BASE_MS, Batch, Record, counters, crash_at, flush, new_pipeline
 
 ZONE = "Asia/Shanghai"

@@ -13,12 +13,12 @@ import polars as pl
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from schemas.figure_rules import ENGAGEMENT_PARTS
-from schemas.figures import METRICS
-from schemas.figures_persons import PERSON_METRICS, PERSON_PARTS, PersonMetric
-from sinks.contract_rollups import LEVELS
-from sinks.rollups import rollup_days, rollups
-from sinks.warehouse import Target, connect
+from schemas.metrics.catalogue import METRICS
+from schemas.metrics.persons import PERSON_METRICS, PERSON_PARTS, PersonMetric
+from schemas.metrics.rules import ENGAGEMENT_PARTS
+from sinks.clickhouse.client import Target, connect
+from sinks.evaluation.rollups import rollup_days, rollups
+from sinks.views.rollups import LEVELS
 from tests.oracle.database import fresh_database, insert_events
 
 Pane = dict[str, Any]

@@ -9,12 +9,12 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from schemas.errors import MustStop
-from schemas.figure_rules import FigureRules
-from sinks.answers import FAR_FUTURE, bound
-from sinks.evaluation_configs import FIRST_WEEK, activate, config_of, configs
-from sinks.quality import DISTRICT, quality_of, update_quality
-from sinks.warehouse import Target
-from streams.scoring import local_week, step
+from schemas.metrics.rules import FigureRules
+from sinks.clickhouse.answers import FAR_FUTURE, bound
+from sinks.clickhouse.client import Target
+from sinks.evaluation.configs import FIRST_WEEK, activate, config_of, configs
+from sinks.evaluation.quality import DISTRICT, quality_of, update_quality
+from streams.evaluation.scoring import local_week, step
 from tests.oracle.database import fresh_database, open_client
 from tests.unit.sinks.evaluation_data import (
     EVALUATION,

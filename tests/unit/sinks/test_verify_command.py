@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from sinks.warehouse import Target
+from sinks.clickhouse.client import Target
 from tests.oracle.database import (
     fresh_database,
     insert_checkpoint,
@@ -54,7 +54,7 @@ def run(target: Target, *arguments: str) -> subprocess.CompletedProcess[str]:
         "CLASSPULSE_CLICKHOUSE_PASSWORD": target.password, "CLASSPULSE_CLICKHOUSE_DATABASE": target.database,
         "COLUMNS": "160",
     }  # fmt: skip
-    code = "from streams.cli import main; main()"
+    code = "from streams.cli.program import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, "verify", *arguments],
         env=environment, capture_output=True, text=True, timeout=120, check=False,

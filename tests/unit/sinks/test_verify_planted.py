@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from schemas.figure_rules import FigureRules
-from schemas.figures import METRICS
-from sinks.verify import verify
-from sinks.verify_report import Difference, Progress, VerifyReport
-from sinks.warehouse import Target
+from schemas.metrics.catalogue import METRICS
+from schemas.metrics.rules import FigureRules
+from sinks.clickhouse.client import Target
+from sinks.verify.findings import Difference, Progress, VerifyReport
+from sinks.verify.verify import verify
 from tests.oracle.database import (
     fresh_database,
     insert_checkpoint,

@@ -11,10 +11,10 @@ from clickhouse_connect.driver.client import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.figure_rules import FigureRules
-from schemas.figures import modules_of
-from sinks.verify import figures_sql, rule_parameters
-from sinks.warehouse import Target
+from schemas.metrics.catalogue import modules_of
+from schemas.metrics.rules import FigureRules
+from sinks.clickhouse.client import Target
+from sinks.verify.verify import figures_sql, rule_parameters
 from tests.oracle.database import fresh_database, insert_checkpoint, insert_events, open_client
 from tests.oracle.hostile import activities, lessons, weeks_of_preparation
 from tests.oracle.oracle import Event, Figures, RowKey, expected_rows

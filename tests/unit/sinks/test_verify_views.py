@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from sinks.warehouse import Target
+from sinks.clickhouse.client import Target
 from tests.oracle.database import fresh_database, insert_events, insert_rows, open_client
 from tests.oracle.oracle import Event, expected_rows
 

@@ -11,10 +11,10 @@ from clickhouse_connect.driver.binding import format_bind_value
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError, ProgrammingError
 
 from schemas.errors import MustStop, Refused, RetryLater, RowsRefused, Stopping, Unreachable
-from schemas.event_types import FAMILIES
-from sinks.answers import in_parts
-from sinks.database_errors import ATTEMPTS_AT_UNKNOWN, PASSING, REMEDIES, ROW_FAULTS, classify
-from sinks.warehouse import Target, Warehouse, connect
+from schemas.events.event_types import FAMILIES
+from sinks.clickhouse.answers import in_parts
+from sinks.clickhouse.client import Target, Warehouse, connect
+from sinks.clickhouse.errors import ATTEMPTS_AT_UNKNOWN, PASSING, REMEDIES, ROW_FAULTS, classify
 
 NOWHERE = Target("http://127.0.0.1:9", "someone", "hidden-password", "classpulse", 2.0)
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.breaker import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, RECENT_RECORDS, Breaker
+from streams.pipeline.breaker import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, RECENT_RECORDS, Breaker
 
 batches = st.lists(st.tuples(st.integers(1, 5_000), st.floats(0, 1)), min_size=1, max_size=40)
 

@@ -11,8 +11,8 @@ from typing import Final
 
 import pytest
 
-from streams.cli import main
-from streams.commands import dev
+from deploy.local.commands import dev
+from streams.cli.program import main
 from streams.settings import Settings, variable
 
 KEY: Final = "0123456789abcdef"
@@ -127,7 +127,7 @@ def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a line of bash in which ``classpulse`` is this tree's; the status is the first command's."""
     line = f'classpulse() {{ "{sys.executable}" -m streams "$@"; }}; {command}; exit ${{PIPESTATUS[0]}}'
     return subprocess.run(
-        ["bash", "-c", line], env=os.environ | {"PYTHONPATH": str(Path(dev.__file__).parents[2])} | environment,
+        ["bash", "-c", line], env=os.environ | {"PYTHONPATH": str(Path(dev.__file__).parents[3])} | environment,
         capture_output=True, text=True, errors="replace", timeout=60, check=False,
     )  # fmt: skip
 
@@ -153,7 +153,7 @@ def test_output_that_nobody_takes_is_no_traceback(command: str, expected: set[in
 def test_make_names_a_python_that_is_too_old(tmp_path: Path) -> None:
     """Before anything is made, in a sentence."""
     for name in ("Makefile", "pyproject.toml"):
-        (tmp_path / name).write_bytes((Path(dev.__file__).parents[2] / name).read_bytes())
+        (tmp_path / name).write_bytes((Path(dev.__file__).parents[3] / name).read_bytes())
     old = tmp_path / "python3.10"
     old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)
@@ -177,7 +177,7 @@ def test_ctrl_c_is_no_failure_of_the_program() -> None:
             [sys.executable, "-m", "streams", "dlq", "list"],
             env=os.environ | {
                 "CLASSPULSE_KAFKA": f"127.0.0.1:{silent.getsockname()[1]}",
-                "PYTHONPATH": str(Path(dev.__file__).parents[2]),
+                "PYTHONPATH": str(Path(dev.__file__).parents[3]),
             },
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip

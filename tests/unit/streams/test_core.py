@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.event_types import CLASSROOM
-from schemas.metric import WINDOW_5M, WINDOW_10M
-from sinks.checkpoints import NO_OFFSET, Checkpoint
-from sinks.positions import position
-from streams.core.facts import Facts
-from streams.core.panes import windows_at, windows_of
+from schemas.events.event_types import CLASSROOM
+from schemas.metrics.metric import WINDOW_5M, WINDOW_10M
+from sinks.stores.checkpoints import NO_OFFSET, Checkpoint
+from sinks.stores.positions import position
 from streams.core.presence import FOREVER_US, intervals, persons_at, persons_in, seconds_until, while_absent
+from streams.core.state import Facts
 from streams.core.watermark import Watermark
-from streams.partition import Log, resume_point
+from streams.core.windows import windows_at, windows_of
+from streams.pipeline.partition import Log, resume_point
 
 FACTS = pl.Schema({"key": pl.String, "source": pl.String, "id": pl.String, "time_us": pl.Int64})
 
@@ -164,8 +164,8 @@ def test_facts_stay_within_their_bound() -> None:
 
 def test_fact_columns_are_columns_of_the_events() -> None:
     """What the figures need is part of what the codec gives."""
-    from schemas.codec import event_columns
-    from streams.figures import FIGURES
+    from schemas.codec.decode import event_columns
+    from streams.core.families import FIGURES
 
     assert set(FIGURES[CLASSROOM.name].fact_schema(CLASSROOM)) <= set(event_columns(CLASSROOM))
 

@@ -6,11 +6,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from schemas.event_types import CLASSROOM
-from schemas.figure_rules import FigureRules
-from schemas.figures_classroom import CLASSROOM_METRICS, LESSON_GRACE_US, STRATEGIES, STUDENT_PARTS
-from streams.core import classroom
-from streams.figures import FIGURES
+from schemas.events.event_types import CLASSROOM
+from schemas.metrics.classroom_all import CLASSROOM_METRICS, LESSON_GRACE_US, STRATEGIES, STUDENT_PARTS
+from schemas.metrics.rules import FigureRules
+from streams.core.classroom import family as classroom
+from streams.core.families import FIGURES
 
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.evaluation import LOWEST_COVERAGE, Band, Dimension, Evaluation, Indicator, Linear, ShareNorm
-from schemas.evaluation_figures import figures
-from streams.core.evaluation import Figure, points, scores
+from schemas.evaluation.indicators import figures
+from schemas.evaluation.tree import LOWEST_COVERAGE, Band, Dimension, Evaluation, Indicator, Linear, ShareNorm
+from streams.core.evaluation.scores import Figure, points, scores
 
 #: Metrics that every kind has and that have no items: enough for any tree here.
 METRICS = sorted(name for name, found in figures().items() if not found.missing_for and found.items == ("",))

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core import facts as module
+from streams.core import state as module
 from streams.core.codes import spelled
-from streams.core.facts import Facts
+from streams.core.state import Facts
 
 SCHEMA = pl.Schema({"key": pl.String, "source": pl.String, "id": pl.String, "time_us": pl.Int64})
 Event = tuple[str, str, str, int]

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.event_types import RETIRED
-from schemas.figures import METRICS
-from schemas.figures_persons import PERSON_METRICS
-from schemas.metric import WINDOW_ISO_WEEK
-from schemas.portraits import DIMENSIONS, KINDS, Dimension
-from streams.core.portrait_places import PLACES_SCHEMA, REGISTRATIONS_SCHEMA, SINCE_EVER, place_of_day, places
-from streams.core.portraits import peer_statistics, portrait_days, robust_z
+from schemas.evaluation.portraits import DIMENSIONS, KINDS, Dimension
+from schemas.events.event_types import RETIRED
+from schemas.metrics.catalogue import METRICS
+from schemas.metrics.metric import WINDOW_ISO_WEEK
+from schemas.metrics.persons import PERSON_METRICS
+from streams.core.evaluation.places import PLACES_SCHEMA, REGISTRATIONS_SCHEMA, SINCE_EVER, place_of_day, places
+from streams.core.evaluation.portraits import peer_statistics, portrait_days, robust_z
 
 FIRST = date(2026, 9, 7)
 OBSERVATIONS_SCHEMA = {"entity_id": pl.String, "dimension": pl.String, "day": pl.Date, "observed": pl.Float64}

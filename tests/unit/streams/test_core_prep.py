@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from schemas.event_types import PREP
-from schemas.figure_rules import FigureRules
-from streams.figures import FIGURES
+from schemas.events.event_types import PREP
+from schemas.metrics.rules import FigureRules
+from streams.core.families import FIGURES
 
 SHANGHAI = "Asia/Shanghai"
 MINUTE_US = 60_000_000

@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from schemas.event_types import RESEARCH
-from schemas.figure_rules import FigureRules
-from streams.figures import FIGURES
+from schemas.events.event_types import RESEARCH
+from schemas.metrics.rules import FigureRules
+from streams.core.families import FIGURES
 
 MINUTE_US = 60_000_000
 DAY_US = 24 * 60 * MINUTE_US

@@ -12,14 +12,15 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
-from deploy.embedded import stack
+from deploy.local.stack import stack
 from schemas.errors import MustStop
-from sinks.dead_letters import DeadLetter
-from streams import dead_letter_log, topics
-from streams.dead_letter_log import DeadLetterLog, open_log
-from streams.kafka_access import KafkaAccess
-from streams.kafka_consumer import started_consumer
-from streams.letters import RecordPlace, Selection
+from sinks.stores.dead_letters import DeadLetter
+from streams.dlq import log as dead_letter_log
+from streams.dlq.log import DeadLetterLog, open_log
+from streams.dlq.records import RecordPlace, Selection
+from streams.kafka import topics
+from streams.kafka.access import KafkaAccess
+from streams.kafka.consumer import started_consumer
 from streams.settings import Settings
 
 #: Much longer than any of these takes, and much shorter than for ever.

@@ -10,12 +10,12 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
-from deploy.embedded import stack
-from sinks.dead_letters import LARGEST_VALUE_BYTES, REPLAYED_FROM, DeadLetter
-from streams import topics
-from streams.dead_letter_log import open_log
-from streams.dead_letter_replay import ORIGINAL_GONE, Replayed, replay
-from streams.letters import RecordPlace, Selection
+from deploy.local.stack import stack
+from sinks.stores.dead_letters import LARGEST_VALUE_BYTES, REPLAYED_FROM, DeadLetter
+from streams.dlq.log import open_log
+from streams.dlq.records import RecordPlace, Selection
+from streams.dlq.replay import ORIGINAL_GONE, Replayed, replay
+from streams.kafka import topics
 from streams.settings import Settings
 
 BEGAN_MS: Final = 1_794_787_200_000

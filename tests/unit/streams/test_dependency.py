@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from streams import dependency as module
-from streams.dependency import Dependency
+from streams.output import dependency as module
+from streams.output.dependency import Dependency
 
 
 class Clock:

@@ -8,10 +8,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.cli import cli
-from streams.commands import dlq_display
-from streams.commands.dlq_display import Summary, indented, letter_line, letter_lines, letters_table, value_lines
-from streams.terminal import Console, printable
+from streams.cli import dlq_display
+from streams.cli.dlq_display import Summary, indented, letter_line, letter_lines, letters_table, value_lines
+from streams.cli.program import cli
+from streams.output.terminal import Console, printable
 from tests.unit.streams.test_letters import EVENT, stored
 
 ZONE = ZoneInfo("Asia/Shanghai")

@@ -16,13 +16,13 @@ from clickhouse_connect.driver.client import Client
 from prometheus_client import generate_latest
 
 from schemas.errors import MustStop, Refused, RetryLater
-from schemas.figure_rules import FigureRules
-from sinks.database_errors import ATTEMPTS_AT_UNKNOWN
-from sinks.rollups import latest_cycle
-from sinks.warehouse import Target, connect
-from streams.commands.evaluate import evaluate
-from streams.commands.reading import away_is_final
-from streams.evaluator import STEPS, Cycle, Evaluator, Step, steps
+from schemas.metrics.rules import FigureRules
+from sinks.clickhouse.client import Target, connect
+from sinks.clickhouse.errors import ATTEMPTS_AT_UNKNOWN
+from sinks.evaluation.rollups import latest_cycle
+from streams.cli.evaluate import evaluate
+from streams.cli.reading import away_is_final
+from streams.evaluation.evaluator import STEPS, Cycle, Evaluator, Step, steps
 from tests.oracle.database import fresh_database, insert_checkpoint
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -99,7 +99,7 @@ def test_stopped_between_two_steps(database: Target) -> None:
 
 def test_follow_goes_on_after_a_failure(database: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the database is away cycles are tried again, which shows in the metrics and in /readyz."""
-    monkeypatch.setattr("streams.evaluator.FAILURE_DELAY_SECONDS", 0.0)
+    monkeypatch.setattr("streams.evaluation.evaluator.FAILURE_DELAY_SECONDS", 0.0)
     stop = threading.Event()
     problems: list[tuple[str, ...]] = []
     done: list[Cycle] = []
@@ -152,7 +152,7 @@ def test_a_partition_without_an_event_is_no_obstacle(database: Target) -> None:
 
 def test_an_answer_that_stays_ends_it_and_is_no_absence(database: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """A statement that ClickHouse refuses is told as refused: once at once, following after a few attempts."""
-    monkeypatch.setattr("streams.evaluator.FAILURE_DELAY_SECONDS", 0.001)
+    monkeypatch.setattr("streams.evaluation.evaluator.FAILURE_DELAY_SECONDS", 0.001)
     attempts: list[int] = []
 
     def refused(client: Client, _rules: FigureRules, _now: datetime) -> int:
@@ -182,7 +182,7 @@ def test_a_long_step_ends_at_once_when_told_to_stop(command: str, status: int, s
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
         address = {"CLASSPULSE_CLICKHOUSE_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
-        program = "import sys; from streams.cli import main; main()"
+        program = "import sys; from streams.cli.program import main; main()"
         process = subprocess.Popen(
             [sys.executable, "-c", program, *command.split()], env=os.environ | address,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -11,21 +11,21 @@ import pytest
 from click.testing import CliRunner
 from clickhouse_connect.driver.client import Client
 
-from deploy.documents.catalogue import folder
+from docs.generate.catalogue import folder
 from schemas.errors import MustStop
-from schemas.evaluation import KINDS, Kind
-from schemas.evaluation_figures import exists_for, figures
-from schemas.evaluation_file import default_text
-from schemas.figure_rules import FigureRules
-from sinks.warehouse import Target
-from streams.commands.evaluation import evaluation
-from streams.commands.explain import explain as explain_command
-from streams.commands.report import report
-from streams.explain import explain
-from streams.explain_events import Scope, events_query, keys_query
-from streams.scoring import step
-from streams.standing import after_a_cycle
-from streams.weeks import iso_week
+from schemas.evaluation.config import default_text
+from schemas.evaluation.indicators import exists_for, figures
+from schemas.evaluation.tree import KINDS, Kind
+from schemas.metrics.rules import FigureRules
+from sinks.clickhouse.client import Target
+from streams.cli.evaluation import evaluation
+from streams.cli.explain import explain as explain_command
+from streams.cli.report import report
+from streams.evaluation.explain import explain
+from streams.evaluation.explain_events import Scope, events_query, keys_query
+from streams.evaluation.scoring import step
+from streams.evaluation.standing import after_a_cycle
+from streams.evaluation.weeks import iso_week
 from tests.oracle.database import fresh_database, insert_checkpoint, insert_events, open_client
 from tests.oracle.oracle import Event
 from tests.unit.sinks.evaluation_data import EVALUATION, NOW, WEEK, prepare

@@ -6,10 +6,10 @@ from typing import Final
 
 import pytest
 
-from schemas.figure_rules import FigureRules
-from sinks.warehouse import Target
-from streams.cli import main
-from streams.scoring import step
+from schemas.metrics.rules import FigureRules
+from sinks.clickhouse.client import Target
+from streams.cli.program import main
+from streams.evaluation.scoring import step
 from tests.oracle.database import fresh_database, open_client
 from tests.unit.sinks.evaluation_data import EVALUATION, NOW, prepare
 

@@ -7,9 +7,11 @@ import pytest
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 from schemas.errors import MustStop
-from streams import kafka_acls, settings, topics
-from streams.faust_credentials import credentials
-from streams.kafka_access import KafkaAccess, Mechanism, Security
+from streams import settings
+from streams.kafka import acls as kafka_acls
+from streams.kafka import topics
+from streams.kafka.access import KafkaAccess, Mechanism, Security
+from streams.kafka.faust_credentials import credentials
 
 SECRET = "never-printed"
 
@@ -73,7 +75,7 @@ def test_unreadable_authorities_are_named() -> None:
 
 
 def test_every_right_is_for_a_topic_that_exists() -> None:
-    """deploy/kafka/acls.yaml and topics.yaml speak of the same topics, and of the settings' own group."""
+    """streams/kafka/acls.yaml and topics.yaml speak of the same topics, and of the settings' own group."""
     topic, group, literal = 2, 3, 3
     rights = kafka_acls.declared()
     named = {right.resource for right in rights if (right.resource_type, right.pattern_type) == (topic, literal)}

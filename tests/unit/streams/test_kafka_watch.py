@@ -6,8 +6,8 @@ from typing import cast
 import pytest
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
-from streams.dependency import Dependency
-from streams.kafka_watch import PROTOCOL, KafkaWatch, Membership, log
+from streams.kafka.watch import PROTOCOL, KafkaWatch, Membership, log
+from streams.output.dependency import Dependency
 
 
 class Kafka:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.dead_letters import REPLAYED_FROM, DeadLetter
-from streams.letters import Letter, RecordPlace, Selection, moment_ms, read_letter
+from sinks.stores.dead_letters import REPLAYED_FROM, DeadLetter
+from streams.dlq.records import Letter, RecordPlace, Selection, moment_ms, read_letter
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 #: 2026-11-16T08:00:00+08:00

@@ -8,8 +8,8 @@ import sys
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from deploy.embedded.apache import ApacheCluster
-from streams.topics import Topic, create
+from deploy.local.apache import ApacheCluster
+from streams.kafka.topics import Topic, create
 
 PROGRAM = """
 import asyncio, json, sys

@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from schemas.codec import ClockLimits
+from schemas.codec.decode import ClockLimits
 from schemas.errors import MustStop
-from schemas.event_types import schema_uri, type_uri
-from schemas.figure_rules import FigureRules
-from schemas.pseudonym import Pseudonymizer
-from sinks.checkpoints import CheckpointStore
-from sinks.dead_letters import DeadLetter, DeadLetterStore
-from sinks.events import EventStore
-from sinks.metrics import MetricStore
-from sinks.verify import verify
-from sinks.warehouse import Target, Warehouse, connect
-from streams.intake import Decoder
-from streams.partition import Log, Partition
-from streams.pipeline import Pipeline, Rules, Sinks
-from streams.telemetry import Telemetry
+from schemas.events.event_types import schema_uri, type_uri
+from schemas.events.pseudonym import Pseudonymizer
+from schemas.metrics.rules import FigureRules
+from sinks.clickhouse.client import Target, Warehouse, connect
+from sinks.stores.checkpoints import CheckpointStore
+from sinks.stores.dead_letters import DeadLetter, DeadLetterStore
+from sinks.stores.events import EventStore
+from sinks.stores.metrics import MetricStore
+from sinks.verify.verify import verify
+from streams.pipeline.intake import Decoder
+from streams.pipeline.partition import Log, Partition
+from streams.pipeline.pipeline import Pipeline, Rules, Sinks
+from streams.pipeline.telemetry import Telemetry
 
 TOPIC = "classpulse.classroom"
 BASE_MS = 1_794_787_200_000
@@ -318,7 +318,7 @@ def test_a_table_that_takes_nothing_stops_the_worker(
     database: Target, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With more refused events in a write than can be the events' fault the worker stops, and names the table."""
-    monkeypatch.setattr("sinks.events.MOST_REFUSED_EVENTS", 3)
+    monkeypatch.setattr("sinks.stores.events.MOST_REFUSED_EVENTS", 3)
     client = connect(database)
     client.command("ALTER TABLE events_classroom ADD CONSTRAINT nothing CHECK 0")
     client.close()

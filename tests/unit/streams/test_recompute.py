@@ -9,15 +9,15 @@ import pytest
 from click.testing import CliRunner
 from clickhouse_connect.driver.client import Client
 
-from schemas.event_types import CLASSROOM, FAMILIES, Family
-from schemas.figure_rules import FigureRules
-from schemas.figures import CATALOGUE_VERSION, METRICS
-from sinks.metrics import MetricStore
-from sinks.verify import verify
-from sinks.warehouse import Target, Warehouse
-from streams.cli import cli
-from streams.figures import FIGURES
-from streams.recompute import Counts, RecomputeReport, Stores, Wanted, recompute
+from schemas.events.event_types import CLASSROOM, FAMILIES, Family
+from schemas.metrics.catalogue import CATALOGUE_VERSION, METRICS
+from schemas.metrics.rules import FigureRules
+from sinks.clickhouse.client import Target, Warehouse
+from sinks.stores.metrics import MetricStore
+from sinks.verify.verify import verify
+from streams.cli.program import cli
+from streams.core.families import FIGURES
+from streams.recompute.recompute import Counts, RecomputeReport, Stores, Wanted, recompute
 from tests.oracle.database import fresh_database, insert_checkpoint, insert_events, open_client
 from tests.oracle.oracle import Event
 

@@ -7,11 +7,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from schemas.evaluation import KINDS
-from schemas.evaluation_figures import figures as declared
-from schemas.evaluation_file import default_text, parse
-from schemas.portraits import DIMENSIONS
-from streams.report.data import (
+from schemas.evaluation.config import default_text, parse
+from schemas.evaluation.indicators import figures as declared
+from schemas.evaluation.portraits import DIMENSIONS
+from schemas.evaluation.tree import KINDS
+from streams.evaluation.report.data import (
     Activity,
     Figure,
     Level,
@@ -25,8 +25,8 @@ from streams.report.data import (
     Subject,
     WeekScore,
 )
-from streams.report.page import page
-from streams.report.wording import norm_words, percent, quantity
+from streams.evaluation.report.page import page
+from streams.evaluation.report.wording import norm_words, percent, quantity
 
 WEEK = date(2026, 11, 16)
 XHTML = "{http://www.w3.org/1999/xhtml}"

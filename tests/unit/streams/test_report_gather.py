@@ -8,13 +8,13 @@ import pytest
 from click.testing import CliRunner
 from clickhouse_connect.driver.client import Client
 
-from schemas.figure_rules import FigureRules
-from sinks.warehouse import Target
-from streams import portraits, scoring
-from streams.cli import cli
-from streams.report.data import ReportKind
-from streams.report.gather import gather, settled
-from streams.report.page import page
+from schemas.metrics.rules import FigureRules
+from sinks.clickhouse.client import Target
+from streams.cli.program import cli
+from streams.evaluation import portraits, scoring
+from streams.evaluation.report.data import ReportKind
+from streams.evaluation.report.gather import gather, settled
+from streams.evaluation.report.page import page
 from tests.oracle.database import fresh_database, open_client
 
 MONDAY = date(2026, 11, 16)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from sinks.warehouse import Warehouse
-from streams import resume as resume_module
-from streams.partition import Place
-from streams.resume import Resumer
+from sinks.clickhouse.client import Warehouse
+from streams.pipeline.partition import Place
+from streams.worker import resume as resume_module
+from streams.worker.resume import Resumer
 from tests.unit.streams.test_pipeline import TOPIC, new_pipeline
 
 FIRST, SECOND = frozenset({(TOPIC, 0)}), frozenset({(TOPIC, 0), (TOPIC, 1)})

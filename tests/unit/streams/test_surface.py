@@ -13,14 +13,14 @@ import pytest
 from click.testing import CliRunner
 
 from schemas.errors import MustStop
-from schemas.event_types import FAMILIES
+from schemas.events.event_types import FAMILIES
 from streams import settings
-from streams.cli import COMMANDS, cli
-from streams.numbers import fixed, significant
-from streams.telemetry import Telemetry
-from streams.topics import DEAD_LETTER_TOPIC, declared
-from streams.transport import EVENT_TOPICS, BatchScheduler, RecordBatch
-from streams.web import Health, WebServer
+from streams.cli.program import COMMANDS, cli
+from streams.kafka.topics import DEAD_LETTER_TOPIC, declared
+from streams.kafka.transport import EVENT_TOPICS, BatchScheduler, RecordBatch
+from streams.output.numbers import fixed, significant
+from streams.pipeline.telemetry import Telemetry
+from streams.web.server import Health, WebServer
 from tests.unit.streams.test_pipeline import Record
 
 
@@ -81,7 +81,7 @@ def test_every_command_explains_itself(command: str) -> None:
 
 def test_help_answers_at_once_without_loading_the_engines() -> None:
     """The overview imports neither Faust nor Polars."""
-    code = "import sys, streams.cli; sys.exit(bool({'faust', 'polars', 'clickhouse_connect'} & set(sys.modules)))"
+    code = "import sys, streams.cli.program; sys.exit(bool({'faust', 'polars', 'clickhouse_connect'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

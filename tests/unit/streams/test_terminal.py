@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 
-from streams import terminal
+from streams.output import terminal
 
 #: ESC sequences, C1 controls, a bell, a carriage return, and marks that turn the direction of text.
 HOSTILE: Final = "a\x1b[31mred\x9b2J\x07\r\x7f\u202eevil\u2066\u200f\ufeffz"

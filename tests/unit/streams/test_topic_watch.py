@@ -7,11 +7,11 @@ import sys
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
-from deploy.embedded.apache import ApacheCluster
-from streams import topic_watch
-from streams.telemetry import Telemetry
-from streams.topic_watch import TopicWatch
-from streams.topics import Topic, create
+from deploy.local.apache import ApacheCluster
+from streams.kafka import topic_watch
+from streams.kafka.topic_watch import TopicWatch
+from streams.kafka.topics import Topic, create
+from streams.pipeline.telemetry import Telemetry
 
 WHOLE, GONE, SMALL = (Topic(f"watched-{name}", 3, {}) for name in ("whole", "gone", "small"))
 

@@ -8,16 +8,16 @@ from typing import Any, cast
 
 import pytest
 
-from sinks.warehouse import Warehouse
-from streams import watch as watch_module
-from streams.breaker import Breaker
-from streams.flow import Flow
-from streams.partition import Log, Place
-from streams.pipeline import Pipeline
-from streams.resume import Resumer
-from streams.telemetry import Telemetry
-from streams.transport import CheckpointConsumer, LogEnd
-from streams.watch import Watch
+from sinks.clickhouse.client import Warehouse
+from streams.kafka.transport import CheckpointConsumer, LogEnd
+from streams.pipeline.breaker import Breaker
+from streams.pipeline.partition import Log, Place
+from streams.pipeline.pipeline import Pipeline
+from streams.pipeline.telemetry import Telemetry
+from streams.worker import watch as watch_module
+from streams.worker.flow import Flow
+from streams.worker.resume import Resumer
+from streams.worker.watch import Watch
 from tests.unit.streams.test_pipeline import BASE_MS, RECORDS, TOPIC, Record, apply, event, new_pipeline
 
 PLACE = (TOPIC, 0)

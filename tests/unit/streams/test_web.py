@@ -11,8 +11,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from schemas.errors import MustStop
-from streams.connections import ConnectionLimits
-from streams.web import Health, WebServer
+from streams.web.connections import ConnectionLimits
+from streams.web.server import Health, WebServer
 
 LIMITS = ConnectionLimits(most_connections=5, idle_seconds=1.0, request_seconds=1.0)
 

@@ -1,1 +1,0 @@
-"""Writes the generated parts of the pages in ``docs/`` from the code they describe: ``python -m deploy.documents``."""

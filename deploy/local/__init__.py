@@ -1,0 +1,1 @@
+"""What runs on one machine for a demo, for development and for tests: the embedded stack and the simulator."""

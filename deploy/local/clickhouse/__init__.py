@@ -1,0 +1,1 @@
+"""The embedded ClickHouse: the chDB engine behind ClickHouse's HTTP interface."""

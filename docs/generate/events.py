@@ -1,0 +1,176 @@
+"""``docs/events.md``: the envelope, every family and event type, and why a record is refused. Made from ``schemas``."""
+
+import json
+from typing import Any, Final
+
+from docs.generate.markdown import code, fenced, table, value
+from schemas.check import REMEDIES
+from schemas.codec import media_types
+from schemas.codec.columns import Kind, Rule, model_fields
+from schemas.codec.records import Reason
+from schemas.codec.validate import EQUAL_TO_KEY
+from schemas.events.envelope import DATASCHEMA_PATTERN, Envelope
+from schemas.events.event_types import FAMILIES, Family, schema_uri, type_uri
+from schemas.events.fields import IDENTIFIER_PATTERN, LABEL_PATTERN, RFC3339_PATTERN, STUDENT_FIELDS, TIME_REACH_DAYS
+from schemas.export import STRUCTURED, asyncapi, example
+from streams.kafka.topics import declared
+
+__all__ = ["REASONS", "blocks", "bounds", "reason_rows"]
+
+_KINDS: Final = {
+    Kind.STRING: "text",
+    Kind.TIMESTAMP: "time",
+    Kind.INT: "whole number",
+    Kind.FLOAT: "number",
+    Kind.BOOL: "true or false",
+    Kind.STRINGS: "list of texts",
+    Kind.FLOATS: "list of numbers",
+}
+#: A pattern that is missing here stops the generator, so that no bound goes unsaid.
+_PATTERNS: Final = {
+    IDENTIFIER_PATTERN: "an [identifier](#text)",
+    LABEL_PATTERN: "no control characters",
+    media_types.JSON: "a media type of JSON, in UTF-8",
+    RFC3339_PATTERN: "RFC 3339 with zone, years 1970 to 2148",
+    DATASCHEMA_PATTERN: "ends in `/` or `:` and a version such as `1.0` or `v1.2.3`",
+    r"^[0-9]{1,18}$": "1 to 18 digits",
+}
+_UNITS: Final = {"_ms": "milliseconds"}
+
+#: What each reason means; the remedy beside it is the one ``classpulse schema check`` prints.
+REASONS: Final = {
+    Reason.EMPTY: "The record has no value.",
+    Reason.TOO_LARGE: "The value is larger than `CLASSPULSE_MAX_VALUE_BYTES`.",
+    Reason.ENCODING: "The value, or a `ce_` header, is not UTF-8.",
+    Reason.JSON: "The value is not JSON. NaN and Infinity are not JSON either.",
+    Reason.NESTING: "Objects and arrays are nested more than 64 deep.",
+    Reason.DUPLICATE_KEY: "A known name stands twice in one object.",
+    Reason.ENVELOPE: "An attribute is missing, has the wrong form, is given twice in headers, or does not equal "
+    "`partitionkey` where it must; or the value is no JSON object.",
+    Reason.CONTENT_TYPE: "The content type is neither that of structured mode nor one of JSON, names another character set "
+    "than UTF-8, or is given twice.",
+    Reason.UNKNOWN_TYPE: "The `type` is not in this catalogue.",
+    Reason.UNKNOWN_VERSION: "The `type` or the `dataschema` has another major version.",
+    Reason.WRONG_TOPIC: "The `type` belongs to another family than the topic.",
+    Reason.KEY: "The record key is missing, is no identifier, or is not `partitionkey`, byte for byte.",
+    Reason.DATA: "A field of `data` is missing or outside its bounds, `data` is no JSON object, or there is `data_base64`.",
+    Reason.CLOCK_AHEAD: "`time` is further after the record's timestamp than `CLASSPULSE_MAX_AHEAD_SECONDS`.",
+    Reason.CLOCK_BEHIND: "`time` is before `CLASSPULSE_EARLIEST_TIME`.",
+    Reason.DATABASE: "The event keeps the contract, and ClickHouse refuses to store it; the detail is what it says.",
+}
+
+
+def blocks() -> dict[str, str]:
+    """Return the blocks of ``docs/events.md`` by name."""
+    messages = asyncapi()["components"]["messages"]
+    return {
+        "envelope": _envelope(),
+        "families": _families(),
+        "reasons": table(["reason", "what is wrong", "what to do"], reason_rows()),
+        **{f"family-{family.name}": _family(family, messages) for family in FAMILIES},
+    }
+
+
+def reason_rows() -> list[list[str]]:
+    """Return the reasons of dead letters: name, meaning, remedy."""
+    return [[code(reason), REASONS[reason], REMEDIES[reason]] for reason in Reason]
+
+
+def bounds(name: str, rule: Rule) -> str:
+    """Return the unit and the bounds of the field called ``name``, in words."""
+    words = [unit for suffix, unit in _UNITS.items() if name.endswith(suffix)]
+    if rule.choices is not None:
+        words.append(" / ".join(code(choice) for choice in rule.choices))
+    if rule.ge is not None and rule.le is not None:
+        words.append(f"{rule.ge:,} to {rule.le:,}")
+    if rule.max_length is not None and rule.kind is not Kind.TIMESTAMP:
+        least = f"{rule.min_length} to " if rule.min_length else "at most "
+        words.append(f"{least}{rule.max_length} {'items' if rule.item else 'characters'}")
+    if rule.pattern is not None:
+        words.append(_PATTERNS[rule.pattern])
+    if rule.kind is Kind.TIMESTAMP and name != "time":
+        words.append(f"within {TIME_REACH_DAYS} days of `time`")
+    if rule.item is not None:
+        words.append(f"each {bounds('', rule.item)}")
+    return "; ".join(words)
+
+
+def _envelope() -> str:
+    fields = model_fields(Envelope)
+    rows = [
+        [
+            code(name),
+            "yes" if fields[name].required else "no",
+            bounds(name, fields[name].rule),
+            info.description or "",
+            value(info.examples[0] if info.examples else None),
+        ]
+        for name, info in Envelope.model_fields.items()
+    ]
+    return table(["attribute", "required", "rule", "meaning", "example"], rows)
+
+
+def _families() -> str:
+    topics = {topic.name: topic for topic in declared()}
+    rows = []
+    for family in FAMILIES:
+        equal = EQUAL_TO_KEY[family.name]
+        rule = ", ".join(code(attribute) for attribute in equal) or "none"
+        partitions = topics[family.topic].partitions
+        cells = [f"{family.name} {family.chinese}", code(family.topic), str(partitions), f"the {family.key}", rule]
+        rows.append(cells)
+    return table(["family", "topic", "partitions", "`partitionkey`", "must equal it where present"], rows)
+
+
+def _family(family: Family, messages: dict[str, Any]) -> str:
+    return "\n\n".join(_event_type(family, name, messages[f"{name}.binary"]) for name in family.models)
+
+
+def _event_type(family: Family, name: str, binary: dict[str, Any]) -> str:
+    model = family.models[name]
+    parts = [
+        f"### {name}",
+        " ".join((model.__doc__ or "").split()),
+        f"`type`: `{type_uri(name)}`, `dataschema`: `{schema_uri(name)}`",
+        _fields(family, name) if model.model_fields else "`data` has no fields: send `{}`.",
+        "<details><summary>Example</summary>",
+        *_examples(family, name, binary),
+        "</details>",
+    ]
+    return "\n\n".join(parts)
+
+
+def _fields(family: Family, name: str) -> str:
+    model = family.models[name]
+    rows = []
+    for field, declared_field in model_fields(model).items():
+        info = model.model_fields[field]
+        meaning = info.description or ""
+        if field in STUDENT_FIELDS and "hash" not in meaning:
+            meaning += " Stored only as a keyed hash."
+        rows.append(
+            [
+                code(field),
+                _KINDS[declared_field.rule.kind],
+                bounds(field, declared_field.rule),
+                "yes" if declared_field.required else "no",
+                meaning,
+                value(info.examples[0] if info.examples else None),
+            ]
+        )
+    return table(["field", "type", "unit and bounds", "required", "meaning", "example"], rows)
+
+
+def _examples(family: Family, name: str, binary: dict[str, Any]) -> list[str]:
+    structured = example(family, name)
+    sent = binary["examples"][0]
+    headers = "\n".join(f"{header}: {content}" for header, content in sent["headers"].items())
+    key = structured["partitionkey"]
+    return [
+        f"Structured mode, record key `{key}`, header `content-type: {STRUCTURED}`:",
+        fenced("json", json.dumps(structured, ensure_ascii=False, indent=2)),
+        f"Binary mode, record key `{key}`, headers:",
+        fenced("text", headers),
+        "value:",
+        fenced("json", json.dumps(sent["payload"], ensure_ascii=False)),
+    ]

@@ -1,0 +1,107 @@
+"""``docs/metrics.md``: every figure and every window. Made from ``schemas/figures*.py``."""
+
+from typing import Final
+
+from docs.generate.markdown import code, table
+from schemas.events.event_types import FAMILIES
+from schemas.metrics import catalogue as figures
+from schemas.metrics import classroom_all as figures_classroom
+from schemas.metrics import prep_all as figures_prep
+from schemas.metrics import research_all as figures_research
+from schemas.metrics.catalogue import METRICS
+from schemas.metrics.metric import SECOND_US, WINDOWS, Metric
+
+__all__ = ["blocks", "figure"]
+
+_DIRECTIONS: Final = {
+    "higher": "higher is better",
+    "lower": "lower is better",
+    "context": "neither high nor low is good by itself",
+}
+_MERGES: Final = {
+    "ratio": "sum of the numerators / sum of the denominators",
+    "values": "exact quantile of the joined parts",
+    "sketch": "quantile of the summed sketches in the parts: relative error 1 %",
+    "entropy": "entropy of the summed parts, normalised",
+    "gini": "from the sums of each person",
+    "blend": "blended again from the merged figures",
+}
+_ABOUT: Final = {
+    "classroom": figures_classroom.__doc__,
+    "prep": figures_prep.__doc__,
+    "research": figures_research.__doc__,
+}
+
+
+def blocks() -> dict[str, str]:
+    """Return the blocks of ``docs/metrics.md`` by name."""
+    families = {family.name: family for family in FAMILIES}
+    described = {
+        f"family-{name}": "\n\n".join([_shared(about), *(figure(metric) for metric in METRICS if metric.family == name)])
+        for name, about in _ABOUT.items()
+    }
+    overview = [
+        [
+            str(metric.number),
+            f"[{code(metric.name)}](#{metric.name})",
+            f"{metric.chinese} {metric.english}",
+            f"{metric.family} {families[metric.family].chinese}",
+            metric.unit,
+            ", ".join(code(window.name) for window in metric.windows),
+        ]
+        for metric in METRICS
+    ]
+    return {
+        "version": f"The catalogue is at version {figures.CATALOGUE_VERSION}.",
+        "figures": table(["no.", "figure", "中文", "family", "unit", "windows"], overview),
+        "windows": _windows(),
+        **described,
+    }
+
+
+def _windows() -> str:
+    rows = [
+        [
+            code(window.name),
+            window.meaning,
+            _seconds(window.size_us),
+            _seconds(window.hop_us),
+            ", ".join(code(metric.name) for metric in METRICS if window in metric.windows),
+        ]
+        for window in WINDOWS
+    ]
+    return table(["window", "meaning", "length (s)", "hop (s)", "figures"], rows)
+
+
+def _seconds(duration_us: int) -> str:
+    return f"{duration_us // SECOND_US:,}" if duration_us else "–"
+
+
+def figure(metric: Metric) -> str:
+    """Return the section of one figure."""
+    rows = [
+        ["number in the district's catalogue", str(metric.number)],
+        ["numerator", metric.numerator],
+        ["denominator", metric.denominator],
+        ["unit", metric.unit],
+        ["windows", ", ".join(code(window.name) for window in metric.windows)],
+        *([["item", metric.item]] if metric.item else []),
+        *([["parts", metric.parts]] if metric.parts else []),
+        ["sample size", metric.sample],
+        ["a row exists", metric.exists],
+        ["direction", _DIRECTIONS[metric.direction]],
+        ["events used", ", ".join(code(f"{metric.family}.{name}") for name in metric.events)],
+        ["merged", _MERGES[metric.merge]],
+        ["source", metric.source],
+        ["computed in", f"{code(f'streams/core/{metric.module}.py')}, recomputed in {code(_recomputed(metric))}"],
+    ]
+    return f"### {metric.name}\n\n{metric.chinese}, {metric.english}\n\n{table(['', ''], rows)}"
+
+
+def _recomputed(metric: Metric) -> str:
+    return f"sinks/sql/verify/{metric.family}/{metric.module}.sql"
+
+
+def _shared(about: str | None) -> str:
+    """Return what a family's figures have in common: the module's docstring without its first line."""
+    return (about or "").split("\n", 1)[1].strip().replace("``", "`")

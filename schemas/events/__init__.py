@@ -1,0 +1,1 @@
+"""What devices send: the envelope, the fields and the event types of every family."""

@@ -1,0 +1,71 @@
+-- 教研: every row of figures 25 to 27, recomputed from the stored events. Defined in schemas/metrics/research_all.py.
+WITH
+    /* events */
+    links AS
+    (
+        SELECT key, feedback_id, groupArray(at) AS linked_at
+        FROM events
+        WHERE type = 'research.improvement.linked'
+        GROUP BY key, feedback_id
+    ),
+    -- 14 days are 1209600 seconds.
+    items AS
+    (
+        SELECT
+            f.key AS key, f.given_at AS given_at, (f.given_at - f.lesson_stop) / 1000000 AS latency,
+            arrayExists(at -> at >= given_at AND at <= given_at + 1209600000000, l.linked_at) AS closed
+        FROM
+        (
+            SELECT
+                key, feedback_id, min(at) AS given_at, argMin(lesson_stop, (at, source, id)) AS lesson_stop
+            FROM events
+            WHERE type = 'research.feedback.given'
+            GROUP BY key, feedback_id
+        ) AS f
+        LEFT JOIN links AS l ON f.key = l.key AND f.feedback_id = l.feedback_id
+    ),
+    figures AS
+    (
+        SELECT
+            m.1 AS metric, key, m.2 AS numerator, m.3 AS denominator, m.4 AS sample_size, m.5 AS parts
+        FROM
+        (
+            SELECT
+                key, arraySort(groupArray(latency)) AS latencies, length(latencies) AS given, countIf(closed) AS loops
+            FROM items
+            GROUP BY key
+        )
+        ARRAY JOIN [
+            (
+                'feedback_latency_seconds',
+                (latencies[intDiv(given + 1, 2)] + latencies[intDiv(given + 2, 2)]) / 2, toFloat64(1), given,
+                CAST(latencies, 'Array(Nullable(Float64))')
+            ),
+            (
+                'closed_loop_rate', toFloat64(loops), toFloat64(given), given, CAST([], 'Array(Nullable(Float64))')
+            )
+        ] AS m
+        UNION ALL
+        SELECT m.1, key, m.2, m.3, m.4, CAST([], 'Array(Nullable(Float64))')
+        FROM
+        (
+            SELECT
+                key, uniqExactIf(report_id, type = 'research.report.generated') AS reports,
+                uniqExactIf(improvement_id, type = 'research.improvement.linked') AS improvements
+            FROM events
+            GROUP BY key
+        )
+        ARRAY JOIN [
+            ('reports_generated', toFloat64(reports), toFloat64(1), reports),
+            ('improvements_per_report', toFloat64(improvements), toFloat64(reports), reports)
+        ] AS m
+    )
+SELECT
+    f.metric AS metric, 'activity' AS window, f.key AS key, '' AS item,
+    fromUnixTimestamp64Micro(toInt64(0), 'UTC') AS slot,
+    fromUnixTimestamp64Micro(a.start, 'UTC') AS window_start,
+    fromUnixTimestamp64Micro(a.stop, 'UTC') AS window_end,
+    if(f.denominator = 0, NULL, f.numerator / f.denominator) AS value,
+    f.numerator AS numerator, f.denominator AS denominator, toUInt32(f.sample_size) AS sample_size, f.parts AS parts
+FROM figures AS f
+INNER JOIN activities AS a ON f.key = a.key

@@ -1,0 +1,1 @@
+"""The tables that workers write and read back."""

@@ -1,0 +1,1 @@
+"""Independent recomputation of what is stored, and the accounting invariants."""

@@ -1,0 +1,1 @@
+"""The contract with evaluation services: the views ``v1_...``, made from declarations."""

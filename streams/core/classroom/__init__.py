@@ -1,0 +1,1 @@
+"""Classroom metrics (智慧课堂) as pure functions of columns."""

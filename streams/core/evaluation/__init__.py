@@ -1,0 +1,1 @@
+"""Scores and portraits as pure functions of observations."""

@@ -1,0 +1,1 @@
+"""Preparation metrics (备课) as pure functions of columns."""

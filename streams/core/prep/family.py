@@ -1,0 +1,24 @@
+"""Preparation figures (备课) out of the facts of the teachers concerned. Formulas: ``schemas/metrics/prep_all.py``.
+
+One module a group of figures; this one says in which order.
+"""
+
+import polars as pl
+
+from schemas.metrics.rules import FigureRules
+from streams.core.codes import spelled
+from streams.core.prep import plans, prep_time
+from streams.core.rows import joined
+
+#: The columns of a stored event that the figures need, besides those every event has.
+FACT_COLUMNS = ("subject", "substantive", "editor_id", "origin", "platform", "lesson_start_us")
+
+
+def rows(facts: pl.DataFrame, fresh: pl.DataFrame, rules: FigureRules) -> pl.DataFrame:
+    """Return the metric rows that ``fresh`` events can have changed.
+
+    ``facts`` holds every stored event of the teachers in ``fresh``, those of ``fresh`` included. Days and weeks are
+    those of ``rules.time_zone``.
+    """
+    facts, fresh = spelled(facts), spelled(fresh)
+    return joined([*prep_time.rows(facts, fresh, rules.time_zone), *plans.rows(facts, fresh, rules.time_zone)])

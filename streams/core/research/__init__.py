@@ -1,0 +1,1 @@
+"""Research metrics (教研) as pure functions of columns."""

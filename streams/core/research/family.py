@@ -1,0 +1,23 @@
+"""Research figures (教研) out of the facts of the activities concerned. Formulas: ``schemas/metrics/research_all.py``.
+
+One module a group of figures; this one says in which order.
+"""
+
+import polars as pl
+
+from streams.core.codes import spelled
+from streams.core.research import feedback, meetings, participants
+from streams.core.research.activities import read
+from streams.core.rows import joined
+
+#: The columns of a stored event that the figures need, besides those every event has.
+FACT_COLUMNS = (
+    "schoolid", "teacher_id", "invited", "scheduled_start_us", "scheduled_end_us", "feedback_id", "lesson_end_us",
+    "report_id", "improvement_id",
+)  # fmt: skip
+
+
+def rows(facts: pl.DataFrame) -> pl.DataFrame:
+    """Return the metric rows of the activities in ``facts``, which holds every stored event of each."""
+    activities = read(spelled(facts))
+    return joined([*meetings.rows(activities), *feedback.rows(activities), participants.rows(activities)])

@@ -1,0 +1,66 @@
+"""What becomes of a research activity: figures 25 to 27. Formulas: ``schemas/metrics/research_all.py``."""
+
+import polars as pl
+
+from schemas.metrics.metric import SECOND_US
+from schemas.metrics.research_all import LOOP_WITHIN_US
+from streams.core.research.activities import FEEDBACK, IMPROVED, REPORTED, Activities
+from streams.core.rows import metric_rows
+
+_ITEM = ["key", "feedback_id"]
+
+
+def rows(activities: Activities) -> list[pl.DataFrame]:
+    """Return the rows of the activities: of feedback where there is any, of reports for all."""
+    items = (
+        activities.of_type(FEEDBACK)
+        .sort("time_us", "source", "id")
+        .unique(_ITEM, keep="first", maintain_order=True)
+        .select(*_ITEM, "lesson_end_us", given_us="time_us")
+    )
+    of_feedback = {
+        "feedback_latency_seconds": _latencies(items),
+        "closed_loop_rate": _closed_loops(items, activities.of_type(IMPROVED)),
+    }
+    of_reports = {
+        "reports_generated": _reports(activities).with_columns(denominator=1, numerator="reports", sample_size="reports"),
+        "improvements_per_report": _reports(activities).with_columns(
+            numerator="improvements", denominator="reports", sample_size="reports"
+        ),
+    }
+    return [
+        metric_rows(metric, "activity", activities.bounds.join(figures, on="key"))
+        for metric, figures in (of_feedback | of_reports).items()
+    ]
+
+
+def _latencies(items: pl.DataFrame) -> pl.DataFrame:
+    latency = (pl.col("given_us") - pl.col("lesson_end_us")) / float(SECOND_US)
+    return items.group_by("key").agg(
+        numerator=latency.median(), denominator=pl.lit(1), sample_size=pl.len(), parts=latency.sort()
+    )
+
+
+def _closed_loops(items: pl.DataFrame, improved: pl.DataFrame) -> pl.DataFrame:
+    closed = (
+        items.join(improved.select(*_ITEM, "time_us"), on=_ITEM)
+        .filter(pl.col("time_us").is_between(pl.col("given_us"), pl.col("given_us") + LOOP_WITHIN_US))
+        .select(_ITEM)
+        .unique()
+        .with_columns(closed=True)
+    )
+    return (
+        items.join(closed, on=_ITEM, how="left")
+        .group_by("key")
+        .agg(numerator=pl.col("closed").sum(), denominator=pl.len())
+        .with_columns(sample_size="denominator")
+    )
+
+
+def _reports(activities: Activities) -> pl.DataFrame:
+    """Return ``key, reports, improvements`` of every activity: how many different ones."""
+    kind = pl.col("type")
+    return activities.facts.group_by("key").agg(
+        reports=pl.col("report_id").filter(kind == REPORTED).n_unique(),
+        improvements=pl.col("improvement_id").filter(kind == IMPROVED).n_unique(),
+    )

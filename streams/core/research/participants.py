@@ -1,0 +1,62 @@
+"""What each teacher did in a research activity: ``participant_activity``. Formula: ``schemas/metrics/research_all.py``."""
+
+from typing import Final
+
+import polars as pl
+
+from schemas.metrics.metric import MINUTE_US, SECOND_US
+from schemas.metrics.research_all import PARTICIPANT_PARTS
+from streams.core.research.activities import (
+    CONTRIBUTED,
+    FEEDBACK,
+    IMPROVED,
+    JOINED,
+    LEFT,
+    OBSERVED,
+    PERSON,
+    Activities,
+    invited_ever,
+)
+from streams.core.rows import metric_rows
+
+#: The types of events that are a teacher's own.
+_OWN: Final = (JOINED, LEFT, CONTRIBUTED, OBSERVED, FEEDBACK, IMPROVED)
+
+
+def rows(activities: Activities) -> pl.DataFrame:
+    """Return one row for each teacher and activity.
+
+    Whom a later ``activity.published`` invites has a row as well, all zeros, so that none goes stale when an earlier one
+    arrives.
+    """
+    kind = pl.col("type")
+    own = (
+        activities.facts.filter(kind.is_in(_OWN))
+        .group_by(PERSON)
+        .agg(
+            joined=(kind == JOINED).any(),
+            contributions=(kind == CONTRIBUTED).sum(),
+            observations=(kind == OBSERVED).sum(),
+            feedback_items=pl.col("feedback_id").filter(kind == FEEDBACK).n_unique(),
+            improvements=pl.col("improvement_id").filter(kind == IMPROVED).n_unique(),
+        )
+    )
+    every = pl.concat([invited_ever(activities), own.select(PERSON)]).unique()
+    figures = (
+        every.join(own, on=PERSON, how="left")
+        .join(activities.invited.with_columns(invited=True), on=PERSON, how="left")
+        .join(activities.attended, on=PERSON, how="left")
+        .with_columns(
+            effective=pl.col("effective") & pl.col("invited"), attended_seconds=pl.col("attended_us") / float(SECOND_US)
+        )
+        .with_columns(pl.col(*PARTICIPANT_PARTS).cast(pl.Float64).fill_null(0.0))
+        .select(
+            "key",
+            item="person",
+            numerator="contributions",
+            denominator=pl.col("attended_us").fill_null(0) / float(MINUTE_US),
+            sample_size="contributions",
+            parts=pl.concat_list(PARTICIPANT_PARTS),
+        )
+    )
+    return metric_rows("participant_activity", "participant", figures.join(activities.bounds, on="key"))

@@ -1,0 +1,1 @@
+"""The evaluator, and what explains its scores."""

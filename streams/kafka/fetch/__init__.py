@@ -1,0 +1,1 @@
+"""Reading fetched batches in bounded memory, whatever a producer put into them."""

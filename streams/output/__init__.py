@@ -1,0 +1,1 @@
+"""What the program says to people: on the terminal, in the log, in numbers."""

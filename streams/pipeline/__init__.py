@@ -1,0 +1,1 @@
+"""The main path: from a batch of Kafka records to queryable metrics."""

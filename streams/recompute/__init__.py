@@ -1,0 +1,1 @@
+"""Rebuilding stored metrics after a formula changed."""

@@ -1,0 +1,1 @@
+"""The worker process: wiring, running, assignment, health."""
