@@ -16,6 +16,7 @@ from deploy.local.simulator import publish
 from deploy.local.stack import broker, processes
 from schemas.errors import MustStop
 from streams.kafka.access import KafkaAccess
+from tests.end_to_end import pages
 from tests.end_to_end.harness import records
 
 ROOT = Path(__file__).parents[2]
@@ -23,8 +24,16 @@ CLUSTER_ID = "5L6g3nShT-eMCtK--X86sw"
 
 
 @pytest.fixture(scope="module")
-def access(apache_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaAccess]:
-    """Start that broker without a container; return the administrator's access, after Compose's job has run."""
+def access(compose: tuple[Path, str]) -> KafkaAccess:
+    """Return the access of a device."""
+    folder, bootstrap = compose
+    device = (folder / "secrets/kafka_device_password").read_text()
+    return KafkaAccess(bootstrap, "SASL_PLAINTEXT", "PLAIN", "classpulse_device", device)
+
+
+@pytest.fixture(scope="module")
+def compose(apache_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """Start that broker without a container and run Compose's job; return the folder with the secrets, and its address."""
     folder = tmp_path_factory.mktemp("compose-kafka")
     subprocess.run([ROOT / "deploy/docker/make-secrets", folder / "secrets"], check=True, capture_output=True)
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
@@ -69,8 +78,7 @@ def access(apache_installed: None, tmp_path_factory: pytest.TempPathFactory) -> 
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
-        device = (folder / "secrets/kafka_device_password").read_text()
-        yield KafkaAccess(f"127.0.0.1:{host}", "SASL_PLAINTEXT", "PLAIN", "classpulse_device", device)
+        yield folder, f"127.0.0.1:{host}"
     finally:
         processes.stop(process, 20)
 
@@ -79,6 +87,18 @@ def test_a_device_publishes_with_the_password_that_make_secrets_made(access: Kaf
     """A device's user writes events to the broker that Compose's job has prepared."""
     ledger = asyncio.run(publish(access.client_options(), records(500, seed=1)))
     assert ledger.produced == 500
+
+
+def test_the_vendors_page_works_against_compose(compose: tuple[Path, str]) -> None:
+    """With the exports of docs/connect.md, the README's program and the page's kcat lines send events."""
+    folder, bootstrap = compose
+    settings = pages.variables(pages.block(pages.CONNECT, "sh compose"), folder)
+    assert settings["CLASSPULSE_KAFKA"] == "127.0.0.1:9092"
+    assert settings["CLASSPULSE_CLICKHOUSE_PASSWORD"] == (folder / "secrets/clickhouse_vendor_password").read_text()
+    settings["CLASSPULSE_KAFKA"] = bootstrap
+    pages.python_device(folder, settings)
+    pages.needs_kcat()
+    pages.shell(pages.block(pages.CONNECT, "sh kcat"), folder, settings)
 
 
 def test_without_the_password_nobody_comes_in(access: KafkaAccess) -> None:

@@ -1,29 +1,23 @@
-"""The README's own examples, run as they stand."""
+"""The README's own examples and those of docs/connect.md, run as they stand against the embedded stack."""
 
-import os
+import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from deploy.local.commands import dev
+from sinks.clickhouse.client import connect
+from tests.end_to_end import pages
 from tests.end_to_end.harness import Town
-from tests.end_to_end.typed import blocks, typed
-
-
-def block(language: str, holding: str = "") -> str:
-    """Return the README's one code block in a language, of those that hold a text."""
-    [found] = [text for text in blocks("README.md", language) if holding in text]
-    return found
+from tests.end_to_end.typed import typed
 
 
 @pytest.mark.timeout(600)
 def test_whoever_tries_it_gets_scores(tmp_path: Path) -> None:
     """The lines under "Try it yourself", typed as printed, lead to scores, an explanation, a report and no difference."""
     try:
-        said = typed(block("sh", "classpulse simulate"), tmp_path)
+        said = typed(pages.block(pages.README, "sh", "classpulse simulate"), tmp_path)
     finally:
         typed("classpulse dev down", tmp_path)
     assert "Scored in 20" in said
@@ -34,13 +28,54 @@ def test_whoever_tries_it_gets_scores(tmp_path: Path) -> None:
     assert "综合评分" in report.read_text(encoding="utf-8")
 
 
-def test_the_python_device_is_understood_and_the_query_answers(town: Town) -> None:
-    """The device of the README sends an event that is stored, and the README's query runs as the reader."""
+def test_the_python_device_is_understood_and_the_query_answers(town: Town, tmp_path: Path) -> None:
+    """The device's event passes the check, is stored, and is told of; the README's query runs as the reader."""
     town.start_worker()
-    environment = {**os.environ, **dev.environment(town.info)}
-    done = subprocess.run([sys.executable, "-c", block("python")], env=environment, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
+    settings = dev.environment(town.info)
+    pages.python_device(tmp_path, settings)
     town.wait_for_checkpoints(1)
     assert town.counters() == (1, 1, 0, 0)
-    answer = town.client.raw_query(block("sql"), fmt="CSVWithNames").decode()
+    told = pages.shell(pages.block(pages.README, "sh", "classpulse received"), tmp_path, settings)
+    assert json.loads((tmp_path / "event.json").read_text())["id"] in told
+    assert "classroom.hand.raised" in told
+    assert "stored" in pages.shell(pages.block(pages.CONNECT, "sh received"), tmp_path, settings)
+    reader = connect(dev.target(town.info, "classpulse_reader"))
+    answer = reader.raw_query(pages.block(pages.README, "sql"), fmt="CSVWithNames").decode()
+    reader.close()
     assert answer.startswith('"class_id","course","window_start","participation_breadth"')
+
+
+def test_a_vendor_asks_over_http(town: Town, tmp_path: Path) -> None:
+    """curl, with the vendor's password alone, tells that the event is stored."""
+    town.start_worker()
+    pages.python_device(tmp_path, dev.environment(town.info))
+    town.wait_for_checkpoints(1)
+    vendor = dev.target(town.info, "classpulse_vendor")
+    settings = dev.database_settings(vendor) | {"id": json.loads((tmp_path / "event.json").read_text())["id"]}
+    assert pages.shell(pages.block(pages.CONNECT, "sh curl"), tmp_path, settings).startswith("stored\t")
+
+
+def test_kcat_sends_to_the_embedded_broker(town: Town, tmp_path: Path) -> None:
+    """The README's kcat line, with a kcat that is new enough: the same event sent again is a duplicate."""
+    pages.needs_kcat(pages.FOR_THE_EMBEDDED_BROKER)
+    town.start_worker()
+    settings = dev.environment(town.info)
+    pages.python_device(tmp_path, settings)
+    pages.shell(pages.block(pages.README, "sh", "kcat -P"), tmp_path, settings)
+    town.wait_for_checkpoints(2)
+    assert town.counters() == (2, 1, 1, 0)
+
+
+def test_kcat_sends_to_apache_kafka_without_users(apache_installed: None, migrated: Path, tmp_path: Path) -> None:
+    """The README's kcat line against `dev up --broker apache`, with any kcat."""
+    pages.needs_kcat()
+    town = Town(tmp_path / "stack", migrated=migrated, broker="apache")
+    try:
+        town.start_worker()
+        settings = dev.environment(town.info)
+        pages.python_device(tmp_path, settings)
+        pages.shell(pages.block(pages.README, "sh", "kcat -P"), tmp_path, settings)
+        town.wait_for_checkpoints(2)
+        assert town.counters() == (2, 1, 1, 0)
+    finally:
+        town.close()

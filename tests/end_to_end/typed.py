@@ -18,8 +18,8 @@ exec {sys.executable} -m streams "$@"
 """
 
 
-def blocks(page: str, language: str = "sh") -> list[str]:
-    """Return the code blocks of a page in a language."""
+def blocks(page: str | Path, language: str = "sh") -> list[str]:
+    """Return the code blocks of a page whose fence names ``language``."""
     text = (ROOT / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 

@@ -85,7 +85,7 @@ def test_asking_creates_nothing() -> None:
     program = """
 from aiokafka import client
 from aiokafka.protocol.metadata import MetadataRequest_v5
-from streams import topics
+from streams.kafka import topics
 assert client.MetadataRequest(["t"]).build(MetadataRequest_v5).allow_auto_topic_creation
 topics.never_create_by_asking()
 topics.never_create_by_asking()
