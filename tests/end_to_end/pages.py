@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
 from deploy.local.apache import jars
 from tests.end_to_end.typed import ROOT, blocks
 
