@@ -1,1 +1,1 @@
-"""Where events and figures land: ClickHouse and the dead-letter topic."""
+"""Where events and metrics land: ClickHouse and the dead-letter topic."""

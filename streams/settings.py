@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.codec.records import ClockLimits
 from schemas.errors import MustStop
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target
 from streams.kafka.access import KafkaAccess, Mechanism, Security
 from streams.output.logs import LogFormat
@@ -131,12 +131,12 @@ class Settings(BaseSettings):
     @field_validator("time_zone")
     @classmethod
     def _known_time_zone(cls, name: str) -> str:
-        return FigureRules(time_zone=name).time_zone
+        return MetricRules(time_zone=name).time_zone
 
     @field_validator("engagement_weights")
     @classmethod
     def _sound_weights(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
-        return FigureRules(engagement_weights=weights).engagement_weights
+        return MetricRules(engagement_weights=weights).engagement_weights
 
     @field_validator("kafka_user", "kafka_password")
     @classmethod
@@ -153,9 +153,9 @@ class Settings(BaseSettings):
         return ClockLimits(since_epoch // timedelta(microseconds=1), self.max_ahead_seconds * 1_000_000)
 
     @property
-    def figure_rules(self) -> FigureRules:
-        """What the figures are computed by; raises ``ValueError`` for what cannot be."""
-        return FigureRules(self.time_zone, self.engagement_weights, self.engagement_full_rate)
+    def metric_rules(self) -> MetricRules:
+        """What the metrics are computed by; raises ``ValueError`` for what cannot be."""
+        return MetricRules(self.time_zone, self.engagement_weights, self.engagement_full_rate)
 
     @property
     def secrets(self) -> list[str]:

@@ -37,8 +37,8 @@ GRANT SELECT ON classpulse.portrait_runs TO classpulse_worker;
 GRANT SELECT ON classpulse.v1_* TO classpulse_worker;
 GRANT SELECT ON classpulse.vendor_v1_received TO classpulse_worker;
 
--- Used by `classpulse evaluate`, `classpulse explain` and `classpulse report`: it appends versions of figures, portraits and
--- scores, and changes none. Of the events it reads where a figure belongs and what tells the quality of the data: no answer,
+-- Used by `classpulse evaluate`, `classpulse explain` and `classpulse report`: it appends versions of metrics, portraits and
+-- scores, and changes none. Of the events it reads where a metric belongs and what tells the quality of the data: no answer,
 -- no attendance, no text. Of the registry it reads all, the classes' rosters as well, since a student's portrait needs the
 -- student's class.
 GRANT SELECT, INSERT ON classpulse.pane_versions TO classpulse_evaluator;
@@ -68,7 +68,7 @@ GRANT SELECT ON classpulse.v1_* TO classpulse_evaluator;
 GRANT SELECT ON classpulse.v1_* TO classpulse_reader;
 -- A view reads with the rights of who asks (SQL SECURITY INVOKER, ClickHouse's default), so the reader needs what the
 -- views read. DEFINER would spare that, but then whoever may create a view could read through the definer, and the
--- figures would stop when the definer is removed. Of the events only the columns of the views are granted: no
+-- metrics would stop when the definer is removed. Of the events only the columns of the views are granted: no
 -- student's answer or attendance, and no roster, can be read with this password. What it does see of a student is what
 -- portraits and roll-ups are made of: sums over one lesson and the portrait, by pseudonym.
 GRANT SELECT ON classpulse.metric_rows TO classpulse_reader;

@@ -49,7 +49,7 @@ def last_cycle(client: Client) -> str:
 
 
 def school_week(client: Client, school: str, monday: date, as_of: str) -> dict[str, Any]:
-    """Return figures, scores and portraits of one school and week as they were known at ``as_of`` (UTC)."""
+    """Return metrics, scores and portraits of one school and week as they were known at ``as_of`` (UTC)."""
     asked = {"school": school, "monday": monday, "sunday": monday + timedelta(days=6), "as_of": as_of}
     figures = rows(
         client,
@@ -89,7 +89,7 @@ def school_week(client: Client, school: str, monday: date, as_of: str) -> dict[s
 
 
 def revised(client: Client, report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the lesson figures of the report's school and week that say something else since it was read."""
+    """Return the lesson metrics of the report's school and week that say something else since it was read."""
     monday = date.fromisoformat(report["week"])
     return rows(
         client,

@@ -21,10 +21,10 @@ MEANINGS: Final = {
     "worker_peak_bytes": "most memory of the worker, in bytes",
     "clickhouse_cpu_us_per_event": "CPU µs of ClickHouse for an event and its figures",
     "broker_cpu_us_per_event": "CPU µs of the broker for an event that is read",
-    "rows_inserted_per_event": "rows inserted for an event: itself, and figures with every revision",
+    "rows_inserted_per_event": "rows inserted for an event: itself, and metrics with every revision",
     "figures_per_event": "figures that remain for an event",
     "stored_bytes_per_event": "bytes of an event on ClickHouse's disk, merged",
-    "stored_bytes_per_figure": "bytes of a figure on ClickHouse's disk, merged",
+    "stored_bytes_per_figure": "bytes of a metric on ClickHouse's disk, merged",
 }
 ASSUMED: Final = {
     "worker_load": "share of its measured rate a worker is planned for",
@@ -34,7 +34,7 @@ ASSUMED: Final = {
     "disk_load": "how full it is planned to be",
     "parts_per_second": "parts a second and table that a node merges without falling behind",
     "flush_seconds": "a write of a worker comes so often: `CLASSPULSE_FLUSH_INTERVAL_MS`",
-    "kept_years": "years that events are kept ([retention.md](retention.md)); figures are counted alike",
+    "kept_years": "years that events are kept ([retention.md](retention.md)); metrics are counted alike",
     "school_days_per_year": "school days a year",
     "lessons_per_day": "lessons a day, each as full as the busiest: too much on purpose",
     "kafka_school_days": "school days within Kafka's retention of 14 days",

@@ -1,4 +1,4 @@
-"""``docs/adding-a-metric.md``: the pieces of one figure, as they stand in the code."""
+"""``docs/adding-a-metric.md``: the pieces of one metric, as they stand in the code."""
 
 import re
 from pathlib import Path

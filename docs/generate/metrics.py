@@ -1,14 +1,13 @@
-"""``docs/metrics.md``: every figure and every window. Made from ``schemas/figures*.py``."""
+"""``docs/metrics.md``: every metric and every window. Made from ``schemas/figures*.py``."""
 
 from typing import Final
 
 from docs.generate.markdown import code, table
 from schemas.events.event_types import FAMILIES
-from schemas.metrics import catalogue as figures
-from schemas.metrics import classroom_all as figures_classroom
-from schemas.metrics import prep_all as figures_prep
-from schemas.metrics import research_all as figures_research
-from schemas.metrics.catalogue import METRICS
+from schemas.metrics import classroom_all as metrics_classroom
+from schemas.metrics import prep_all as metrics_prep
+from schemas.metrics import research_all as metrics_research
+from schemas.metrics.catalogue import CATALOGUE_VERSION, METRICS
 from schemas.metrics.metric import SECOND_US, WINDOWS, Metric
 
 __all__ = ["blocks", "figure"]
@@ -27,9 +26,9 @@ _MERGES: Final = {
     "blend": "blended again from the merged figures",
 }
 _ABOUT: Final = {
-    "classroom": figures_classroom.__doc__,
-    "prep": figures_prep.__doc__,
-    "research": figures_research.__doc__,
+    "classroom": metrics_classroom.__doc__,
+    "prep": metrics_prep.__doc__,
+    "research": metrics_research.__doc__,
 }
 
 
@@ -52,7 +51,7 @@ def blocks() -> dict[str, str]:
         for metric in METRICS
     ]
     return {
-        "version": f"The catalogue is at version {figures.CATALOGUE_VERSION}.",
+        "version": f"The catalogue is at version {CATALOGUE_VERSION}.",
         "figures": table(["no.", "figure", "中文", "family", "unit", "windows"], overview),
         "windows": _windows(),
         **described,
@@ -78,7 +77,7 @@ def _seconds(duration_us: int) -> str:
 
 
 def figure(metric: Metric) -> str:
-    """Return the section of one figure."""
+    """Return the section of one metric."""
     rows = [
         ["number in the district's catalogue", str(metric.number)],
         ["numerator", metric.numerator],
@@ -103,5 +102,5 @@ def _recomputed(metric: Metric) -> str:
 
 
 def _shared(about: str | None) -> str:
-    """Return what a family's figures have in common: the module's docstring without its first line."""
+    """Return what a family's metrics have in common: the module's docstring without its first line."""
     return (about or "").split("\n", 1)[1].strip().replace("``", "`")

@@ -1,4 +1,4 @@
-"""Which figures an evaluation may refer to: those that exist as roll-ups of an ISO week, and for whom they exist."""
+"""Which metrics an evaluation may refer to: those that exist as roll-ups of an ISO week, and for whom they exist."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -23,7 +23,7 @@ _ITEMS: Final = {
 }
 #: A lesson has a class, a teacher and a school; preparation has no class, an activity neither class nor one teacher.
 _MISSING: Final = {"classroom": (), "prep": ("class",), "research": ("class", "teacher")}
-#: From whose rows a Gini coefficient and the figures of persons are merged, and for whom there are none.
+#: From whose rows a Gini coefficient and the metrics of persons are merged, and for whom there are none.
 _OF_PERSONS: Final = {"classroom": "student_lesson", "research": "participant_activity"}
 _PRESENCE: Final = ("lesson.started", "lesson.ended", "attendance.joined", "attendance.left")
 _MEETING: Final = ("activity.published", "participant.joined", "participant.left")
@@ -80,14 +80,14 @@ class Figure:
 
 @cache
 def figures() -> dict[str, Figure]:
-    """Return every figure that roll-ups hold, by name."""
+    """Return every metric that roll-ups hold, by name."""
     found = [_of_metric(metric) for metric in METRICS if set(metric.windows) & set(_MERGED)]
     found += [_of_persons(metric) for metric in PERSON_METRICS]
     return {item.name: item for item in found}
 
 
 def figure(metric: str, item: str = "") -> Figure:
-    """Return one figure. Raises ``ValueError`` with what may have been meant if there is none of this name and item."""
+    """Return one metric. Raises ``ValueError`` with what may have been meant if there is none of this name and item."""
     known = figures()
     if metric not in known:
         close = get_close_matches(metric, known, n=3, cutoff=0.5)

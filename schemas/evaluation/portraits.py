@@ -1,7 +1,7 @@
-"""The portraits (数字画像) of students, teachers, classes, schools and education groups: figures 28 to 30, declared once.
+"""The portraits (数字画像) of students, teachers, classes, schools and education groups: metrics 28 to 30, declared once.
 
-**Observation.** An entity is observed in a dimension on a local day if the dimension's figure, merged over that day
-(``v1_rollup_days``), has a value; a NULL observes nothing. A figure of whole weeks is observed on the week's last day, the
+**Observation.** An entity is observed in a dimension on a local day if the dimension's metric, merged over that day
+(``v1_rollup_days``), has a value; a NULL observes nothing. A metric of whole weeks is observed on the week's last day, the
 Sunday, since it is not known before; that Sunday counts as one active day.
 
 **28, decayed level.** ``m <- a x + (1 - a) m`` with ``a = 1 - 2^(-dt / h)``: ``x`` is the observation, ``dt`` the days
@@ -52,9 +52,9 @@ ACTIVE_DAYS_LONG: Final = 28
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dimension:
-    """One dimension of the portraits of a kind: which merged figure it observes.
+    """One dimension of the portraits of a kind: which merged metric it observes.
 
-    ``metric`` and ``item`` name the figure in ``v1_rollup_days`` at the level of the kind. ``weekly``: the figure is one of
+    ``metric`` and ``item`` name the metric in ``v1_rollup_days`` at the level of the kind. ``weekly``: the metric is one of
     whole ISO weeks.
     """
 

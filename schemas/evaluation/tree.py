@@ -1,6 +1,6 @@
 """The evaluation's configuration (评价方案): a tree of dimensions and indicators, each indicator with a norm and a weight.
 
-Which figures count, how they become points and how much they weigh is the district's decision, so it is a file and no
+Which metrics count, how they become points and how much they weigh is the district's decision, so it is a file and no
 code: ``schemas/evaluation/default.yaml`` is the documented default. ``schemas/evaluation/config.py`` reads such files.
 """
 
@@ -21,7 +21,7 @@ __all__ = [
 Kind = Literal["teacher", "class", "school", "group", "district"]
 #: What is scored: 教师, 班级, 学校, 教育集团, 区.
 KINDS: Final[tuple[Kind, ...]] = ("teacher", "class", "school", "group", "district")
-#: Below it there is no score: too much of the weight would be guessed (figure 31).
+#: Below it there is no score: too much of the weight would be guessed (metric 31).
 LOWEST_COVERAGE: Final = 0.6
 #: Bounds of a tree, so that a score stays something a person can read.
 MOST_NODES: Final = 300
@@ -31,7 +31,7 @@ HEAVIEST: Final = 1_000_000.0
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True)]
 About = Annotated[str, StringConstraints(max_length=2_000, strip_whitespace=True)]
-#: No figure comes near; beyond it the difference of two bounds could overflow.
+#: No metric comes near; beyond it the difference of two bounds could overflow.
 Bound = Annotated[float, Field(ge=-1e15, le=1e15, allow_inf_nan=False)]
 Weight = Annotated[float, Field(gt=0, le=HEAVIEST, allow_inf_nan=False)]
 Kinds = Annotated[tuple[Kind, ...], Field(strict=False)]
@@ -96,10 +96,10 @@ Norm = Annotated[Linear | Band | ShareNorm, Field(discriminator="kind")]
 
 
 class Indicator(_Part):
-    """One figure of the catalogue, as points from 0 to 1.
+    """One metric of the catalogue, as points from 0 to 1.
 
     ``chinese`` and ``english`` are the metric's own names where they are not given. ``min_sample``: with a smaller
-    sample the figure counts as not available. ``kinds``: whom it is for; not given: all that its dimension is for.
+    sample the metric counts as not available. ``kinds``: whom it is for; not given: all that its dimension is for.
     """
 
     id: Id
@@ -114,7 +114,7 @@ class Indicator(_Part):
     kinds: Kinds = KINDS
 
     @model_validator(mode="after")
-    def _refers_to_a_figure(self) -> Self:
+    def _refers_to_a_metric(self) -> Self:
         found = figure(self.metric, self.item)
         if self.norm.kind == "share" and not found.is_share:
             raise ValueError(f"{self.metric} is measured in {found.unit}, which is no share; give a linear or band norm")

@@ -26,7 +26,7 @@ def fingerprint(key: bytes) -> str:
 class Pseudonymizer:
     """Replaces student ids by ``p`` and the first 32 hexadecimal digits of HMAC-SHA256(key, id in UTF-8).
 
-    The same key always gives the same pseudonym, so figures go on over restarts; another key unlinks everything stored
+    The same key always gives the same pseudonym, so metrics go on over restarts; another key unlinks everything stored
     before. Raises ``ValueError`` for a key shorter than ``KEY_MIN_BYTES``.
     """
 

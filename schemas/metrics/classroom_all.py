@@ -1,4 +1,4 @@
-"""The figures of a lesson (智慧课堂), numbers 1 to 15. Key: the lesson.
+"""The metrics of a lesson (智慧课堂), numbers 1 to 15. Key: the lesson.
 
 What all of them share. **Lesson so far**: from the earliest ``lesson.started`` (without one: the earliest event) to the
 lesson's end. **End**: the latest ``lesson.ended``, whatever its time. A lesson that never ends ends at its latest event,
@@ -28,7 +28,7 @@ __all__ = [
     "SKETCH_ACCURACY", "STRATEGIES", "STUDENT_PARTS",
 ]  # fmt: skip
 
-#: Classroom figures are merged from panes of this length; every hop and size of their windows is a multiple of it.
+#: Classroom metrics are merged from panes of this length; every hop and size of their windows is a multiple of it.
 CLASSROOM_PANE_US: Final = 10 * SECOND_US
 #: A lesson without ``lesson.ended`` ends at the latest so long after its scheduled end.
 LESSON_GRACE_US: Final = 30 * MINUTE_US
@@ -42,7 +42,7 @@ STRATEGIES: Final = ("question_led", "situational", "interactive", "evaluative",
 #: 国家, 市, 区, 校.
 PLATFORMS: Final = ("national", "municipal", "district", "school")
 
-#: The event types that are a student's interaction (figures 8, 9 and 11).
+#: The event types that are a student's interaction (metrics 8, 9 and 11).
 INTERACTION_TYPES: Final = (
     "classroom.answer.submitted",
     "classroom.hand.raised",
@@ -102,7 +102,7 @@ def _latency(name: str, chinese: str, english: str, quantile: float) -> Metric:
         denominator="1; 0 without any", sample="answers with `latency_ms`",
         exists="prompt: " + _ASKED + ". lesson: when an `answer.submitted` is stored",
         windows=(WINDOW_PROMPT, WINDOW_LESSON), direction="context", events=("question.asked", "answer.submitted"),
-        source="District catalogue, figure 7", merge="sketch", quantile=quantile,
+        source="District catalogue, metric 7", merge="sketch", quantile=quantile,
         parts="lesson: a DDSketch of relative error 1 %: bucket, count, bucket, count ..., by bucket. Bucket i holds the "
         "latencies x (at least 1 ms) with i = ceil(ln x / ln(1.01 / 0.99)). prompt: nothing",
     )  # fmt: skip
@@ -178,7 +178,7 @@ CLASSROOM_METRICS: Final = (
         numerator="answers that are correct", denominator="answers that say whether they are", sample="the denominator",
         exists="prompt: " + _ASKED + ". lesson: when an `answer.submitted` is stored",
         windows=(WINDOW_PROMPT, WINDOW_LESSON), direction="higher", events=("question.asked", "answer.submitted"),
-        source="District catalogue, figure 7",
+        source="District catalogue, metric 7",
     ),
     Metric(
         name="participation_breadth", number=8, chinese="参与广度", english="students who take part",
@@ -187,7 +187,7 @@ CLASSROOM_METRICS: Final = (
         numerator="distinct students with at least one interaction in the window",
         denominator="distinct students present at any moment of the window, and those who interacted in it",
         sample="the denominator", exists=_ANY, windows=(WINDOW_5M, WINDOW_10M, WINDOW_LESSON), direction="higher",
-        events=(*_INTERACTIONS, *_PRESENCE), source="District catalogue, figure 8",
+        events=(*_INTERACTIONS, *_PRESENCE), source="District catalogue, metric 8",
     ),
     Metric(
         name="participation_gini", number=9, chinese="参与基尼系数", english="inequality of participation (Gini)",
@@ -215,7 +215,7 @@ CLASSROOM_METRICS: Final = (
         numerator="`hand.called` in the window", denominator="`hand.raised` in the window", sample="the denominator",
         exists="10m/1m: when a `hand.raised` or `hand.called` lies in the window. lesson: when one is stored",
         windows=(WINDOW_10M, WINDOW_LESSON), direction="higher", events=("hand.raised", "hand.called"),
-        source="District catalogue, figure 10",
+        source="District catalogue, metric 10",
     ),
     Metric(
         name="interactions_per_student_minute", number=11, chinese="人均互动频次",
@@ -232,21 +232,21 @@ CLASSROOM_METRICS: Final = (
         numerator="seconds the students of the roster were present, within the scheduled time and the lesson so far",
         denominator="students of the roster x scheduled seconds", sample="students of the roster",
         exists="when a `lesson.started` is stored", windows=(WINDOW_LESSON,), direction="higher", events=_PRESENCE,
-        source="District catalogue, figure 12",
+        source="District catalogue, metric 12",
     ),
     Metric(
         name="delayed_start_seconds", number=12, chinese="延迟上课", english="late start of lessons",
         family="classroom", module="course", unit="seconds",
         numerator="start of the lesson - scheduled start, 0 if early", denominator="1", sample="1",
         exists="when a `lesson.started` is stored", windows=(WINDOW_LESSON,), direction="lower",
-        events=("lesson.started",), source="District catalogue, figure 12",
+        events=("lesson.started",), source="District catalogue, metric 12",
     ),
     Metric(
         name="early_stop_seconds", number=12, chinese="提前下课", english="early end of lessons",
         family="classroom", module="course", unit="seconds",
         numerator="scheduled end - end of the lesson, 0 if late", denominator="1", sample="1",
         exists="when a `lesson.started` and a `lesson.ended` are stored", windows=(WINDOW_LESSON,), direction="lower",
-        events=("lesson.started", "lesson.ended"), source="District catalogue, figure 12",
+        events=("lesson.started", "lesson.ended"), source="District catalogue, metric 12",
     ),
     Metric(
         name="strategy_share", number=13, chinese="五学占比", english="share of a five-study strategy",
@@ -275,7 +275,7 @@ CLASSROOM_METRICS: Final = (
         exists="item empty: when any event of the lesson is stored. A platform: when a tool of it was used",
         windows=(WINDOW_LESSON,), direction="context", events=("tool.used", "lesson.started", "lesson.ended"),
         item="level of the platform: national, municipal, district, school; empty: any",
-        source="District catalogue, figure 14",
+        source="District catalogue, metric 14",
     ),
     Metric(
         name="engagement_index", number=15, chinese="课堂参与指数", english="engagement index",
@@ -303,7 +303,7 @@ CLASSROOM_METRICS: Final = (
         events=(
             *_INTERACTIONS, "hand.called", "assessment.completed", "plan.progressed", *_PRESENCE,
         ),
-        item="the student", source="What figures of persons are merged from: 9, 12, 28 to 30",
+        item="the student", source="What metrics of persons are merged from: 9, 12, 28 to 30",
         parts=", ".join(STUDENT_PARTS),
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a declaration of a figure says, and the windows figures are taken over.
+"""What a declaration of a metric says, and the windows metrics are taken over.
 
 Windows are half-open, ``[start, end)``, and aligned to the Unix epoch (hopping windows) or to local midnight in the
 district's time zone (days and weeks).
@@ -35,7 +35,7 @@ DAY_US: Final = 24 * 60 * MINUTE_US
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Where a figure is taken. ``size_us`` and ``hop_us`` are 0 unless the window hops through event time."""
+    """Where a metric is taken. ``size_us`` and ``hop_us`` are 0 unless the window hops through event time."""
 
     name: str
     meaning: str
@@ -60,16 +60,16 @@ WINDOWS: Final = (
     WINDOW_ISO_WEEK, WINDOW_ACTIVITY, WINDOW_PARTICIPANT,
 )  # fmt: skip
 
-#: How the figure of several lessons, teachers or activities comes from theirs; never as a mean of means.
+#: How the metric of several lessons, teachers or activities comes from theirs; never as a mean of means.
 #: ratio: sum of numerators / sum of denominators. values: exact quantile of the joined ``parts``. sketch: quantile of the
 #: summed DDSketch in ``parts``. entropy: entropy of the summed ``parts`` / ln(number of them). gini: of the persons' sums,
-#: from the rows of the window ``participant``. blend: of the merged figures it is made of.
+#: from the rows of the window ``participant``. blend: of the merged metrics it is made of.
 Merge = Literal["ratio", "values", "sketch", "entropy", "gini", "blend"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One figure. ``value = numerator / denominator``; a zero denominator gives NULL, never 0.
+    """One metric. ``value = numerator / denominator``; a zero denominator gives NULL, never 0.
 
     ``module`` names the module of ``streams/core`` that computes it and the file of ``sinks/sql/verify/<family>``
     that recomputes it. ``parts`` says what the array stored beside the value holds; empty where there is none. ``item``

@@ -1,7 +1,7 @@
-"""Figures of persons over any number of lessons or activities, made from the parts of two rows.
+"""Metrics of persons over any number of lessons or activities, made from the parts of two rows.
 
 ``student_lesson`` and ``participant_activity`` hold what one person did in one lesson or activity. Their parts are added up
-over the lessons and activities of a person, a class, a school and so on; a figure is a sum divided by a sum.
+over the lessons and activities of a person, a class, a school and so on; a metric is a sum divided by a sum.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The figures of a teacher's preparation (备课), numbers 16 to 21. Key: the teacher; subject: the plan.
+"""The metrics of a teacher's preparation (备课), numbers 16 to 21. Key: the teacher; subject: the plan.
 
 Days and weeks are those of the district's time zone.
 """
@@ -17,10 +17,10 @@ PREP_GAP_US: Final = 5 * MINUTE_US
 TAUGHT_WITHIN_US: Final = 14 * DAY_US
 #: An edit longer before the lesson than this belongs to an earlier use of the plan.
 LEAD_REACH_US: Final = 28 * DAY_US
-#: Events so long before a window can change its figures: a plan is written and completed within a school year.
+#: Events so long before a window can change its metrics: a plan is written and completed within a school year.
 PREP_REACH_US: Final = 366 * DAY_US
 
-#: The event types that are a teacher's own preparation (figure 16).
+#: The event types that are a teacher's own preparation (metric 16).
 PREP_ACTIVITY_TYPES: Final = (
     "prep.plan.opened",
     "prep.heartbeat.recorded",
@@ -60,7 +60,7 @@ PREP_METRICS: Final = (
         "plan at or before it, at most 28 days before; those without such an edit are left out; 0 without any",
         denominator="1; 0 without any", sample="`plan.taught` with such an edit",
         exists="when a `plan.taught` of the teacher lies in the window", windows=_WEEKLY, direction="higher",
-        events=("plan.taught", "plan.edited"), source="District catalogue, figure 18", merge="values", quantile=0.5,
+        events=("plan.taught", "plan.edited"), source="District catalogue, metric 18", merge="values", quantile=0.5,
         parts="the lead times in seconds, ascending",
     ),
     Metric(
@@ -70,7 +70,7 @@ PREP_METRICS: Final = (
         "`plan.coedited`)",
         denominator="plans edited in the window, by anyone", sample="the denominator",
         exists="when a `plan.edited` or `plan.coedited` lies in the window", windows=_MONTHLY, direction="higher",
-        events=("plan.edited", "plan.coedited"), source="District catalogue, figure 19",
+        events=("plan.edited", "plan.coedited"), source="District catalogue, metric 19",
     ),
     Metric(
         name="reuse_rate", number=20, chinese="资源复用率", english="resources used again",
@@ -79,7 +79,7 @@ PREP_METRICS: Final = (
         sample="the denominator", exists="when a `resource.attached` (a platform: of that platform) lies in the window",
         windows=_MONTHLY, direction="context", events=("resource.attached",),
         item="level of the platform: national, municipal, district, school; empty: any",
-        source="District catalogue, figure 20",
+        source="District catalogue, metric 20",
     ),
     Metric(
         name="plan_to_class_rate", number=21, chinese="教案落地率", english="plans put to use in class",
@@ -88,6 +88,6 @@ PREP_METRICS: Final = (
         denominator="plans whose earliest `plan.completed` lies in the window", sample="the denominator",
         exists="when any `plan.completed` lies in the window; with denominator 0 if none is the earliest of its plan",
         windows=_WEEKLY, direction="higher", events=("plan.completed", "plan.taught"),
-        source="District catalogue, figure 21",
+        source="District catalogue, metric 21",
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The figures of a teaching-research activity (教研), numbers 22 to 27. Key: the activity.
+"""The metrics of a teaching-research activity (教研), numbers 22 to 27. Key: the activity.
 
 **Scheduled time** is that of the earliest ``activity.published`` (by time, source, id). **Presence** of a teacher goes
 from ``joined`` to the next ``left``; a repeated joined or left has no effect. The bounds of every row are the scheduled
@@ -39,14 +39,14 @@ RESEARCH_METRICS: Final = (
         family="research", module="meetings", unit="share",
         numerator="invited teachers who joined", denominator="teachers invited", sample="teachers invited",
         exists=_PUBLISHED, windows=_WINDOWS, direction="higher", events=("activity.published", "participant.joined"),
-        source="District catalogue, figure 22",
+        source="District catalogue, metric 22",
     ),
     Metric(
         name="effective_participation_rate", number=22, chinese="有效参与率",
         english="invited teachers who take part effectively", family="research", module="meetings",
         unit="share", numerator="invited teachers present for at least 80 % of the scheduled time",
         denominator="teachers invited", sample="teachers invited", exists=_PUBLISHED, windows=_WINDOWS,
-        direction="higher", events=_MARKS, source="District catalogue, figure 22",
+        direction="higher", events=_MARKS, source="District catalogue, metric 22",
     ),
     Metric(
         name="contributions_per_minute", number=23, chinese="每分钟贡献数", english="contributions per minute",
@@ -82,7 +82,7 @@ RESEARCH_METRICS: Final = (
         "any",
         denominator="1; 0 without any", sample="feedback items", exists="when a `feedback.given` is stored",
         windows=_WINDOWS, direction="lower", events=("activity.published", "feedback.given"),
-        source="District catalogue, figure 25", merge="values", quantile=0.5, parts="the latencies in seconds, ascending",
+        source="District catalogue, metric 25", merge="values", quantile=0.5, parts="the latencies in seconds, ascending",
     ),
     Metric(
         name="closed_loop_rate", number=26, chinese="反馈闭环率", english="feedback that led to an improvement",
@@ -90,14 +90,14 @@ RESEARCH_METRICS: Final = (
         numerator="those with an `improvement.linked` to it at the earliest `feedback.given` or at most 14 days after it",
         denominator="feedback items (distinct `feedback_id` of `feedback.given`)", sample="the denominator",
         exists="when a `feedback.given` is stored", windows=_WINDOWS, direction="higher",
-        events=("activity.published", "feedback.given", "improvement.linked"), source="District catalogue, figure 26",
+        events=("activity.published", "feedback.given", "improvement.linked"), source="District catalogue, metric 26",
     ),
     Metric(
         name="reports_generated", number=27, chinese="评课报告数", english="reports on observed lessons",
         family="research", module="feedback", unit="reports",
         numerator="distinct `report_id` of `report.generated`", denominator="1", sample="the numerator",
         exists="when any event of the activity is stored", windows=_WINDOWS, direction="context",
-        events=("activity.published", "report.generated"), source="District catalogue, figure 27",
+        events=("activity.published", "report.generated"), source="District catalogue, metric 27",
     ),
     Metric(
         name="improvements_per_report", number=27, chinese="每份报告改进数", english="improvements per report",
@@ -105,7 +105,7 @@ RESEARCH_METRICS: Final = (
         unit="improvements per report", numerator="distinct `improvement_id` of `improvement.linked`",
         denominator="distinct `report_id` of `report.generated`", sample="the denominator",
         exists="when any event of the activity is stored", windows=_WINDOWS, direction="higher",
-        events=("activity.published", "report.generated", "improvement.linked"), source="District catalogue, figure 27",
+        events=("activity.published", "report.generated", "improvement.linked"), source="District catalogue, metric 27",
     ),
     Metric(
         name="participant_activity", number=22, chinese="教师教研参与", english="a teacher's research activity",
@@ -116,7 +116,7 @@ RESEARCH_METRICS: Final = (
         "(not the host as such); the earliest announcement decides who is invited",
         windows=(WINDOW_PARTICIPANT,), direction="higher",
         events=(*_MARKS, "contribution.posted", "lesson.observed", "feedback.given", "improvement.linked"),
-        item="the teacher", source="What figures of persons are merged from: 22, 23, 28 to 30",
+        item="the teacher", source="What metrics of persons are merged from: 22, 23, 28 to 30",
         parts=", ".join(PARTICIPANT_PARTS),
     ),
 )  # fmt: skip

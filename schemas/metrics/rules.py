@@ -1,11 +1,11 @@
-"""What a deployment decides about its figures; the worker and ``classpulse verify`` must be told the same."""
+"""What a deployment decides about its metrics; the worker and ``classpulse verify`` must be told the same."""
 
 import math
 from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-__all__ = ["ENGAGEMENT_PARTS", "FigureRules"]
+__all__ = ["ENGAGEMENT_PARTS", "MetricRules"]
 
 #: The parts of ``engagement_index``, in the order of its weights.
 ENGAGEMENT_PARTS: Final = (
@@ -17,7 +17,7 @@ ENGAGEMENT_PARTS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class FigureRules:
+class MetricRules:
     """``time_zone``: IANA name of the zone of days and weeks. ``engagement_weights``: one for each of ENGAGEMENT_PARTS.
 
     ``engagement_full_rate``: interactions per student and minute that count as full engagement.

@@ -1,7 +1,7 @@
-"""Takes closed figures over into ``pane_versions``, each to the places it belongs to, and revised ones again.
+"""Takes closed metrics over into ``pane_versions``, each to the places it belongs to, and revised ones again.
 
-A key (lesson, teacher, activity) is looked at when its figures were written since the last look, when one of its windows
-has closed since, and, for teachers, when the registry says something new. A look compares the figures with the latest
+A key (lesson, teacher, activity) is looked at when its metrics were written since the last look, when one of its windows
+has closed since, and, for teachers, when the registry says something new. A look compares the metrics with the latest
 versions and writes what differs, so that it can be repeated, or broken off anywhere, without a second effect. The key is
 marked as handled after its versions are written.
 """
@@ -13,7 +13,7 @@ from typing import Any, Final
 from clickhouse_connect.driver.client import Client
 
 from schemas.events.event_types import CLASSROOM, PREP, RESEARCH, Family
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.answers import in_parts
 from sinks.clickhouse.client import WRITE_SETTINGS
 from sinks.evaluation import closed_metrics_sql as panes_sql
@@ -22,15 +22,15 @@ __all__ = ["PANE_FAMILIES", "TABLE", "step"]
 
 TABLE: Final = "pane_versions"
 PANE_FAMILIES: Final = (CLASSROOM, PREP, RESEARCH)
-#: Lessons a statement: some ten thousand figures.
+#: Lessons a statement: some ten thousand metrics.
 KEYS_PER_STATEMENT: Final = 300
-#: Longer than an insert of figures may take from its time to being seen.
+#: Longer than an insert of metrics may take from its time to being seen.
 OVERLAP_SECONDS: Final = 60
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def step(client: Client, rules: FigureRules, now: datetime) -> int:
+def step(client: Client, rules: MetricRules, now: datetime) -> int:
     """Bring ``pane_versions`` up to date; returns the number of rows written, which bear ``now`` as ``recorded_at``.
 
     Raises clickhouse-connect's ``ClickHouseError`` when the database cannot be reached or lacks a table.
@@ -71,7 +71,7 @@ def _keys(client: Client, query: str, keys: Sequence[str]) -> set[str]:
     }
 
 
-def _parameters(client: Client, family: Family, rules: FigureRules, now: datetime) -> dict[str, Any]:
+def _parameters(client: Client, family: Family, rules: MetricRules, now: datetime) -> dict[str, Any]:
     # Fixed for the whole step: what is found open must be marked as open.
     watermarks = client.query(
         "SELECT toInt64(partition), toUnixTimestamp64Micro(watermark) FROM checkpoints FINAL WHERE topic = {topic:String}",
@@ -90,8 +90,8 @@ def _parameters(client: Client, family: Family, rules: FigureRules, now: datetim
 
 def _take_over(client: Client, family: Family, parameters: dict[str, Any]) -> int:
     figures = panes_sql.figures(family.name)
-    rows = _command(client, panes_sql.INSERT.replace("/* figures */", figures), parameters)
-    _command(client, panes_sql.MARK.replace("/* figures */", figures), parameters)
+    rows = _command(client, panes_sql.INSERT.replace("/* metrics */", figures), parameters)
+    _command(client, panes_sql.MARK.replace("/* metrics */", figures), parameters)
     return rows
 
 

@@ -1,4 +1,4 @@
-"""The statements by which :mod:`sinks.evaluation.closed_metrics` takes figures over into ``pane_versions``.
+"""The statements by which :mod:`sinks.evaluation.closed_metrics` takes metrics over into ``pane_versions``.
 
 Parameters are those of :mod:`sinks.clickhouse.answers`.
 """
@@ -14,7 +14,7 @@ __all__ = ["CANDIDATES", "INSERT", "MARK", "MARK_REGISTRY", "MOVED_TEACHERS", "P
 #: A watermark that is never reached.
 NEVER: Final = "toDateTime64('2200-01-01 00:00:00', 6, 'UTC')"
 
-#: Keys whose figures were written since they were handled, or of which a window has closed. A figure that was being
+#: Keys whose metrics were written since they were handled, or of which a window has closed. A metric that was being
 #: written meanwhile shows up to ``overlap_seconds`` after the time it bears.
 CANDIDATES: Final = """
 SELECT f.key
@@ -132,7 +132,7 @@ _WINDOWS: Final = {
 
 
 def figures(family: str) -> str:
-    """Return the query of the family's figures of ``keys``, each at every place it belongs to."""
+    """Return the query of the family's metrics of ``keys``, each at every place it belongs to."""
     stored = f"""figures AS
     (
         SELECT window, key, metric, item, partition, window_start, window_end, value, numerator, denominator, sample_size,
@@ -145,10 +145,10 @@ def figures(family: str) -> str:
 
 
 _IDENTITY: Final = "school_id, class_id, teacher_id, course, grade, day, window, key, metric, item"
-_FIGURE: Final = (
+_METRIC: Final = (
     "window_start, window_end, value, numerator, denominator, sample_size, parts, earlier, catalogue_version, revision"
 )
-# NULL and NULL are the same here. The revision tells how far the events are in, not what the figure is.
+# NULL and NULL are the same here. The revision tells how far the events are in, not what the metric is.
 _COMPARED: Final = (
     "(chosen.1, chosen.2, chosen.4, chosen.5, chosen.6, arrayMap(x -> (x IS NULL, ifNull(x, 0)), chosen.7),"
     " chosen.8, chosen.9)"
@@ -158,12 +158,12 @@ _CLOSED: Final = (
     "transform(toInt64(partition), {partitions:Array(Int64)}, {watermarks_us:Array(Int64)}, toInt64(0)), 'UTC')"
 )
 
-#: ``/* figures */`` stands for the query of :func:`figures`. A row is written where there is none, where the figure is
-#: another one, and, not live, where the figure no longer belongs. A key handled by two at once has two rows that both
+#: ``/* metrics */`` stands for the query of :func:`figures`. A row is written where there is none, where the metric is
+#: another one, and, not live, where the metric no longer belongs. A key handled by two at once has two rows that both
 #: count: the next row replaces both.
 INSERT: Final = f"""
 INSERT INTO pane_versions
-    (family, {_IDENTITY}, {_FIGURE}, live, recorded_at, row_id, replaces)
+    (family, {_IDENTITY}, {_METRIC}, live, recorded_at, row_id, replaces)
 SELECT {{family:String}}, {_IDENTITY},
     chosen.1, chosen.2, chosen.3, chosen.4, chosen.5, chosen.6, chosen.7, chosen.8, chosen.9, chosen.10,
     right AS live, instant, sipHash64({_IDENTITY}, instant), replaces
@@ -180,11 +180,11 @@ FROM
         stored.2 AS was_live
     FROM
     (
-        SELECT {_IDENTITY}, tuple({_FIGURE}) AS figure, true AS fresh, {_CLOSED} AS closed, true AS live,
+        SELECT {_IDENTITY}, tuple({_METRIC}) AS figure, true AS fresh, {_CLOSED} AS closed, true AS live,
             toDateTime64(0, 3, 'UTC') AS recorded_at, toUInt64(0) AS row_id
         FROM (/* figures */)
         UNION ALL
-        SELECT {_IDENTITY}, tuple({_FIGURE}) AS figure, false AS fresh, false AS closed, live, recorded_at, row_id
+        SELECT {_IDENTITY}, tuple({_METRIC}) AS figure, false AS fresh, false AS closed, live, recorded_at, row_id
         FROM pane_versions
         WHERE family = {{family:String}} AND key IN {{keys:Array(String)}}
             AND row_id NOT IN (

@@ -17,11 +17,11 @@ from schemas.evaluation.portraits import ACTIVE_DAYS_LONG, DIMENSIONS, INACTIVE_
 from sinks.clickhouse.answers import FAR_FUTURE, Value, answered, in_parts, instant
 from sinks.clickhouse.client import WRITE_SETTINGS
 
-__all__ = ["FIGURES", "PEER_FIGURES", "ROWS_AT_ONCE", "Pending", "PortraitStore", "Run"]
+__all__ = ["FIGURES", "PEER_METRICS", "ROWS_AT_ONCE", "Pending", "PortraitStore", "Run"]
 
 #: Columns of ``portraits`` that carry what it says, besides those that name the place.
 FIGURES: Final = ("observed", "level", "active_days_7", "active_days_28", "inactive", "peer_group")
-PEER_FIGURES: Final = ("peers", "median", "mad")
+PEER_METRICS: Final = ("peers", "median", "mad")
 #: A merge costs some time however little it merges; up to so many rows, all that is needed is merged at once.
 ROWS_AT_ONCE: Final = 200_000
 #: Named one by one in a query; of more than these, everything of the kind is read.
@@ -123,7 +123,7 @@ class PortraitStore:
     def pending(self, since: Run | None, now: datetime) -> Pending:
         """Return what has come since the run, everything if there was none.
 
-        A figure of a whole week is an observation of its Sunday, so a changed week changes that day.
+        A metric of a whole week is an observation of its Sunday, so a changed week changes that day.
         """
         (panes_until,) = self._client.query("SELECT max(recorded_at) FROM pane_versions").result_rows[0]
         (registry_until,) = self._client.query("SELECT max(stored_at) FROM events_registry").result_rows[0]
@@ -137,7 +137,7 @@ class PortraitStore:
         )
 
     def observable_days(self, recorded_after: datetime | None = None) -> list[date]:
-        """Return the days with figures, or only with figures that were recorded after that, ascending."""
+        """Return the days with metrics, or only with metrics that were recorded after that, ascending."""
         after = "" if recorded_after is None else " WHERE recorded_at > {after:DateTime64(3, 'UTC')}"
         return answered(
             self._client,
@@ -162,9 +162,9 @@ class PortraitStore:
         return int(answered(self._client, sql, {"first": first, "last": last}).item())
 
     def observed(self, kind: Kind, days: Sequence[date]) -> pl.DataFrame:
-        """Return ``entity_id, dimension, day, observed``: the merged figures of the ``days``, at least one.
+        """Return ``entity_id, dimension, day, observed``: the merged metrics of the ``days``, at least one.
 
-        The figures of a whole week are those of its Sunday; the roll-ups have them on the Monday.
+        The metrics of a whole week are those of its Sunday; the roll-ups have them on the Monday.
         """
         named = pl.DataFrame(
             [(dimension.metric, dimension.item, dimension.name, dimension.weekly) for dimension in DIMENSIONS[kind]],
@@ -262,11 +262,11 @@ class PortraitStore:
         )
 
     def peers(self, kind: Kind, week: date) -> pl.DataFrame:
-        """Return ``peer_group, dimension`` and ``PEER_FIGURES`` of the week, as stored."""
+        """Return ``peer_group, dimension`` and ``PEER_METRICS`` of the week, as stored."""
         return answered(self._client,
             "SELECT peer_group, dimension, tupleElement(latest, 1) AS peers, tupleElement(latest, 2) AS median,"
             " tupleElement(latest, 3) AS mad FROM"
-            f" (SELECT peer_group, dimension, argMax(tuple({', '.join(PEER_FIGURES)}), recorded_at) AS latest"
+            f" (SELECT peer_group, dimension, argMax(tuple({', '.join(PEER_METRICS)}), recorded_at) AS latest"
             " FROM portrait_peers WHERE kind = {kind:String} AND week = {week:Date32} GROUP BY peer_group, dimension)"
             " WHERE tupleElement(latest, 1) > 0",
             {"kind": kind, "week": week},

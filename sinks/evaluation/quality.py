@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - every name in a statement is declared here; what a caller gives is bound by the server
-"""The table ``data_quality`` (figure 32): how complete, punctual and clean the data behind a week's scores are.
+"""The table ``data_quality`` (metric 32): how complete, punctual and clean the data behind a week's scores are.
 
 - **received / expected**: over the devices of a school, distinct sequence numbers / (highest - lowest + 1), by event time.
 - **late**: events later than the watermark of their partition when they came / events.

@@ -19,7 +19,7 @@ _SELECTS: Final = {view.name: view.select for view in VIEWS}
 def rollups(
     client: Client, level: str, *, school: str = "", as_of: datetime | None = None, day_from: date, day_to: date
 ) -> pl.DataFrame:
-    """Return the figures of each entity of ``level``, merged over the days, both included.
+    """Return the metrics of each entity of ``level``, merged over the days, both included.
 
     Columns: ``level, entity_id, metric, item, value`` (None where the denominator is 0)``, numerator, denominator,
     sample_size, keys``. ``school``: only this school, for groups only the group of it; '' for all. ``as_of``: what was
@@ -34,7 +34,7 @@ def rollups(
 def rollup_days(
     client: Client, level: str, *, school: str = "", as_of: datetime | None = None, day_from: date, day_to: date
 ) -> pl.DataFrame:
-    """Return the figures of each entity of ``level`` for each day: as :func:`rollups`, with ``day`` after ``entity_id``."""
+    """Return the metrics of each entity of ``level`` for each day: as :func:`rollups`, with ``day`` after ``entity_id``."""
     return _read(client, "v1_rollup_days", level, school, as_of, (day_from, day_to))
 
 

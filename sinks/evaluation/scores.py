@@ -60,12 +60,12 @@ class ScoreStore:
         self._client = client
 
     def last_as_of(self) -> datetime | None:
-        """Return the instant as of which figures were last scored, None before the first time."""
+        """Return the instant as of which metrics were last scored, None before the first time."""
         ((runs, latest),) = self._client.query("SELECT count(), max(as_of) FROM score_runs").result_rows
         return instant(latest) if runs else None
 
     def touched_weeks(self, since: datetime | None) -> list[date]:
-        """Return the Mondays of the weeks with figures recorded since then (all if None), ascending."""
+        """Return the Mondays of the weeks with metrics recorded since then (all if None), ascending."""
         after = "1" if since is None else "recorded_at > {after:DateTime64(3, 'UTC')}"
         return self._dates(
             f"SELECT DISTINCT toMonday(day) AS week FROM pane_versions WHERE {after} ORDER BY week",

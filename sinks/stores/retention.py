@@ -27,7 +27,7 @@ RETENTION_SQL: Final = (
     "SELECT name, create_table_query, toDate(now('UTC')) AS today FROM system.tables"
     " WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"
 )
-#: Figures of these families depend on the events of their window and on those so far outside it. Figures of all other
+#: Metrics of these families depend on the events of their window and on those so far outside it. Metrics of all other
 #: families depend on every event of their key: who is present, for example, is told by all joins before.
 REACH_US: Final[Mapping[str, int]] = {"prep": PREP_REACH_US}
 #: Stands for "no window of the key is complete".
@@ -121,7 +121,7 @@ def complete(rows: pl.DataFrame, aged: pl.DataFrame) -> pl.DataFrame:
 
 
 class AgedKeys:
-    """Which keys may have lost events, as the worker asks before it writes figures. Used by one thread."""
+    """Which keys may have lost events, as the worker asks before it writes metrics. Used by one thread."""
 
     def __init__(self, warehouse: Warehouse, clock_seconds: Callable[[], float] = time.monotonic) -> None:
         self._warehouse = warehouse

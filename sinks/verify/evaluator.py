@@ -1,4 +1,4 @@
-"""Hold what the evaluator made against what it was made from: versions of figures, then portraits.
+"""Hold what the evaluator made against what it was made from: versions of metrics, then portraits.
 
 Run it while no evaluator is in the middle of a cycle: what a cycle has begun and not ended shows as a difference.
 """
@@ -15,7 +15,7 @@ _VERSION_COLUMNS = ("metric", "window", "key", "item", "class_id", "day")
 
 
 def verify_evaluator(client: Client, report: VerifyReport, on_progress: OnProgress | None = None) -> None:
-    """Add to ``report`` every version of a figure and every portrait that is not what it should be; reads only.
+    """Add to ``report`` every version of a metric and every portrait that is not what it should be; reads only.
 
     Raises clickhouse-connect's ``ClickHouseError`` when the database cannot be reached or lacks a table.
     """

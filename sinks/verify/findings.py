@@ -15,10 +15,10 @@ Scalar = str | int | float | None
 class Difference:
     """One thing that is not as the stored events say.
 
-    ``missing``: a figure that should be stored. ``unexpected``: a stored figure that no event explains.
+    ``missing``: a metric that should be stored. ``unexpected``: a stored metric that no event explains.
     ``different``: ``columns`` do not agree. ``law``: counters of a partition do not add up. ``key`` names the row
     (metric, window, key, item, slot) or the partition (topic, partition, law); times are RFC 3339 in UTC.
-    ``expected`` and ``stored`` hold the figures on both sides, None where there is no row.
+    ``expected`` and ``stored`` hold the metrics on both sides, None where there is no row.
     """
 
     kind: Kind
@@ -66,7 +66,7 @@ class VerifyReport:
     """The verdict. ``differences`` holds at most ``limit`` of the ``differences_total``; ``laws`` holds all laws.
 
     ``since`` holds for each family, and for ``dead_letters``, the first day (UTC) of storing that was looked at; None
-    where that is everything. Figures that depend on an event stored before that day are left out.
+    where that is everything. Metrics that depend on an event stored before that day are left out.
     """
 
     limit: int

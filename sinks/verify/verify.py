@@ -1,13 +1,13 @@
-"""Recompute every figure from the stored events, in SQL of its own, and compare with what the stream stored.
+"""Recompute every metric from the stored events, in SQL of its own, and compare with what the stream stored.
 
-The convergence law: the figures equal what SQL computes from the unique stored events. The accounting law: per
+The convergence law: the metrics equal what SQL computes from the unique stored events. The accounting law: per
 partition, consumed = stored + duplicates + dead letters, and each of them is really there. The SQL is in
 ``sinks/sql/verify``.
 
 Keys are compared range by range, so memory does not grow with the number of lessons. Workers may run meanwhile: a
 difference counts only when two looks, one after the other, see the very same one.
 
-Only what cannot have expired is looked at (``sinks/stores/retention.py``): a figure of which an event may be gone, or that
+Only what cannot have expired is looked at (``sinks/stores/retention.py``): a metric of which an event may be gone, or that
 may be gone itself, takes part on neither side, whether the server has already deleted or not.
 """
 
@@ -22,15 +22,15 @@ from typing import Any, Final
 from clickhouse_connect.driver.client import Client
 
 from schemas.events.event_types import FAMILIES, Family
-from schemas.metrics.catalogue import CATALOGUE_VERSION, METRICS, ROW_FIGURE, ROW_KEY, modules_of
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.catalogue import CATALOGUE_VERSION, METRICS, ROW_KEY, ROW_METRIC, modules_of
+from schemas.metrics.rules import MetricRules
 from sinks.stores.retention import REACH_US, RETENTION_SQL, Retention
 from sinks.verify.findings import Difference, OnProgress, Progress, Scalar, VerifyReport
 from sinks.verify.invariants import DEAD_LETTERS, Checkpoint, Tally, add_laws, bases_of, checkpoints_of
 
-__all__ = ["VerifyReport", "figures_sql", "rule_parameters", "verify", "verify_sql"]
+__all__ = ["VerifyReport", "metrics_sql", "rule_parameters", "verify", "verify_sql"]
 
-#: Events and figures a range: some hundred lessons, below 1 GB in the database.
+#: Events and metrics a range: some hundred lessons, below 1 GB in the database.
 ROWS_PER_RANGE: Final = 400_000
 #: A key that takes part in a flush at every single look is reported as it was seen last.
 MOST_LOOKS: Final = 6
@@ -39,12 +39,12 @@ PAUSE_SECONDS: Final = 0.2
 #: More keys than this are not named one by one (they travel in the URL); the whole range is looked at again.
 MOST_NAMED_KEYS: Final = 200
 
-#: Instead of a reach: figures depend on every event of their key.
+#: Instead of a reach: metrics depend on every event of their key.
 WHOLE_KEY: Final = -1
 
 METRIC_ROWS: Final = "metric_rows"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_EXPECTED_COLUMNS: Final = (*ROW_FIGURE, "catalogue_version")
+_EXPECTED_COLUMNS: Final = (*ROW_METRIC, "catalogue_version")
 _STORED_COLUMNS: Final = (*_EXPECTED_COLUMNS, "partition", "revision")
 _TIME_COLUMNS: Final = ("window_start", "window_end")
 
@@ -57,7 +57,7 @@ class Range:
     """
 
     family: Family
-    rules: FigureRules
+    rules: MetricRules
     last_aged_day: date
     key_from: str
     key_to: str
@@ -84,13 +84,13 @@ class Look:
 def verify(
     client: Client,
     *,
-    rules: FigureRules,
+    rules: MetricRules,
     on_progress: OnProgress | None = None,
     limit: int = 1000,
     rows_per_range: int = ROWS_PER_RANGE,
     since: date | None = None,
 ) -> VerifyReport:
-    """Compare every stored figure with the events, and the counters of every partition with what is stored.
+    """Compare every stored metric with the events, and the counters of every partition with what is stored.
 
     ``rules`` are those the workers use. At most ``limit`` differences are
     listed, all are counted. What was stored before ``since`` (a day in UTC) is left out, as is what may have expired.
@@ -105,7 +105,7 @@ def verify(
     # The positions are fixed first: below them nothing may change any more.
     checkpoints = checkpoints_of(client)
     retention = Retention.read(client.query(RETENTION_SQL).result_rows).since(since)
-    _verify_unknown_figures(client, report)
+    _verify_unknown_metrics(client, report)
     for family in FAMILIES:
         last_aged_day = retention.last_aged_day(family.table, *([METRIC_ROWS] if _metrics(family) else []))
         tally = _tally(client, family, checkpoints, retention)
@@ -132,13 +132,13 @@ def verify_sql(name: str) -> str:
 
 
 @cache
-def figures_sql(family: str, module: str) -> str:
-    """Return the query that recomputes the figures of one module, with what the family's queries share put in."""
+def metrics_sql(family: str, module: str) -> str:
+    """Return the query that recomputes the metrics of one module, with what the family's queries share put in."""
     applied, shared = (verify_sql(name) for name in ("applied", f"{family}/events"))
     return verify_sql(f"{family}/{module}").replace("/* events */", shared).replace("/* applied */", applied)
 
 
-def rule_parameters(rules: FigureRules) -> dict[str, str | float | list[float]]:
+def rule_parameters(rules: MetricRules) -> dict[str, str | float | list[float]]:
     """Return the parameters of ``figures_sql`` that a deployment decides."""
     return {
         "time_zone": rules.time_zone,
@@ -190,7 +190,7 @@ def _look(client: Client, where: Range, module: str, metrics: list[str], limit: 
         "topic": where.family.topic, "last_aged_day": where.last_aged_day,
         "reach_us": REACH_US.get(where.family.name, WHOLE_KEY),
     }  # fmt: skip
-    query = verify_sql("compare").replace("/* recomputed rows */", figures_sql(where.family.name, module))
+    query = verify_sql("compare").replace("/* recomputed rows */", metrics_sql(where.family.name, module))
     rows_expected, rows_stored, differing_rows, signature, keys, listed = client.query(
         query, parameters=parameters
     ).result_rows[0]
@@ -223,8 +223,8 @@ def _rfc3339(time_us: int) -> str:
     return (_EPOCH + timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
 
 
-def _verify_unknown_figures(client: Client, report: VerifyReport) -> None:
-    """A stored figure that the catalogue does not know belongs to no family, so no range would meet it."""
+def _verify_unknown_metrics(client: Client, report: VerifyReport) -> None:
+    """A stored metric that the catalogue does not know belongs to no family, so no range would meet it."""
     parameters = {"metrics": [metric.name for metric in METRICS], "limit": report.room}
     total = client.query(
         "SELECT count() FROM metric_rows FINAL WHERE metric NOT IN {metrics:Array(String)}", parameters=parameters

@@ -1,4 +1,4 @@
-"""The views of closed figures with their place and their history: as of an instant, and what was revised since one.
+"""The views of closed metrics with their place and their history: as of an instant, and what was revised since one.
 
 A row of ``pane_versions`` counts from ``recorded_at`` on, until a row is recorded that names it in ``replaces``.
 """
@@ -9,7 +9,7 @@ from sinks.views.contract import View
 
 __all__ = ["VIEWS"]
 
-#: A class's figures are looked for among so many days that end with its latest lesson.
+#: A class's metrics are looked for among so many days that end with its latest lesson.
 RECENT_DAYS: Final = 28
 _KNOWN: Final = " AND recorded_at <= {as_of:DateTime64(3, 'UTC')}"
 
@@ -22,18 +22,18 @@ _PLACE: Final = {
     "day": "local day of the district on which the lesson began",
     "lesson_id": "the lesson",
 }
-_FIGURE: Final = {
-    "metric": "name of the figure; see v1_catalogue",
-    "item": "what the figure is of within the lesson; empty where it is of the whole",
+_METRIC: Final = {
+    "metric": "name of the metric; see v1_catalogue",
+    "item": "what the metric is of within the lesson; empty where it is of the whole",
     "value": "numerator / denominator; NULL where the denominator is 0",
     "numerator": "see v1_catalogue",
     "denominator": "see v1_catalogue",
     "sample_size": "see v1_catalogue",
-    "parts": "what the figure is merged from; see v1_catalogue",
+    "parts": "what the metric is merged from; see v1_catalogue",
     "window_start": "beginning of the lesson",
     "window_end": "end of the lesson",
     "catalogue_version": "version of the formulas",
-    "recorded_at": "from this instant on the figure counted",
+    "recorded_at": "from this instant on the metric counted",
 }
 _ROW: Final = """school_id, class_id, teacher_id, course, grade, day, key AS lesson_id, metric, item, value, numerator,
     denominator, sample_size, parts, window_start, window_end, catalogue_version, recorded_at"""
@@ -48,7 +48,7 @@ WHERE window = 'lesson' AND {place}{more} AND live
 
 
 _OF_CLASS: Final = "school_id = {school:String} AND class_id = {class:String}"
-#: Without a bound the whole term of the school would be read for one lesson's figures.
+#: Without a bound the whole term of the school would be read for one lesson's metrics.
 _RECENT: Final = f"""
     AND day > (SELECT max(day) FROM pane_versions WHERE {_OF_CLASS} AND window = 'lesson' AND live) - {RECENT_DAYS}"""
 _LATEST: Final = _rows_as_of(_ROW, _OF_CLASS, _RECENT, known="")
@@ -62,16 +62,16 @@ _AS_OF: Final = _rows_as_of(
 VIEWS: Final = [
     View(
         "v1_class_latest",
-        "The latest figures of a class: of each figure that of its latest closed lesson, among the "
+        "The latest metrics of a class: of each metric that of its latest closed lesson, among the "
         f"{RECENT_DAYS} days that end with the class's latest closed lesson",
-        _PLACE | _FIGURE,
+        _PLACE | _METRIC,
         f"{_LATEST}\nORDER BY window_end DESC, key DESC\nLIMIT 1 BY metric, item",
         {"school": "the school", "class": "the class"},
     ),
     View(
         "v1_lesson_figures_as_of",
-        "The figures of closed lessons as they were known at an instant, one row for each place of a lesson",
-        _PLACE | _FIGURE,
+        "The metrics of closed lessons as they were known at an instant, one row for each place of a lesson",
+        _PLACE | _METRIC,
         _AS_OF,
         {
             "school": "only this school; empty: all",
@@ -84,18 +84,18 @@ VIEWS: Final = [
         "Figures that were known at an instant and say something else now: a notice to whoever read them then",
         {
             "school_id": "the school",
-            "class_id": "the class; empty where the figure is not of a lesson",
+            "class_id": "the class; empty where the metric is not of a lesson",
             "teacher_id": "the teacher",
             "day": "local day of the lesson's start, of the week's Monday, of the activity's scheduled end",
             "window": "lesson, student, iso_week, activity or participant",
             "key": "the lesson, the teacher or the activity",
             "metric": "name of the figure",
-            "item": "what the figure is of within the key; empty where it is of the whole",
+            "item": "what the metric is of within the key; empty where it is of the whole",
             "old_value": "what was known at the instant",
             "new_value": "what is known now; NULL where it was withdrawn or cannot be told",
             "old_sample_size": "what was known at the instant",
             "new_sample_size": "what is known now; 0 where it was withdrawn",
-            "withdrawn": "1 where the figure no longer belongs to this school, class and key",
+            "withdrawn": "1 where the metric no longer belongs to this school, class and key",
             "recorded_at": "when the old value was recorded",
             "revised_at": "when the new one was recorded",
         },
@@ -126,7 +126,7 @@ LEFT JOIN now_known AS n ON n.school_id = o.school_id AND n.class_id = o.class_i
     AND n.key = o.key AND n.metric = o.metric AND n.item = o.item
 WHERE withdrawn OR n.parts != o.parts
     OR (n.numerator, n.denominator, n.sample_size) != (o.numerator, o.denominator, o.sample_size)""",
-        {"since": "the instant at which the figures were read"},
+        {"since": "the instant at which the metrics were read"},
     ),
     View(
         "v1_cycles",

@@ -1,4 +1,4 @@
-"""The views of figures as they stand now: rows as the stream wrote them, lessons, entities, and the catalogue itself."""
+"""The views of metrics as they stand now: rows as the stream wrote them, lessons, entities, and the catalogue itself."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -11,11 +11,11 @@ from sinks.views.contract import View
 __all__ = ["VIEWS", "WIDE_COLUMNS", "wide_meaning"]
 
 #: Of a row of ``metric_rows``; what came later stands at the end, so that no column moved.
-_FIGURE: Final = {
-    "metric": "name of the figure; see v1_catalogue",
+_METRIC: Final = {
+    "metric": "name of the metric; see v1_catalogue",
     "window": "name of the window; see the metric catalogue",
     "key": "the lesson, the teacher or the activity",
-    "item": "what the figure is of within the key (prompt, strategy, platform, person); empty where it is of the whole",
+    "item": "what the metric is of within the key (prompt, strategy, platform, person); empty where it is of the whole",
     "window_start": "first instant of the window",
     "window_end": "first instant after the window",
     "value": "numerator / denominator; NULL where the denominator is 0",
@@ -26,7 +26,7 @@ _FIGURE: Final = {
     "closed": "1 once the watermark of the row's partition has reached window_end: only a late event can change it still",
     "catalogue_version": "version of the formulas",
     "written_at": "when this value was stored",
-    "parts": "what the figure is merged from; see v1_catalogue",
+    "parts": "what the metric is merged from; see v1_catalogue",
 }
 _LESSON: Final = {
     "school_id": "school of the device that sent the earliest lesson.started",
@@ -43,7 +43,7 @@ _TIMETABLE: Final = {
 
 
 def _renamed(key: str, meaning: str) -> dict[str, str]:
-    return {key: meaning} | {name: text for name, text in _FIGURE.items() if name != "key"}
+    return {key: meaning} | {name: text for name, text in _METRIC.items() if name != "key"}
 
 
 def _names(metrics: Iterable[Metric]) -> str:
@@ -54,10 +54,10 @@ def _family(name: str) -> list[Metric]:
     return [metric for metric in METRICS if metric.family == name]
 
 
-#: Items of the lesson's figures that have some; the empty item is the column with the figure's own name.
+#: Items of the lesson's metrics that have some; the empty item is the column with the figure's own name.
 _ITEMS: Final = {"strategy_share": STRATEGIES, "tool_share": ("", *PLATFORMS)}
 _WIDE: Final = [metric for metric in METRICS if WINDOW_LESSON in metric.windows]
-#: The columns of figures in ``v1_lesson_wide``: name to (metric, item).
+#: The columns of metrics in ``v1_lesson_wide``: name to (metric, item).
 WIDE_COLUMNS: Final = {
     f"{metric.name}_{item}" if item else metric.name: (metric, item)
     for metric in _WIDE
@@ -108,7 +108,7 @@ def _catalogue_row(metric: Metric) -> str:
 
 _CATALOGUE: Final = View(
     "v1_catalogue",
-    "The metric catalogue: what each figure is, as declared",
+    "The metric catalogue: what each metric is, as declared",
     {
         "metric": "name of the figure",
         "number": "number in the district's catalogue",
@@ -234,8 +234,8 @@ FROM checkpoints FINAL""",
     ),
     View(
         "v1_figures",
-        "Every figure as it stands now; closed: no on-time event can change it, a late one still can",
-        _FIGURE,
+        "Every metric as it stands now; closed: no on-time event can change it, a late one still can",
+        _METRIC,
         """SELECT f.metric AS metric, f.window AS window, f.key AS key, f.item AS item, f.window_start AS window_start,
     f.window_end AS window_end, f.value AS value, f.numerator AS numerator, f.denominator AS denominator,
     f.sample_size AS sample_size, f.revision AS revision, f.window_end <= w.watermark AS closed,
@@ -245,7 +245,7 @@ LEFT JOIN v1_watermarks AS w ON f.topic = w.topic AND f.partition = w.partition"
     ),
     View(
         "v1_lesson_figures",
-        "Classroom figures with the lesson's school, class, teacher and subject",
+        "Classroom metrics with the lesson's school, class, teacher and subject",
         _LESSON | _renamed("lesson_id", "the lesson"),
         f"""SELECT l.school_id AS school_id, l.class_id AS class_id, l.teacher_id AS teacher_id, l.course AS course,
     l.grade AS grade, f.key AS lesson_id, f.* EXCEPT (key)
@@ -255,7 +255,7 @@ WHERE f.metric IN ({_names(_family("classroom"))})""",
     ),
     View(
         "v1_prep_figures",
-        "Preparation figures of each teacher",
+        "Preparation metrics of each teacher",
         _renamed("teacher_id", "the teacher"),
         f"""SELECT f.key AS teacher_id, f.* EXCEPT (key)
 FROM v1_figures AS f
@@ -263,7 +263,7 @@ WHERE f.metric IN ({_names(_family("prep"))})""",
     ),
     View(
         "v1_research_figures",
-        "Research figures of each activity",
+        "Research metrics of each activity",
         _renamed("activity_id", "the activity"),
         f"""SELECT f.key AS activity_id, f.* EXCEPT (key)
 FROM v1_figures AS f
@@ -313,14 +313,14 @@ GROUP BY school_id, day""",
     ),
     View(
         "v1_lesson_wide",
-        "One row a lesson, one column for each figure of the lesson so far",
+        "One row a lesson, one column for each metric of the lesson so far",
         {"lesson_id": "the lesson"}
         | _LESSON
         | _TIMETABLE
         | {
             "window_start": "beginning of the lesson",
             "window_end": "end of the lesson so far",
-            "written_at": "when the latest of the figures was stored",
+            "written_at": "when the latest of the metrics was stored",
         }
         | {column: wide_meaning(metric, item) for column, (metric, item) in WIDE_COLUMNS.items()},
         _wide_select(),

@@ -14,12 +14,12 @@ _COLUMNS: Final = {
     "dimension": "name of the dimension; see schemas/evaluation/portraits.py",
     "day": "local day of the district; there is a row for each day with an observation and for the day on which the entity "
     "becomes inactive",
-    "observed": "the dimension's figure of the day; NULL on the day on which the entity becomes inactive",
-    "level": "decayed level at the end of the day, half-life 14 days (figure 28)",
-    "z": f"robust z of the level among the peers of the ISO week (figure 29); NULL with fewer than {MIN_PEERS} peers",
+    "observed": "the dimension's metric of the day; NULL on the day on which the entity becomes inactive",
+    "level": "decayed level at the end of the day, half-life 14 days (metric 28)",
+    "z": f"robust z of the level among the peers of the ISO week (metric 29); NULL with fewer than {MIN_PEERS} peers",
     "peers": "peers observed in the dimension in the ISO week, the entity among them; 0 where z has no meaning",
     "peer_group": "whom it is compared with: career stage/subject, grade, stage of school; empty: nobody",
-    "active_days_7": "days with an observation in any dimension among the 7 that end with the day (figure 30)",
+    "active_days_7": "days with an observation in any dimension among the 7 that end with the day (metric 30)",
     "active_days_28": "the same among the 28 days that end with the day",
     "inactive": "1: on this day the entity has been without an observation for 7 days",
     "portrait_version": "version of the formulas and dimensions",
@@ -29,7 +29,7 @@ _PARAMETERS: Final = {
     "school": "only this school; empty: all, and the groups",
     "as_of": "what was known at this instant; the far future for now",
 }
-_FIGURES: Final = (
+_METRICS: Final = (
     "observed", "level", "active_days_7", "active_days_28", "inactive", "peer_group", "portrait_version", "live"
 )  # fmt: skip
 _OF_SCHOOL: Final = "({school:String} = '' OR school_id = {school:String})"
@@ -38,13 +38,13 @@ _AS_OF: Final = "recorded_at <= {as_of:DateTime64(3, 'UTC')}"
 
 def _latest(condition: str) -> str:
     """Return the latest version of each place; a place that was taken back is left out."""
-    columns = ", ".join(f"tupleElement(last, {number}) AS {name}" for number, name in enumerate(_FIGURES, start=1))
+    columns = ", ".join(f"tupleElement(last, {number}) AS {name}" for number, name in enumerate(_METRICS, start=1))
     return f"""(
         SELECT school_id, kind, entity_id, dimension, day, {columns}, latest
         FROM
         (
             SELECT school_id, kind, entity_id, dimension, day,
-                argMax(tuple({", ".join(_FIGURES)}), recorded_at) AS last, max(recorded_at) AS latest
+                argMax(tuple({", ".join(_METRICS)}), recorded_at) AS last, max(recorded_at) AS latest
             FROM portraits
             WHERE {condition}
             GROUP BY school_id, kind, entity_id, dimension, day
@@ -99,7 +99,7 @@ def _on_day(condition: str) -> str:
             HAVING argMax(live, recorded_at) = 0
         )"""
     return f"""(
-        SELECT {place}, {", ".join(_FIGURES)}, recorded_at AS latest
+        SELECT {place}, {", ".join(_METRICS)}, recorded_at AS latest
         FROM portraits
         WHERE {counts} AND (school_id, kind, entity_id, dimension, {_VERSION}) IN
         (
@@ -113,13 +113,13 @@ def _on_day(condition: str) -> str:
 VIEWS: Final = [
     View(
         "v1_portraits",
-        "数字画像: what the portraits say of every day, in the latest version; figures 28 to 30",
+        "数字画像: what the portraits say of every day, in the latest version; metrics 28 to 30",
         _COLUMNS,
         _select(_latest("1"), _peers("1")),
     ),
     View(
         "v1_portraits_as_of",
-        "What the portraits said of every day at an instant; figures 28 to 30",
+        "What the portraits said of every day at an instant; metrics 28 to 30",
         _COLUMNS,
         _select(_latest(f"{_OF_SCHOOL} AND {_AS_OF}"), _peers(_AS_OF)),
         _PARAMETERS,

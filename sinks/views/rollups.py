@@ -1,6 +1,6 @@
-"""The roll-ups: figures of a class, a teacher, a school, a group or the district, merged from those of single lessons.
+"""The roll-ups: metrics of a class, a teacher, a school, a group or the district, merged from those of single lessons.
 
-Both views are one text, made from the declarations: how each figure merges is said there (``Metric.merge``). A row of
+Both views are one text, made from the declarations: how each metric merges is said there (``Metric.merge``). A row of
 ``pane_versions`` counts once in each entity, whichever of its places brings it there.
 """
 
@@ -111,7 +111,7 @@ _PERSONS: Final = _list(PERSON_PARTS)
 
 
 def _by_item(day: str) -> str:
-    """Return what is merged of each figure and item; of figures of persons, of each person."""
+    """Return what is merged of each metric and item; of metrics of persons, of each person."""
     summed = _list([*PERSON_PARTS, *(metric.name for metric in METRICS if metric.merge == "entropy")])
     joined = _list(metric.name for metric in METRICS if metric.merge in {"values", "sketch"})
     return f"""SELECT entity_id, d, metric, item, sum(numerator) AS numerators, sum(denominator) AS denominators,
@@ -156,7 +156,7 @@ def _at(metric: PersonMetric, parts: tuple[str, ...]) -> int:
 
 
 def _persons() -> str:
-    """Return the figures of persons as an array of tuples."""
+    """Return the metrics of persons as an array of tuples."""
 
     def by_source(column: Callable[[PersonMetric], str | int | float]) -> str:
         students, participants = (
@@ -178,7 +178,7 @@ def _persons() -> str:
 
 
 def _figures(day: str) -> str:
-    """Return the figures: ``f`` is name, numerator, denominator, sample, keys."""
+    """Return the metrics: ``f`` is name, numerator, denominator, sample, keys."""
     levels = sorted({metric.quantile for metric in METRICS if metric.merge == "values"})
     values = ", ".join(
         f"metric IN {_list(metric.name for metric in METRICS if metric.merge == 'values' and metric.quantile == level)},"

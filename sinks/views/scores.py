@@ -20,12 +20,12 @@ _MEANINGS: Final = {
     "week": "Monday of the ISO week",
     "node": "path in the tree, parts joined by /; empty for the whole",
     "value": "score from 0 to 1; NULL below 0.6 coverage",
-    "coverage": "share of the weight below the node for which there are figures, 0 to 1",
+    "coverage": "share of the weight below the node for which there are metrics, 0 to 1",
     "weight": "share of the node in the whole, 0 to 1",
-    "figure": "of an indicator: its figure, in the unit of the metric; NULL where there is none",
-    "sample_size": "of an indicator: that of its figure; otherwise the smallest of its available indicators",
+    "figure": "of an indicator: its metric, in the unit of the metric; NULL where there is none",
+    "sample_size": "of an indicator: that of its metric; otherwise the smallest of its available indicators",
     "config_version": "configuration it was scored by; see v1_evaluation_configs",
-    "as_of": "instant as of which the figures were read from the roll-ups",
+    "as_of": "instant as of which the metrics were read from the roll-ups",
     "recorded_at": "when it was recorded; later than your reading: it was revised since",
 }
 _SHARE_MEANINGS: Final = {
@@ -53,7 +53,7 @@ _NODE_MEANINGS: Final = {
     "metric": "of an indicator: its metric; otherwise empty",
     "item": "of an indicator: the item of the metric",
     "unit": "of an indicator: the unit of the figure",
-    "norm": "of an indicator: how its figure earns points",
+    "norm": "of an indicator: how its metric earns points",
     "min_sample": "of an indicator: with a smaller sample it is not available",
     "about": "what the configuration says about it",
 }
@@ -94,7 +94,7 @@ VIEWS: Final = [
     View(
         "v1_scores",
         "Scores of teachers, classes, schools, groups and the district as they stand now, a row for each node of the tree "
-        "(figures 31 and 33), with the quality of their data beside them (figure 32). Scores of teachers are personal data",
+        "(metrics 31 and 33), with the quality of their data beside them (metric 32). Scores of teachers are personal data",
         _SCORE_COLUMNS,
         _scores(_NOW),
     ),
@@ -130,7 +130,7 @@ VIEWS: Final = [
     ),
     View(
         "v1_data_quality",
-        "Quality of the data of each week (figure 32) as it stands now",
+        "Quality of the data of each week (metric 32) as it stands now",
         {
             "kind": "school, group or district",
             "entity_id": "the school or the group; district for the district",

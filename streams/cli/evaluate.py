@@ -37,11 +37,11 @@ TIMEOUT_SECONDS: Final = 600.0
 @click.option("--user", help="A user with the evaluator's rights; default: CLASSPULSE_CLICKHOUSE_USER.")
 @click.option("--password-env", default="CLASSPULSE_CLICKHOUSE_PASSWORD", show_default=True, help="Where its password is.")
 def evaluate(*, once: bool, interval_seconds: float, web_port: int, user: str | None, password_env: str) -> None:
-    """Make versions of figures, portraits and scores from what the workers stored.
+    """Make versions of metrics, portraits and scores from what the workers stored.
 
     \b
     A cycle has three steps, each of which writes only what has changed since:
-      panes      closed figures, with the school, class and teacher they belong to
+      panes      closed metrics, with the school, class and teacher they belong to
       portraits  of students, teachers, classes, schools and groups
       scores     of the evaluation, with coverage and data quality
 
@@ -74,7 +74,7 @@ def evaluate(*, once: bool, interval_seconds: float, web_port: int, user: str | 
 
     try:
         with _progress(shown=once) as on_step:
-            evaluator = evaluation.Evaluator(target, settings.figure_rules, steps=evaluation.steps(), on_step=on_step)
+            evaluator = evaluation.Evaluator(target, settings.metric_rules, steps=evaluation.steps(), on_step=on_step)
             if once:
                 with away_is_final(target, "CLASSPULSE_CLICKHOUSE_URL"):
                     cycle = evaluator.once()

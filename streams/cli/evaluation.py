@@ -96,7 +96,7 @@ def activate_file(
     _describe(wanted)
     settings = settings_module.load_for_admin(user, password_env)
     now = datetime.now(UTC)
-    week = from_week or local_week(now, settings.figure_rules)
+    week = from_week or local_week(now, settings.metric_rules)
     with reading(settings.clickhouse, "activate the evaluation") as client:
         active = config_of(configs(client, FAR_FUTURE), week)
         if active is not None and active.checksum == wanted.checksum:
@@ -171,7 +171,7 @@ def show(*, packaged: bool, week: date | None, version: int | None) -> None:
             numbers = ", ".join(str(number) for number in sorted({config.version for config in known})) or "none"
             raise MustStop(f"There is no configuration {version}", f"There are: {numbers}")
     else:
-        found = config_of(known, week or local_week(datetime.now(UTC), settings.figure_rules))
+        found = config_of(known, week or local_week(datetime.now(UTC), settings.metric_rules))
     if found is None:
         echo(
             "classpulse: none is active yet; this is the packaged default, which the first evaluation uses.", err=True

@@ -95,7 +95,7 @@ def explain(
 ) -> None:
     """Explain a score of the evaluation (评价), from the tree down to the stored events.
 
-    Prints the tree with Chinese and English names, scores, weights, coverage, figures, sample sizes and norms, the quality
+    Prints the tree with Chinese and English names, scores, weights, coverage, metrics, sample sizes and norms, the quality
     of the data beside it, and for each indicator the query that returns the events behind it. The query runs as it stands,
     as a user that may read the events, such as the worker's. This command reads scores and the registry, no events.
 

@@ -34,8 +34,8 @@ COMMANDS: Final = {
     "evaluate": ("streams.cli.evaluate", "Make portraits and scores from what the workers stored."),
     "evaluation": ("streams.cli.evaluation", "Check, activate and show what the evaluation scores by."),
     "explain": ("streams.cli.explain", "Show what a score is made of, down to the events."),
-    "verify": ("streams.cli.verify", "Recompute every figure from the stored events and compare."),
-    "recompute": ("streams.cli.recompute", "Rebuild stored figures after a formula changed."),
+    "verify": ("streams.cli.verify", "Recompute every metric from the stored events and compare."),
+    "recompute": ("streams.cli.recompute", "Rebuild stored metrics after a formula changed."),
     "report": ("streams.cli.report", "Write the evaluation report of a school, teacher, class or group."),
     "pseudonym": ("streams.cli.pseudonym", "Print the pseudonym a student id is stored under."),
 }
@@ -72,7 +72,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="classpulse")
 def cli() -> None:
-    """Event streaming for smart classrooms: from a device's event to an exact figure.
+    """Event streaming for smart classrooms: from a device's event to an exact metric.
 
     Settings are environment variables CLASSPULSE_*; docs/settings.md lists them.
     """

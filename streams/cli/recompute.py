@@ -28,8 +28,8 @@ _SHOWN: Final = ("changed", "missing", "same", "unexplained", "ahead")
 
 
 @click.command()
-@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A figure of docs/metrics.md; repeatable.")
-@click.option("--all", "every", is_flag=True, help="All figures.")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric of docs/metrics.md; repeatable.")
+@click.option("--all", "every", is_flag=True, help="All metrics.")
 @click.option("--from", "first_day", required=True, type=_DAY, help="First day, by the district's clock.")
 @click.option("--to", "last_day", required=True, type=_DAY, help="Last day, included.")
 @click.option("--dry-run", is_flag=True, help="Say what would be written; write nothing.")
@@ -47,7 +47,7 @@ def recompute(
     password_env: str,
     as_json: bool,
 ) -> None:
-    """Rebuild stored figures after a formula, the engagement weights or the catalogue changed.
+    """Rebuild stored metrics after a formula, the engagement weights or the catalogue changed.
 
     Every lesson, teacher and activity with an event in these days is computed anew from all its stored events. Workers
     may run meanwhile; start them with the new version and settings first. Safe to run again. See docs/recompute.md.
@@ -63,7 +63,7 @@ def recompute(
     try:
         with _progress() as on_progress:
             report = recomputation.recompute(
-                database, wanted, settings.figure_rules, dry_run=dry_run, on_progress=on_progress
+                database, wanted, settings.metric_rules, dry_run=dry_run, on_progress=on_progress
             )
     finally:
         database.close()
@@ -84,7 +84,7 @@ def _wanted(
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else "docs/metrics.md lists them."
-            raise click.BadParameter(f"{name!r} is no figure; {hint}", param_hint="--metric")
+            raise click.BadParameter(f"{name!r} is no metric; {hint}", param_hint="--metric")
     if first_day > last_day:
         raise click.BadParameter(f"{first_day:%Y-%m-%d} is after --to {last_day:%Y-%m-%d}.", param_hint="--from")
     return recomputation.Wanted(frozenset(metrics), first_day.date(), last_day.date())

@@ -9,7 +9,7 @@ from typing import Final
 import click
 from rich.table import Table
 
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse import client as warehouse
 from sinks.clickhouse.errors import classify
 from sinks.verify import findings as verify_report
@@ -40,7 +40,7 @@ LONGEST_VALUE_CHARACTERS: Final = 120
 @click.option(
     "--evaluator",
     is_flag=True,
-    help="Also hold what the evaluator made against the figures: versions and portraits. Let no cycle run meanwhile.",
+    help="Also hold what the evaluator made against the metrics: versions and portraits. Let no cycle run meanwhile.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def verify(
@@ -54,7 +54,7 @@ def verify(
     evaluator: bool,
     as_json: bool,
 ) -> None:
-    """Recompute every figure from the stored events and compare with what the workers stored.
+    """Recompute every metric from the stored events and compare with what the workers stored.
 
     Also checks per partition that consumed = stored + duplicates + dead letters. Workers may run meanwhile. Reads only.
     What may have expired (docs/retention.md) is left out.
@@ -64,7 +64,7 @@ def verify(
     settings = settings_module.load_for_admin(user, password_env)
     target = target_of(settings, url, database, TIMEOUT_SECONDS)
     with away_is_final(target):
-        report = _verified(target, settings.figure_rules, limit, since.date() if since else None, evaluator=evaluator)
+        report = _verified(target, settings.metric_rules, limit, since.date() if since else None, evaluator=evaluator)
     if as_json:
         echo_json(report.to_json(), indent=2)
     else:
@@ -73,7 +73,7 @@ def verify(
 
 
 def _verified(
-    target: warehouse.Target, rules: FigureRules, limit: int, since: date | None, *, evaluator: bool
+    target: warehouse.Target, rules: MetricRules, limit: int, since: date | None, *, evaluator: bool
 ) -> verify_report.VerifyReport:
     client = warehouse.connect(target)
     try:

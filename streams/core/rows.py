@@ -1,4 +1,4 @@
-"""Metric rows: the shape every figure leaves in."""
+"""Metric rows: the shape every metric leaves in."""
 
 from collections.abc import Iterable
 from typing import Final

@@ -1,6 +1,6 @@
 """Panes and the windows merged from them.
 
-A pane is the smallest slice of event time a figure is kept in; a window is a run of panes. Both are half-open and
+A pane is the smallest slice of event time a metric is kept in; a window is a run of panes. Both are half-open and
 aligned to the Unix epoch, so an event exactly on a boundary belongs to the later one.
 """
 

@@ -1,4 +1,4 @@
-"""The evaluator: makes versions of figures, portraits and scores from what the workers stored, cycle after cycle.
+"""The evaluator: makes versions of metrics, portraits and scores from what the workers stored, cycle after cycle.
 
 A cycle runs the steps in order, each on what the one before wrote, and notes in ``evaluator_cycles`` that it is complete.
 Every step finds by itself what has changed and can be repeated, so a cycle that was broken off needs no repair.
@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from urllib3.exceptions import HTTPError
 
 from schemas.errors import MustStop, Refused, RetryLater
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import WRITE_SETTINGS, Target, connect
 from sinks.clickhouse.errors import ATTEMPTS_AT_UNKNOWN, classify
 from sinks.evaluation.rollups import latest_cycle
@@ -32,7 +32,7 @@ __all__ = ["STEPS", "Cycle", "Evaluator", "EvaluatorTelemetry", "Step", "StepFun
 log = logging.getLogger("classpulse.evaluator")
 
 #: ``step(client, rules, now)`` writes what has changed and returns the number of rows.
-StepFunction = Callable[[Client, FigureRules, datetime], int]
+StepFunction = Callable[[Client, MetricRules, datetime], int]
 
 #: name -> module with a function ``step``, in the order in which they run.
 STEPS: Final = {
@@ -101,7 +101,7 @@ class Evaluator:
     def __init__(
         self,
         target: Target,
-        rules: FigureRules,
+        rules: MetricRules,
         *,
         steps: Sequence[Step],
         stop: threading.Event | None = None,

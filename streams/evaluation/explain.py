@@ -1,4 +1,4 @@
-"""A score explained: its tree with names, norms, weights and figures, the quality beside it, and the events behind it."""
+"""A score explained: its tree with names, norms, weights and metrics, the quality beside it, and the events behind it."""
 
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime
@@ -52,7 +52,7 @@ class Part:
 class Explanation:
     """A score and what it is made of. ``week`` is a Monday; ``parts`` begin with the whole; ``quality`` as counted, or {}.
 
-    ``read_as_of``: the instant as of which the figures were read.
+    ``read_as_of``: the instant as of which the metrics were read.
     """
 
     kind: Kind

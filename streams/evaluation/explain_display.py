@@ -31,7 +31,7 @@ def show(found: Explanation, console: Console, *, queries: bool, below: str = ""
     _line(console, _title(found))
     _line(
         console,
-        f"configuration 方案 {found.config_version} · figures as of {found.read_as_of:%Y-%m-%d %H:%M:%S} UTC · recorded"
+        f"configuration 方案 {found.config_version} · metrics as of {found.read_as_of:%Y-%m-%d %H:%M:%S} UTC · recorded"
         f" {found.recorded_at:%Y-%m-%d %H:%M:%S} UTC",
     )
     console.print(_tree(parts))
@@ -67,7 +67,7 @@ def _tree(parts: list[Part]) -> Table:
             plain(_score(part), style=style),
             f"{part.weight:.1%}",
             f"{part.coverage:.0%}",
-            _figure(part),
+            _metric(part),
             f"{part.sample_size:,}" if part.sample_size else "–",
             plain(_norm(part), style="dim"),
         )
@@ -82,7 +82,7 @@ def _score(part: Part) -> str:
     return "no figure" if part.figure is None else "small sample"
 
 
-def _figure(part: Part) -> str:
+def _metric(part: Part) -> str:
     if not part.metric:
         return ""
     return "–" if part.figure is None else _number(part.figure)
@@ -93,7 +93,7 @@ def _number(value: float) -> str:
 
 
 def _norm(part: Part) -> str:
-    """Say how the figure earns points, and in which unit."""
+    """Say how the metric earns points, and in which unit."""
     unit = "" if not part.metric or part.unit in {"share", "ratio", "0 to 1"} else f" ({part.unit})"
     return part.norm + unit + (f"; from a sample of {part.min_sample} on" if part.min_sample else "")
 

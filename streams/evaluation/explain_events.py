@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - the queries are printed for people; every value in them is quoted here
-"""The query behind an indicator: which stored events its figure was made from. It runs as it stands."""
+"""The query behind an indicator: which stored events its metric was made from. It runs as it stands."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _EDGE_US: Final = (PREP_GAP_US, PREP_GAP_US)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose figures, of which ISO week (its Monday), as they were known at ``as_of``."""
+    """Whose metrics, of which ISO week (its Monday), as they were known at ``as_of``."""
 
     kind: Kind
     entity_id: str
@@ -73,7 +73,7 @@ def _narrower(scope: Scope, declared: Metric) -> list[str]:
             f"time < toDateTime64('{_instant(after, 6)}', 6, 'UTC')",
         ]
     if declared.name == "participant_activity" and scope.kind == "teacher":
-        # What others did in the activity is not behind this teacher's figure; the invitation is.
+        # What others did in the activity is not behind this teacher's metric; the invitation is.
         return [f"teacher_id IN ('', {_quoted(scope.entity_id)})"]
     return []
 

@@ -16,8 +16,8 @@ import polars as pl
 from clickhouse_connect.driver.client import Client
 
 from schemas.evaluation.portraits import INACTIVE_DAYS, KINDS, PORTRAIT_VERSION, Kind
-from schemas.metrics.rules import FigureRules
-from sinks.evaluation.portraits import EVERY_DAY, FIGURES, PEER_FIGURES, ROWS_AT_ONCE, Pending, PortraitStore, Run
+from schemas.metrics.rules import MetricRules
+from sinks.evaluation.portraits import EVERY_DAY, FIGURES, PEER_METRICS, ROWS_AT_ONCE, Pending, PortraitStore, Run
 from streams.core.evaluation.places import place_of_day, places
 from streams.core.evaluation.portraits import OBSERVED_SCHEMA, State, day_forward, peer_statistics, same
 
@@ -28,7 +28,7 @@ _DAY: Final = timedelta(days=1)
 _INACTIVE: Final = timedelta(days=INACTIVE_DAYS)
 
 
-def step(client: Client, rules: FigureRules, now: datetime) -> int:
+def step(client: Client, rules: MetricRules, now: datetime) -> int:
     """Bring the portraits up to what ``pane_versions`` and the registry say; returns the rows added.
 
     ``now`` (with a zone) says which local days are over. Versions are recorded at ``now``, or just after those of the run
@@ -190,7 +190,7 @@ class _Update:
 
     def _compare_peers(self, week: date) -> int:
         statistics = peer_statistics(self._store.last_levels(self._kind, week))
-        versions = _changes(statistics, self._store.peers(self._kind, week), ["peer_group", "dimension"], PEER_FIGURES)
+        versions = _changes(statistics, self._store.peers(self._kind, week), ["peer_group", "dimension"], PEER_METRICS)
         # A group that is gone has no peers from now on; unlike a portrait it stays, since nothing asks for it any more.
         gone = pl.col("live") == 0
         named = versions.with_columns(

@@ -1,6 +1,6 @@
-"""The evaluator's step for scores (figures 31 to 33): weeks whose figures changed are scored again.
+"""The evaluator's step for scores (metrics 31 to 33): weeks whose metrics changed are scored again.
 
-Scores are made from the roll-ups of each level, so a group's come from the merged figures of its members (捆绑式), never
+Scores are made from the roll-ups of each level, so a group's come from the merged metrics of its members (捆绑式), never
 from the schools' scores. Only nodes that say something else than before are added.
 """
 
@@ -14,7 +14,7 @@ from clickhouse_connect.driver.client import Client
 
 from schemas.evaluation.config import default_text
 from schemas.evaluation.tree import KINDS, Evaluation, Kind
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.evaluation.configs import Config, activate, config_of, configs
 from sinks.evaluation.quality import DISTRICT, update_quality
 from sinks.evaluation.scores import FIGURE_COLUMNS, PLACE_COLUMNS, ScoreStore
@@ -42,8 +42,8 @@ _SCHEMA: Final = {
 }
 
 
-def step(client: Client, rules: FigureRules, now: datetime, config_text: str | None = None) -> int:
-    """Bring scores and data quality up to date with the figures known at ``now``; returns the rows written.
+def step(client: Client, rules: MetricRules, now: datetime, config_text: str | None = None) -> int:
+    """Bring scores and data quality up to date with the metrics known at ``now``; returns the rows written.
 
     ``config_text``: a configuration to activate from the week of ``now`` on, unless it is active already; without one the
     active one counts, and the packaged default where there is none. May be repeated: what has not changed is not written.
@@ -71,16 +71,16 @@ def step(client: Client, rules: FigureRules, now: datetime, config_text: str | N
     return rows_written
 
 
-def local_week(instant: datetime, rules: FigureRules) -> date:
+def local_week(instant: datetime, rules: MetricRules) -> date:
     """Return the Monday of the district's week that holds ``instant``."""
     day = instant.astimezone(ZoneInfo(rules.time_zone)).date()
     return day - timedelta(days=day.weekday())
 
 
 def _weeks(
-    store: ScoreStore, since: datetime | None, as_of: datetime, activations: Sequence[Config], rules: FigureRules
+    store: ScoreStore, since: datetime | None, as_of: datetime, activations: Sequence[Config], rules: MetricRules
 ) -> list[date]:
-    """Return the Mondays of the weeks to score: new figures, another configuration, or another place of an entity."""
+    """Return the Mondays of the weeks to score: new metrics, another configuration, or another place of an entity."""
     weeks = set(store.touched_weeks(since))
     if since is not None:
         begun = [config.from_week for config in activations if config.activated_at > since]
@@ -109,7 +109,7 @@ def _score_kind(store: ScoreStore, evaluation: Evaluation, kind: Kind, week: dat
 
 
 def _by_entity(figures: pl.DataFrame | None) -> dict[str, dict[tuple[str, str], Figure]]:
-    """Return the figures of each entity by metric and item; the district is one entity."""
+    """Return the metrics of each entity by metric and item; the district is one entity."""
     found: dict[str, dict[tuple[str, str], Figure]] = {}
     if figures is not None:
         for entity_id, metric, item, value, sample_size in figures.iter_rows():

@@ -1,9 +1,9 @@
-"""The way of an event, from a batch of Kafka records to queryable figures:
+"""The way of an event, from a batch of Kafka records to queryable metrics:
 
     following -> decode_batch -> hold -> take -> write -> finish
 
 ``following``, ``decode_batch`` and ``hold`` are in ``streams/pipeline/intake.py``; :meth:`Pipeline.write` is the second
-half. It drops duplicates, folds the fresh events into figures and writes, in this order: (1) dead letters and events, (2)
+half. It drops duplicates, folds the fresh events into metrics and writes, in this order: (1) dead letters and events, (2)
 the metric rows that changed, as absolute values, (3) the checkpoint, once the broker has the dead letters. A crash anywhere
 between is harmless, because every step can be repeated without a second effect: see ``docs/delivery.md``. Folding needs no
 store, so the database takes the events meanwhile.
@@ -23,7 +23,7 @@ import polars as pl
 
 from schemas.codec.decode import Record
 from schemas.events.event_types import FAMILIES, Family
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.stores.checkpoints import Checkpoint, CheckpointStore
 from sinks.stores.dead_letters import DeadLetterStore, DeadLetterTopic
 from sinks.stores.events import EventStore
@@ -40,7 +40,7 @@ Checkpoints = Mapping[Place, Checkpoint]
 FOLD_MAX_ROWS: Final = 100_000
 #: Keys read back at once: what is read is text, several times what it is as facts.
 LOAD_MAX_KEYS: Final = 200
-#: Figures inserted at once; on their way they are in memory several times. Each insert costs the server some ms whatever
+#: Metrics inserted at once; on their way they are in memory several times. Each insert costs the server some ms whatever
 #: is in it.
 INSERT_MAX_ROWS: Final = 50_000
 
@@ -63,7 +63,7 @@ class Rules:
     out_of_orderness_us: int
     idle_us: int
     cache_max_rows: int
-    figures: FigureRules = field(default_factory=FigureRules)
+    figures: MetricRules = field(default_factory=MetricRules)
     #: Refused share of a partition's recent records that opens its circuit; 0 switches that off.
     breaker_share: float = 0.0
 
@@ -152,7 +152,7 @@ class Pipeline:
         return {place: partition.next_offset for place, partition in self.partitions.items()}
 
     def adopt(self, partition: Partition) -> None:
-        """Count what an ended epoch stored above its last checkpoint, and its figures: a write was cut short there.
+        """Count what an ended epoch stored above its last checkpoint, and its metrics: a write was cut short there.
 
         Nobody will read those records again, since their log is gone. May be repeated after a crash.
         """
@@ -231,7 +231,7 @@ class Pipeline:
             all_stored = storing is None or storing.result()
         if not all_stored:
             return None
-        self._store_figures(figures)
+        self._store_metrics(figures)
         checkpoints = [part.counted(_stored(part, added[part.partition.family.name].fresh)) for part in parts]
         with self._telemetry.stage("checkpoint"):
             published.result()
@@ -319,7 +319,7 @@ class Pipeline:
         self._telemetry.cached_rows.labels(family.name).set(facts.height)
         return rows.join(_origin(family, added.fresh, write), on="key")
 
-    def _store_figures(self, figures: Mapping[str, pl.DataFrame | None]) -> None:
+    def _store_metrics(self, figures: Mapping[str, pl.DataFrame | None]) -> None:
         with self._telemetry.stage("store_figures"):
             written = {name: rows for name, rows in figures.items() if rows is not None}
             if written:

@@ -31,7 +31,7 @@ class Compared:
 
 
 def compared(computed: pl.DataFrame, stored: pl.DataFrame) -> Compared:
-    """Compare the rows computed now with the stored ones, of the same keys and figures.
+    """Compare the rows computed now with the stored ones, of the same keys and metrics.
 
     ``computed`` has the columns of ``ROW_SCHEMA``, ``topic``, ``partition`` and ``revision``. ``stored`` has those of
     ``ROW_SCHEMA``, ``catalogue_version``, ``revision``, and ``applied``: the revision up to which events were read.

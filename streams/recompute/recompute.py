@@ -1,4 +1,4 @@
-"""Rebuild stored figures after a formula, the engagement weights or the catalogue changed, while workers run.
+"""Rebuild stored metrics after a formula, the engagement weights or the catalogue changed, while workers run.
 
 A key (lesson, teacher, activity) with an event in the given days is rebuilt whole, as a worker would that sees it for the
 first time: its stored events below the checkpoint of its partition, folded anew, with that checkpoint's position as the
@@ -16,7 +16,7 @@ import polars as pl
 
 from schemas.events.event_types import FAMILIES, Family
 from schemas.metrics.catalogue import METRICS
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Warehouse
 from sinks.stores.checkpoints import CheckpointStore
 from sinks.stores.events import EventStore
@@ -50,7 +50,7 @@ _KEYS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which figures of which days: ``metrics`` by name (empty: all, and those the catalogue no longer knows).
+    """Which metrics of which days: ``metrics`` by name (empty: all, and those the catalogue no longer knows).
 
     ``first_day`` and ``last_day`` are local days of the district, both included.
     """
@@ -60,7 +60,7 @@ class Wanted:
     last_day: date
 
     def families(self) -> list[Family]:
-        """Return the families that have one of the figures."""
+        """Return the families that have one of the metrics."""
         having = {metric.family for metric in METRICS if not self.metrics or metric.name in self.metrics}
         return [family for family in FAMILIES if family.name in having]
 
@@ -74,7 +74,7 @@ class Wanted:
 
 @dataclass(slots=True)
 class Counts:
-    """Rows of one figure. ``changed`` and ``missing`` were written (or would be); ``unexplained`` no event explains."""
+    """Rows of one metric. ``changed`` and ``missing`` were written (or would be); ``unexplained`` no event explains."""
 
     same: int = 0
     changed: int = 0
@@ -88,7 +88,7 @@ class Counts:
 
 @dataclass(slots=True)
 class RecomputeReport:
-    """What was done: keys and events read, rows by figure; ``deleted`` of the unexplained rows are gone."""
+    """What was done: keys and events read, rows by metric; ``deleted`` of the unexplained rows are gone."""
 
     dry_run: bool
     keys: int = 0
@@ -97,7 +97,7 @@ class RecomputeReport:
     by_metric: dict[str, Counts] = field(default_factory=dict)
 
     def total(self, name: str) -> int:
-        """Return the sum of one of the counts over all figures."""
+        """Return the sum of one of the counts over all metrics."""
         return sum(getattr(counts, name) for counts in self.by_metric.values())
 
     @property
@@ -121,7 +121,7 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Where figures come from and go to."""
+    """Where metrics come from and go to."""
 
     events: EventStore
     metrics: MetricStore
@@ -141,14 +141,14 @@ class Stores:
 def recompute(
     warehouse: Warehouse,
     wanted: Wanted,
-    rules: FigureRules,
+    rules: MetricRules,
     *,
     stores: Stores | None = None,
     dry_run: bool = False,
     on_progress: OnProgress = lambda _progress: None,
     events_per_range: int = EVENTS_PER_RANGE,
 ) -> RecomputeReport:
-    """Rebuild the wanted figures; ``rules`` are those the workers use now. May be run again at any time.
+    """Rebuild the wanted metrics; ``rules`` are those the workers use now. May be run again at any time.
 
     Rows that no event explains are deleted where the user may; ``report.left`` says how many are not. With ``dry_run``
     nothing is written and the report says what would be. While the database is away every call waits for it.
@@ -189,7 +189,7 @@ def _keys(
 
 
 def _rebuild(
-    stores: Stores, family: Family, keys: list[str], metrics: Collection[str], rules: FigureRules, report: RecomputeReport
+    stores: Stores, family: Family, keys: list[str], metrics: Collection[str], rules: MetricRules, report: RecomputeReport
 ) -> None:
     # The checkpoints come first: below them nothing can change any more, so all that is read later is at least as new.
     revisions = {

@@ -45,7 +45,7 @@ class RowStore:
     def stored(self, family: Family, keys: Sequence[str], metrics: Collection[str]) -> pl.DataFrame:
         """Return the rows of ``keys``: the columns of ``ROW_SCHEMA``, ``catalogue_version`` and ``revision``.
 
-        All of the family's figures where ``metrics`` is empty, also those that no catalogue knows any more.
+        All of the family's metrics where ``metrics`` is empty, also those that no catalogue knows any more.
         """
         named = " AND metric IN {metrics:Array(String)}" if metrics else ""
         return self._read("read the stored figures", _STORED + named, keys, topic=family.topic, metrics=list(metrics))
@@ -54,7 +54,7 @@ class RowStore:
         """Delete ``rows`` as they were seen; return how many. 0 where the user has no right to.
 
         ``rows`` has the columns that identify a row, and ``applied``: a row that got a higher revision meanwhile stays.
-        Whoever deletes may also note that the keys' figures changed, which an insert would do by itself.
+        Whoever deletes may also note that the keys' metrics changed, which an insert would do by itself.
         """
         deleted = 0
         for (applied,), same in rows.group_by("applied"):
@@ -62,7 +62,7 @@ class RowStore:
                 if not self._may_delete:
                     return deleted
                 keys = sorted({key for _metric, _window, key, _item, _slot_us in places})
-                what = f"delete {len(places)} figures that no event explains"
+                what = f"delete {len(places)} metrics that no event explains"
                 parameters = {"keys": keys, "applied": applied, "places": places}
                 self._may_delete = self._warehouse.call(what, partial(_deleted, parameters=parameters))
                 if self._may_delete:
@@ -72,7 +72,7 @@ class RowStore:
 
     def _note_changed(self, family: Family, keys: Sequence[str]) -> None:
         self._warehouse.call(
-            "note which keys' figures changed",
+            "note which keys' metrics changed",
             # Not as a command: the driver puts all that belongs to one into the URL.
             lambda client: client.raw_query(
                 "INSERT INTO figure_keys (topic, key, changed_at)"

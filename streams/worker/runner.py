@@ -228,7 +228,7 @@ class Worker:
         rules = Rules(
             out_of_orderness_us=settings.out_of_orderness_seconds * 1_000_000,
             idle_us=settings.idle_seconds * 1_000_000,
-            figures=settings.figure_rules,
+            figures=settings.metric_rules,
             cache_max_rows=settings.cache_max_rows,
             breaker_share=settings.breaker_share,
         )

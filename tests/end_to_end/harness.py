@@ -21,7 +21,7 @@ from deploy.local.commands import dev
 from deploy.local.simulator import Disturbance, Ledger, Produced, SimulationConfig, publish, simulate, source_and_id
 from deploy.local.stack import stack
 from schemas.events.event_types import FAMILIES
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import connect
 from sinks.verify.verify import verify
 from streams.kafka import topics
@@ -215,7 +215,7 @@ class Town:
             for source, name in self.client.query(f"SELECT source, id FROM {family.table} FINAL").result_rows
         }
         assert stored == self.expected, (len(stored - self.expected), len(self.expected - stored))
-        report = verify(self.client, rules=FigureRules())
+        report = verify(self.client, rules=MetricRules())
         assert report.differences_total == 0, report.differences[:5]
         assert report.rows_expected > 0
 

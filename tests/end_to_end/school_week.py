@@ -10,7 +10,7 @@ from deploy.local.simulator import Disturbance, Produced, SimulationConfig, simu
 from schemas.codec.decode import ClockLimits
 from schemas.events.event_types import CLASSROOM, FAMILIES
 from schemas.events.pseudonym import Pseudonymizer
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target, Warehouse, connect
 from sinks.evaluation import closed_metrics as panes
 from sinks.stores.checkpoints import CheckpointStore
@@ -28,7 +28,7 @@ DISTRICT = SimulationConfig(
     days=2, date=date(2026, 3, 9), schools=3, classes_per_school=1, students_per_class=10, dual_teacher_share=0.2,
     binary_share=0.0, disturbance=Disturbance(duplicate_share=0.01, malformed_share=0.002),
 )  # fmt: skip
-RULES = FigureRules()
+RULES = MetricRules()
 #: Of the eight lessons of a class and day those are kept, so that the tests stay quick.
 LESSONS = (b"-1", b"-2", b"-3")
 #: A lesson of the Friday, and what of it arrives only after the first cycle.
@@ -69,7 +69,7 @@ class Letters:
 def fill(target: Target) -> tuple[datetime, datetime]:
     """Store the district's events and what follows from them; return the instants of two cycles of the evaluator.
 
-    Between them hands of one lesson come late, so that figures are revised.
+    Between them hands of one lesson come late, so that metrics are revised.
     """
     warehouse = Warehouse(target)
     pipeline = _pipeline(warehouse)

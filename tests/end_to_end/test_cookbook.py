@@ -86,8 +86,8 @@ def test_every_query_of_the_cookbook_answers(town: Town, tmp_path: Path) -> None
         client.close()
 
 
-def test_a_revised_figure_is_told_and_the_old_one_can_be_read(district: District) -> None:
-    """The hands that came late change the lesson's figures; as of the first cycle they read as they did then."""
+def test_a_revised_metric_is_told_and_the_old_one_can_be_read(district: District) -> None:
+    """The hands that came late change the lesson's metrics; as of the first cycle they read as they did then."""
     client = district.client("classpulse_reader")
     lesson, first, second = LATE_LESSON.decode(), sql_instant(district.first_cycle), sql_instant(district.second_cycle)
     known = (
@@ -165,7 +165,7 @@ def test_a_panel_merges_lessons_and_averages_no_values(district: District) -> No
 
 
 def test_verification_finds_what_the_evaluator_did_not_make(district: District) -> None:
-    """Versions and portraits agree with the figures; a version and a portrait that were tampered with are named."""
+    """Versions and portraits agree with the metrics; a version and a portrait that were tampered with are named."""
     client = district.client("classpulse_admin")
 
     def differences() -> list[str]:

@@ -28,7 +28,7 @@ def measured(program: str, folder: Path, *options: str) -> dict[str, Any]:
 
 
 def test_latency_is_measured_for_every_event(tmp_path: Path) -> None:
-    """Every event sent after the warm-up has a latency; the probes in the figures agree with the checkpoints."""
+    """Every event sent after the warm-up has a latency; the probes in the metrics agree with the checkpoints."""
     found = measured(
         "latency", tmp_path, "--events", "1500", "--lessons", "15", "--rate", "300", "--seconds", "2", "--warm-up", "1"
     )
@@ -36,7 +36,7 @@ def test_latency_is_measured_for_every_event(tmp_path: Path) -> None:
     assert one["events"] == pytest.approx(600, abs=60)
     assert 0 < one["p50_ms"] <= one["p95_ms"] <= one["p99_ms"] <= one["max_ms"]
     assert one["probes"]["count"] >= 1
-    # A probe is in its figures before the checkpoint says so, and is looked for in the same polls.
+    # A probe is in its metrics before the checkpoint says so, and is looked for in the same polls.
     assert one["probes"]["max_ms"] <= one["max_ms"] + 3 * one["poll_resolution"]["max_ms"]
     assert one["worker_histogram"]["partition_writes"] >= 1
     assert {goal["unit"] for goal in found["goals"]} == {"s"}

@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local.commands import dev
 from deploy.local.simulator import SimulationConfig, simulate
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import connect
 from streams.kafka import topics
 from tests.end_to_end.harness import TROUBLED, Town
@@ -92,7 +92,7 @@ def test_a_town_that_stands_still_is_not_settled(town: Town) -> None:
 
 def judged(town: Town, account: Account, counters: dict[tuple[str, int], tuple[int, ...]]) -> Verdict:
     """Check every law."""
-    verdict = judge(town.client, account, counters, FigureRules())
+    verdict = judge(town.client, account, counters, MetricRules())
     letters = asyncio.run(published_letters(town.info.kafka_bootstrap, topics.DEAD_LETTER_TOPIC, 1))
     judge_published_letters(verdict, town.client, letters)
     return verdict

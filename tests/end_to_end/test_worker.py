@@ -10,7 +10,7 @@ from tests.end_to_end.harness import Town, wait_until
 
 
 def test_a_worker_killed_again_and_again_loses_and_doubles_nothing(town: Town) -> None:
-    """Three SIGKILLs in mid-stream leave every record counted once and every figure right."""
+    """Three SIGKILLs in mid-stream leave every record counted once and every metric right."""
     produced = town.produce(24_000).produced
     for share in (0.1, 0.4, 0.7):
         worker = town.start_worker(CLASSPULSE_FLUSH_MAX_ROWS="4000", CLASSPULSE_FLUSH_INTERVAL_MS="100")

@@ -38,7 +38,7 @@ def fuzz(folder: Path, *arguments: str) -> dict[str, Any]:
 
 
 def test_hostile_records_in_bounded_memory(tmp_path: Path) -> None:
-    """Eight thousand records, two in five hostile: one worker lives, every record is at its place, every figure right."""
+    """Eight thousand records, two in five hostile: one worker lives, every record is at its place, every metric right."""
     found = fuzz(tmp_path / "fuzz", "--records", "8000", "--seed", "7", "--memory-mib", "1024")
     assert found["records"] >= 8_000
     assert found["records"] == found["stored"] + found["refused"]

@@ -138,7 +138,7 @@ def test_fault_19_a_topic_is_recreated_under_a_worker(town: BrokenTown, again: i
 
 
 def test_fault_19_a_topic_is_recreated_after_a_write_was_cut_short(town: BrokenTown, clickhouse_proxy: Proxy) -> None:
-    """What was stored above the last checkpoint of a topic that is gone is counted, and its figures are right."""
+    """What was stored above the last checkpoint of a topic that is gone is counted, and its metrics are right."""
     town.publish([event(number) for number in range(300)])
     worker = town.start_worker()
     town.wait_for_checkpoints(300)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from aiokafka import AIOKafkaProducer
 
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.verify.verify import verify
 from tests.end_to_end.harness import WorkerProcess, wait_until
 from tests.faults.broken_town import CLASSROOM, BrokenTown, event
@@ -42,7 +42,7 @@ def assert_well(town: BrokenTown, worker: WorkerProcess) -> None:
     wait_until(lambda: worker.metric("classpulse_lag_records") == 0, "the lag to end")
     assert worker.metric("classpulse_offset_hole_records_total") == worker.metric("classpulse_new_epochs_total") == 0
     assert worker.status("healthz") == worker.status("readyz") == 200
-    assert verify(town.client, rules=FigureRules()).differences_total == 0
+    assert verify(town.client, rules=MetricRules()).differences_total == 0
 
 
 def test_offsets_without_a_record(town: BrokenTown) -> None:

@@ -46,7 +46,7 @@ def test_fault_01_kill_before_the_insert(town: BrokenTown, clickhouse_proxy: Pro
 
 
 def test_fault_02_kill_between_events_and_metric_rows(town: BrokenTown, clickhouse_proxy: Proxy) -> None:
-    """A worker killed when its events are stored and its figures are not counts none twice."""
+    """A worker killed when its events are stored and its metrics are not counts none twice."""
     kill_at(town, clickhouse_proxy, "after", "events_classroom")
 
 

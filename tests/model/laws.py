@@ -11,7 +11,7 @@ from streams.pipeline.partition import Place
 from tests.model.logs import Expectation, Identity, Truth
 from tests.model.memory import Database, MemoryCheckpointStore, Row, Session
 from tests.model.workers import ZONE
-from tests.oracle.oracle import Figures, RowKey, expected_rows
+from tests.oracle.oracle import Metrics, RowKey, expected_rows
 
 _COUNTERS = ("consumed", "stored", "duplicates", "dead_letters")
 _TOLERANCE = 1e-9
@@ -76,7 +76,7 @@ def check_stored(database: Database, truth: Truth) -> None:
 
 
 def check_settled(database: Database, truths: Mapping[Place, Truth], points: Mapping[Place, Checkpoint]) -> None:
-    """After everything is read: the store is the log without its duplicates, and the figures follow from the store."""
+    """After everything is read: the store is the log without its duplicates, and the metrics follow from the store."""
     for place, truth in truths.items():
         if not truth.epochs:
             continue
@@ -88,7 +88,7 @@ def check_settled(database: Database, truths: Mapping[Place, Truth], points: Map
         letters = {row["position"] for row in _letters(database, place)}
         must(letters == expected.letters, "dead letters = refused records", place=place, found=letters)
     events = [row for family in FAMILIES for row in database.tables[family.table].final()]
-    _check_figures(_found_rows(database), expected_rows(events, ZONE))
+    _check_metrics(_found_rows(database), expected_rows(events, ZONE))
 
 
 def _letters(database: Database, place: Place) -> list[Row]:
@@ -97,9 +97,9 @@ def _letters(database: Database, place: Place) -> list[Row]:
     ]  # fmt: skip
 
 
-def _found_rows(database: Database) -> dict[RowKey, Figures]:
+def _found_rows(database: Database) -> dict[RowKey, Metrics]:
     return {
-        RowKey(row["metric"], row["window"], row["key"], row["item"], row["slot_us"]): Figures(
+        RowKey(row["metric"], row["window"], row["key"], row["item"], row["slot_us"]): Metrics(
             row["window_start_us"], row["window_end_us"], row["value"], row["numerator"], row["denominator"],
             row["sample_size"], tuple(row["parts"]),
         )
@@ -107,7 +107,7 @@ def _found_rows(database: Database) -> dict[RowKey, Figures]:
     }  # fmt: skip
 
 
-def _check_figures(found: Mapping[RowKey, Figures], expected: Mapping[RowKey, Figures]) -> None:
+def _check_metrics(found: Mapping[RowKey, Metrics], expected: Mapping[RowKey, Metrics]) -> None:
     must(
         found.keys() == expected.keys(), "there is a row for every figure",
         missing=expected.keys() - found.keys(), superfluous=found.keys() - expected.keys(),
@@ -123,4 +123,4 @@ def _check_figures(found: Mapping[RowKey, Figures], expected: Mapping[RowKey, Fi
         ]  # fmt: skip
         exact = exact and len(row.parts) == len(right.parts)
         close = all(abs(one - other) <= _TOLERANCE * max(1, abs(other)) for one, other in pairs)
-        must(exact and close, "a figure is what the stored events say", key=key, found=row, expected=right)
+        must(exact and close, "a metric is what the stored events say", key=key, found=row, expected=right)

@@ -117,7 +117,7 @@ def same_revision(session: SteppedSession, published: list[DeadLetter]) -> Sinks
     [
         pytest.param(Pipeline, checkpoint_first, id="the checkpoint is saved before the events"),
         pytest.param(Pipeline, no_position_filter, id="facts ignore the checkpoint"),
-        pytest.param(Pipeline, same_revision, id="the last writer of a figure wins"),
+        pytest.param(Pipeline, same_revision, id="the last writer of a metric wins"),
         pytest.param(KeepsFacts, sinks_in_memory, id="facts outlive a rebalance"),
         pytest.param(BelievesHoles, sinks_in_memory, id="a hole is believed at once"),
     ],

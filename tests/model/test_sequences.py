@@ -119,7 +119,7 @@ def test_a_zombie_of_an_ended_epoch_changes_nothing(play: Play) -> None:
 
 
 def test_what_an_ended_epoch_left_is_adopted(play: Play) -> None:
-    """A write cut short before its checkpoint, and the topic recreated: its events are counted, its figures right."""
+    """A write cut short before its checkpoint, and the topic recreated: its events are counted, its metrics right."""
     play.send(6)
     play.assign(0)
     play.read(0, 2)

@@ -206,7 +206,7 @@ def test_what_is_stored_between_two_positions(stores: Stores) -> None:
     assert stores.events.stored_between(CLASSROOM, columns, 0, (14, 2**60)).is_empty()
 
 
-def test_the_highest_revision_of_a_figure_counts(stores: Stores) -> None:
+def test_the_highest_revision_of_a_metric_counts(stores: Stores) -> None:
     """A lower revision loses even if it comes later; of equal ones the later insert counts; each slot is a row."""
     for value, revision in ((1.0, 5), (2.0, 9), (3.0, 7)):
         stores.metrics.upsert(metric("a", value, revision))

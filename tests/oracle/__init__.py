@@ -1,1 +1,1 @@
-"""The figures computed naively, to hold the stream's code and the verifying SQL against."""
+"""The metrics computed naively, to hold the stream's code and the verifying SQL against."""

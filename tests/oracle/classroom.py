@@ -1,4 +1,4 @@
-"""Figures of a lesson (1 to 15) by the plainest loops."""
+"""Metrics of a lesson (1 to 15) by the plainest loops."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,12 +15,12 @@ from schemas.metrics.classroom_all import (
     STUDENT_PARTS,
 )
 from schemas.metrics.metric import WINDOW_1M, WINDOW_5M, WINDOW_10M, Window
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from tests.oracle.rows import (
     NEVER_US,
     Event,
-    Figures,
     Interval,
+    Metrics,
     RowKey,
     Rows,
     earliest,
@@ -66,13 +66,13 @@ class Lesson:
 
     def so_far(
         self, numerator: float, denominator: float, sample_size: int, parts: Sequence[float | None] = ()
-    ) -> Figures:
-        """Return a figure of the lesson so far."""
+    ) -> Metrics:
+        """Return a metric of the lesson so far."""
         return figures(self.start_us, self.end_us, numerator, denominator, sample_size, parts)
 
 
-def lesson_rows(key: str, events: Sequence[Event], rules: FigureRules) -> Rows:
-    """Figures 1 to 15 of one lesson, and the rows of its students."""
+def lesson_rows(key: str, events: Sequence[Event], rules: MetricRules) -> Rows:
+    """Metrics 1 to 15 of one lesson, and the rows of its students."""
     lesson = read_lesson(key, events)
     rows = talk_rows(lesson) | question_rows(lesson) | participation_rows(lesson) | course_rows(lesson)
     return rows | student_rows(lesson) | engagement_rows(lesson, rows, rules)
@@ -108,7 +108,7 @@ def inside(events: Iterable[Event], start_us: int, end_us: int) -> list[Event]:
 
 
 def talk_rows(lesson: Lesson) -> Rows:
-    """Figures 1 to 4."""
+    """Metrics 1 to 4."""
     speech = lesson.only("speech.recorded")
     rows: Rows = {}
     spans = [("10m/1m", *span) for span in hopping(speech, WINDOW_10M)]
@@ -142,7 +142,7 @@ def count(codes: Sequence[int], *wanted: int) -> int:
 
 
 def question_rows(lesson: Lesson) -> Rows:
-    """Figures 5 to 7: each prompt that was asked, the windows that hold the moments of asking, and the lesson."""
+    """Metrics 5 to 7: each prompt that was asked, the windows that hold the moments of asking, and the lesson."""
     rows: Rows = {}
     rates: list[tuple[int, float | None]] = []
     waits_us: list[int] = []
@@ -161,13 +161,13 @@ def question_rows(lesson: Lesson) -> Rows:
         later_us = [event["time_us"] for event in own if event["time_us"] >= asked_us]
         if later_us:
             waits_us.append(min(later_us) - asked_us)
-        for metric, row in answer_figures(own, asked_us, closed_us).items():
+        for metric, row in answer_metrics(own, asked_us, closed_us).items():
             rows[RowKey(metric, "prompt", lesson.key, prompt, 0)] = row
     spans = [(RowKey("response_rate", "10m/1m", lesson.key, "", a), a, b) for a, b in hopping(asked, WINDOW_10M)]
     for key, start_us, end_us in spans:
         known = [rate for asked_us, rate in rates if start_us <= asked_us < end_us and rate is not None]
         rows[key] = figures(start_us, end_us, sum(known), len(known), len(known))
-    told: dict[str, Figures] = {}
+    told: dict[str, Metrics] = {}
     if asked:
         known = [rate for _, rate in rates if rate is not None]
         told["response_rate"] = lesson.so_far(sum(known), len(known), len(known))
@@ -177,7 +177,7 @@ def question_rows(lesson: Lesson) -> Rows:
         long = sum(wait_us >= LONG_WAIT_US for wait_us in waits_us)
         told["long_wait_share"] = lesson.so_far(long, len(waits), len(waits))
     if answers:
-        told |= answer_figures(answers, lesson.start_us, lesson.end_us, sketched=True)
+        told |= answer_metrics(answers, lesson.start_us, lesson.end_us, sketched=True)
     return rows | {RowKey(metric, "lesson", lesson.key, "", 0): row for metric, row in told.items()}
 
 
@@ -187,8 +187,8 @@ def median(ascending: Sequence[float]) -> float:
     return ascending[half] if len(ascending) % 2 else (ascending[half - 1] + ascending[half]) / 2
 
 
-def answer_figures(answers: Sequence[Event], start_us: int, end_us: int, *, sketched: bool = False) -> dict[str, Figures]:
-    """Figure 7 of some answers."""
+def answer_metrics(answers: Sequence[Event], start_us: int, end_us: int, *, sketched: bool = False) -> dict[str, Metrics]:
+    """Metric 7 of some answers."""
     latencies = sorted(event["latency_ms"] for event in answers if event.get("latency_ms") is not None)
     graded = [event["correct"] for event in answers if event.get("correct") is not None]
     told = {"correct_rate": figures(start_us, end_us, sum(graded), len(graded), len(graded))}
@@ -218,7 +218,7 @@ def sketch(latencies: Sequence[int]) -> list[float]:
 
 
 def participation_rows(lesson: Lesson) -> Rows:
-    """Figures 8 to 11."""
+    """Metrics 8 to 11."""
     rows: Rows = {}
     for window in (WINDOW_1M, WINDOW_5M, WINDOW_10M):
         for start_us, end_us in hopping(lesson.events, window):
@@ -237,8 +237,8 @@ def participation_rows(lesson: Lesson) -> Rows:
 
 def part_taken(
     lesson: Lesson, window: str, events: Sequence[Event], present: set[str], start_us: int, end_us: int
-) -> dict[str, Figures]:
-    """Figures 8, 10 and 11 of one window, as far as they are taken over windows of that name."""
+) -> dict[str, Metrics]:
+    """Metrics 8, 10 and 11 of one window, as far as they are taken over windows of that name."""
     acts = of_type(events, *INTERACTION_TYPES)
     raised = len(of_type(events, "classroom.hand.raised"))
     called = len(of_type(events, "classroom.hand.called"))
@@ -256,7 +256,7 @@ def part_taken(
 
 
 def course_rows(lesson: Lesson) -> Rows:
-    """Figures 12 to 14."""
+    """Metrics 12 to 14."""
     rows = strategy_rows(lesson) | tool_rows(lesson)
     if lesson.plan is None:
         return rows
@@ -274,7 +274,7 @@ def course_rows(lesson: Lesson) -> Rows:
 
 
 def strategy_rows(lesson: Lesson) -> Rows:
-    """Figure 13."""
+    """Metric 13."""
     changes = in_order(lesson.only("strategy.changed"))
     if not changes:
         return {}
@@ -294,7 +294,7 @@ def strategy_rows(lesson: Lesson) -> Rows:
 
 
 def tool_rows(lesson: Lesson) -> Rows:
-    """Figure 14: go from edge to edge and count the stretch if any use covers it."""
+    """Metric 14: go from edge to edge and count the stretch if any use covers it."""
     rows: Rows = {}
     for platform in ("", *PLATFORMS):
         uses = [event for event in lesson.only("tool.used") if platform in {"", event["platform"]}]
@@ -311,8 +311,8 @@ def tool_rows(lesson: Lesson) -> Rows:
     return rows
 
 
-def engagement_rows(lesson: Lesson, rows: Mapping[RowKey, Figures], rules: FigureRules) -> Rows:
-    """Figure 15, of the figures of the lesson so far."""
+def engagement_rows(lesson: Lesson, rows: Mapping[RowKey, Metrics], rules: MetricRules) -> Rows:
+    """Metric 15, of the metrics of the lesson so far."""
 
     def value(metric: str) -> float | None:
         row = rows.get(RowKey(metric, "lesson", lesson.key, "", 0))

@@ -14,7 +14,7 @@ from deploy.local.stack import stack
 from schemas.metrics.catalogue import CATALOGUE_VERSION
 from sinks.clickhouse.client import Target, connect
 from sinks.clickhouse.migrations import migrate
-from tests.oracle.oracle import Event, Figures, RowKey
+from tests.oracle.oracle import Event, Metrics, RowKey
 
 __all__ = [
     "fresh_database", "insert_checkpoint", "insert_events", "insert_rows", "open_client", "running_clickhouse",
@@ -129,12 +129,12 @@ def insert_checkpoint(
 def insert_rows(
     client: Client,
     family: str,
-    rows: Iterable[tuple[RowKey, Figures]],
+    rows: Iterable[tuple[RowKey, Metrics]],
     revision: int = 0,
     partition: int = 0,
     written_at: datetime | None = None,
 ) -> None:
-    """Store figures as a worker would; ``written_at`` is now if not given."""
+    """Store metrics as a worker would; ``written_at`` is now if not given."""
     written_columns, written = (["written_at"], [written_at]) if written_at else ([], [])
     data = [
         [

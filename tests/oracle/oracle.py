@@ -1,4 +1,4 @@
-"""Every figure by the plainest loops that follow its definition: slow, obvious, no SQL, no columns.
+"""Every metric by the plainest loops that follow its definition: slow, obvious, no SQL, no columns.
 
 What an event is says ``tests/oracle/rows.py``; the loops are in ``classroom.py``, ``prep.py`` and ``research.py``.
 """
@@ -7,21 +7,21 @@ from collections import defaultdict
 from collections.abc import Iterable
 from zoneinfo import ZoneInfo
 
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from tests.oracle.classroom import lesson_rows
 from tests.oracle.prep import prep_rows
 from tests.oracle.research import activity_rows
-from tests.oracle.rows import Event, Figures, RowKey, Rows
+from tests.oracle.rows import Event, Metrics, RowKey, Rows
 
-__all__ = ["Event", "Figures", "RowKey", "Rows", "expected_rows"]
+__all__ = ["Event", "Metrics", "RowKey", "Rows", "expected_rows"]
 
 
-def expected_rows(events: Iterable[Event], rules: FigureRules | str) -> Rows:
+def expected_rows(events: Iterable[Event], rules: MetricRules | str) -> Rows:
     """Return every row that ``events`` (any order, any families, repeats allowed) must lead to.
 
     Of events with the same key, source and id the first one given counts. ``rules`` may be the name of a time zone.
     """
-    told = FigureRules(rules) if isinstance(rules, str) else rules
+    told = MetricRules(rules) if isinstance(rules, str) else rules
     unique: dict[tuple[str, str, str], Event] = {}
     for event in events:
         unique.setdefault((event["key"], event["source"], event["id"]), event)

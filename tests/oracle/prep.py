@@ -1,4 +1,4 @@
-"""Figures of preparation (16 to 21) by the plainest loops."""
+"""Metrics of preparation (16 to 21) by the plainest loops."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -32,7 +32,7 @@ class LocalWindow(NamedTuple):
 
 
 def prep_rows(key: str, events: Sequence[Event], zone: ZoneInfo) -> Rows:
-    """Figures 16 to 21 of one teacher."""
+    """Metrics 16 to 21 of one teacher."""
     rows: Rows = {}
     for window in windows_holding(of_type(events, *PREP_ACTIVITY_TYPES), zone, days=7):
         rows |= time_rows(key, events, window, zone)
@@ -92,7 +92,7 @@ def plan_of(event: Event) -> str:
 
 
 def time_rows(key: str, events: Sequence[Event], window: LocalWindow, zone: ZoneInfo) -> Rows:
-    """Figures 16 and 17: walk from activity to activity, and each gap from day to day of the window."""
+    """Metrics 16 and 17: walk from activity to activity, and each gap from day to day of the window."""
     activities_us = [event["time_us"] for event in of_type(events, *PREP_ACTIVITY_TYPES)]
     by_weekday_us = [0] * 7
     for start_us, end_us in pairwise(sorted(activities_us)):
@@ -113,7 +113,7 @@ def time_rows(key: str, events: Sequence[Event], window: LocalWindow, zone: Zone
 
 
 def lead_time_row(key: str, events: Sequence[Event], window: LocalWindow) -> Rows:
-    """Figure 18: from the last substantive edit to the lesson."""
+    """Metric 18: from the last substantive edit to the lesson."""
     leads = []
     for lesson in of_type(events, TAUGHT):
         if not window.holds(lesson["time_us"]):
@@ -131,7 +131,7 @@ def lead_time_row(key: str, events: Sequence[Event], window: LocalWindow) -> Row
 
 
 def co_prep_row(key: str, events: Sequence[Event], window: LocalWindow) -> Rows:
-    """Figure 19: who edited which plan."""
+    """Metric 19: who edited which plan."""
     editors: dict[str, set[str]] = {}
     for event in of_type(events, EDITED, COEDITED):
         if window.holds(event["time_us"]):
@@ -142,7 +142,7 @@ def co_prep_row(key: str, events: Sequence[Event], window: LocalWindow) -> Rows:
 
 
 def plan_to_class_row(key: str, events: Sequence[Event], window: LocalWindow) -> Rows:
-    """Figure 21: the plans completed first in the window, and those of them that reached a class."""
+    """Metric 21: the plans completed first in the window, and those of them that reached a class."""
     completed = used = 0
     for plan in {plan_of(event) for event in of_type(events, COMPLETED)}:
         own = [event for event in events if plan_of(event) == plan]

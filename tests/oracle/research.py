@@ -1,4 +1,4 @@
-"""Figures of teaching research (22 to 27) by the plainest loops."""
+"""Metrics of teaching research (22 to 27) by the plainest loops."""
 
 import math
 from collections import Counter
@@ -9,7 +9,7 @@ from schemas.metrics.research_all import LOOP_WITHIN_US
 from tests.oracle.rows import (
     NEVER_US,
     Event,
-    Figures,
+    Metrics,
     RowKey,
     Rows,
     earliest,
@@ -30,7 +30,7 @@ REPORTED = "research.report.generated"
 
 
 def activity_rows(key: str, events: Sequence[Event]) -> Rows:
-    """Figures 22 to 27 of one research activity, and the rows of its participants."""
+    """Metrics 22 to 27 of one research activity, and the rows of its participants."""
     times_us = [event["time_us"] for event in events]
     start_us, end_us = min(times_us), max(times_us)
     attended_us: Counter[str] = Counter()
@@ -48,8 +48,8 @@ def activity_rows(key: str, events: Sequence[Event]) -> Rows:
 
     found: dict[str, tuple[float, float, int, Sequence[float]]] = {}
     if published:
-        found |= meeting_figures(events, invited, effective, sum(attended_us.values()))
-    found |= feedback_figures(events)
+        found |= meeting_metrics(events, invited, effective, sum(attended_us.values()))
+    found |= feedback_metrics(events)
     rows: Rows = {
         RowKey(metric, "activity", key, "", 0): figures(start_us, end_us, *told) for metric, told in found.items()
     }
@@ -64,10 +64,10 @@ def activity_rows(key: str, events: Sequence[Event]) -> Rows:
     return rows
 
 
-def meeting_figures(
+def meeting_metrics(
     events: Sequence[Event], invited: set[str], effective: set[str], attended_us: int
 ) -> dict[str, tuple[float, float, int, Sequence[float]]]:
-    """Figures 22 to 24."""
+    """Metrics 22 to 24."""
     joined = {event["teacher_id"] for event in of_type(events, JOINED)}
     posted = Counter(event["teacher_id"] for event in of_type(events, CONTRIBUTED))
     everyone = joined | set(posted)
@@ -90,8 +90,8 @@ def meeting_figures(
     }
 
 
-def feedback_figures(events: Sequence[Event]) -> dict[str, tuple[float, float, int, Sequence[float]]]:
-    """Figures 25 to 27; the first two only where there is feedback."""
+def feedback_metrics(events: Sequence[Event]) -> dict[str, tuple[float, float, int, Sequence[float]]]:
+    """Metrics 25 to 27; the first two only where there is feedback."""
     first: dict[str, Event] = {}
     for event in in_order(of_type(events, FEEDBACK)):
         first.setdefault(event["feedback_id"], event)
@@ -115,7 +115,7 @@ def feedback_figures(events: Sequence[Event]) -> dict[str, tuple[float, float, i
 
 def participant(
     own: Sequence[Event], start_us: int, end_us: int, attended_us: int, *, invited: bool, effective: bool
-) -> Figures:
+) -> Metrics:
     """What one teacher did, out of the teacher's own events."""
     posted = len(of_type(own, CONTRIBUTED))
     parts = (

@@ -1,7 +1,7 @@
 """What the oracle's families share: events, rows, and the plainest ways to walk through time.
 
 An event is a dict: ``type`` (name, such as ``classroom.answer.submitted``), ``key``, ``source``, ``id``, ``time_us``,
-and the fields of its data and of its envelope that a figure needs; times among them are ints with ``_us`` at the end.
+and the fields of its data and of its envelope that a metric needs; times among them are ints with ``_us`` at the end.
 All times are microseconds since the epoch.
 """
 
@@ -14,8 +14,21 @@ from zoneinfo import ZoneInfo
 from schemas.metrics.metric import Window
 
 __all__ = [
-    "EPOCH", "NEVER_US", "Event", "Figures", "Interval", "RowKey", "Rows", "earliest", "figures", "in_order",
-    "local_midnight_us", "of_type", "overlap_us", "presence", "window_starts",
+    "EPOCH",
+    "NEVER_US",
+    "Event",
+    "Interval",
+    "Metrics",
+    "RowKey",
+    "Rows",
+    "earliest",
+    "figures",
+    "in_order",
+    "local_midnight_us",
+    "of_type",
+    "overlap_us",
+    "presence",
+    "window_starts",
 ]  # fmt: skip
 
 Event = Mapping[str, Any]
@@ -34,7 +47,7 @@ class RowKey(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Figures:
+class Metrics:
     """What a row says: ``value`` is None where the denominator is 0."""
 
     window_start_us: int
@@ -54,7 +67,7 @@ class Interval(NamedTuple):
     end_us: int
 
 
-Rows = dict[RowKey, Figures]
+Rows = dict[RowKey, Metrics]
 
 
 def figures(
@@ -64,11 +77,11 @@ def figures(
     denominator: float,
     sample_size: int,
     parts: Sequence[float | None] = (),
-) -> Figures:
+) -> Metrics:
     """Divide, unless there is nothing to divide by."""
     value = numerator / denominator if denominator else None
     told = tuple(None if part is None else float(part) for part in parts)
-    return Figures(start_us, end_us, value, float(numerator), float(denominator), sample_size, told)
+    return Metrics(start_us, end_us, value, float(numerator), float(denominator), sample_size, told)
 
 
 def of_type(events: Iterable[Event], *names: str) -> list[Event]:

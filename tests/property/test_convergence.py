@@ -1,4 +1,4 @@
-"""However the events are cut into writes, ordered, repeated and forgotten, the figures converge to the oracle's."""
+"""However the events are cut into writes, ordered, repeated and forgotten, the metrics converge to the oracle's."""
 
 import random
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events.event_types import CLASSROOM, PREP, RESEARCH, Family
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from streams.core.families import FIGURES
 from streams.core.state import Facts
 from tests.oracle.hostile import BASE_US, activities, lessons, weeks_of_preparation
-from tests.oracle.oracle import Event, Figures, RowKey, expected_rows
+from tests.oracle.oracle import Event, Metrics, RowKey, expected_rows
 
-RULES = FigureRules(engagement_weights=(0.4, 0.3, 0.2, 0.1), engagement_full_rate=0.1)
-Stored = dict[RowKey, Figures]
+RULES = MetricRules(engagement_weights=(0.4, 0.3, 0.2, 0.1), engagement_full_rate=0.1)
+Stored = dict[RowKey, Metrics]
 #: Few enough that one write is folded in several slices.
 SLICE_ROWS = 10
 
@@ -42,7 +42,7 @@ def fold_in_writes(family: Family, writes: list[list[Event]], forget_after: set[
         found = [FIGURES[family.name].rows(known, fresh, RULES) for known, fresh in facts.slices(added.facts, SLICE_ROWS)]
         for row in (row for frame in found for row in frame.iter_rows(named=True)):
             key = RowKey(row["metric"], row["window"], row["key"], row["item"], row["slot_us"])
-            rows[key] = Figures(
+            rows[key] = Metrics(
                 row["window_start_us"], row["window_end_us"], row["value"], row["numerator"], row["denominator"],
                 row["sample_size"], tuple(row["parts"]),
             )  # fmt: skip
@@ -98,20 +98,20 @@ def check(family: Family, drawn: list[Callable[[str], list[Event]]], seed: int) 
 
 @settings(max_examples=25)
 @given(st.lists(lessons(), min_size=1, max_size=2), st.integers(0, 2**32))
-def test_classroom_figures_converge(drawn: list[Callable[[str], list[Event]]], seed: int) -> None:
-    """Classroom figures do not depend on how the events arrived."""
+def test_classroom_metrics_converge(drawn: list[Callable[[str], list[Event]]], seed: int) -> None:
+    """Classroom metrics do not depend on how the events arrived."""
     check(CLASSROOM, drawn, seed)
 
 
 @settings(max_examples=25)
 @given(st.lists(weeks_of_preparation(BASE_US - 8 * 3_600_000_000), min_size=1, max_size=2), st.integers(0, 2**32))
-def test_prep_figures_converge(drawn: list[Callable[[str], list[Event]]], seed: int) -> None:
-    """Preparation figures do not depend on how the events arrived."""
+def test_prep_metrics_converge(drawn: list[Callable[[str], list[Event]]], seed: int) -> None:
+    """Preparation metrics do not depend on how the events arrived."""
     check(PREP, drawn, seed)
 
 
 @settings(max_examples=25)
 @given(st.lists(activities(), min_size=1, max_size=2), st.integers(0, 2**32))
-def test_research_figures_converge(drawn: list[Callable[[str], list[Event]]], seed: int) -> None:
-    """Research figures do not depend on how the events arrived."""
+def test_research_metrics_converge(drawn: list[Callable[[str], list[Event]]], seed: int) -> None:
+    """Research metrics do not depend on how the events arrived."""
     check(RESEARCH, drawn, seed)

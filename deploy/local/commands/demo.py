@@ -14,7 +14,7 @@ from deploy.local.commands.demo_worker import DemoWorker, Progress, Watcher
 from deploy.local.simulator import Disturbance, Ledger, SimulationConfig, in_whole_weeks, publish, simulate
 from deploy.local.stack import stack
 from schemas.errors import MustStop
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import connect
 from sinks.verify.verify import VerifyReport, verify
 from streams import settings as settings_module
@@ -48,7 +48,7 @@ class Outcome:
 
     @property
     def laws_hold(self) -> bool:
-        """Both laws: every record accounted for, and every figure recomputed."""
+        """Both laws: every record accounted for, and every metric recomputed."""
         found = (self.progress.consumed, self.progress.stored, self.progress.duplicates, self.progress.dead_letters)
         ledger = self.ledger
         expected = (ledger.produced, ledger.stored, ledger.duplicates, ledger.dead_letters)
@@ -85,7 +85,7 @@ def demo(events: int | None, seed: int, as_json: bool, keep: bool, only_stop: bo
     """Play a simulated school morning through everything, and check the result.
 
     Starts the embedded Kafka and ClickHouse and a worker, plays lessons, preparation and research of a district (with
-    disorder, duplicates, late and malformed events), recomputes every figure in SQL, and stops everything again.
+    disorder, duplicates, late and malformed events), recomputes every metric in SQL, and stops everything again.
 
     \b
     Exit status: 0 only if every record is accounted for and verify finds no difference.
@@ -164,7 +164,7 @@ def _run(info: stack.StackInfo, worker: DemoWorker, display: Display, events: in
             worker.start()
         progress = watcher.wait_until(ledger.produced)
     display.step("Recomputing every metric from the stored events")
-    report = verify(client, rules=FigureRules())
+    report = verify(client, rules=MetricRules())
     rows = client.query("SELECT count() FROM metric_rows FINAL").result_rows[0][0]
     client.close()
     return Outcome(ledger, progress, report, rows, progress.consumed / worker.drain_seconds())

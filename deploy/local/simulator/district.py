@@ -14,7 +14,7 @@ _CAREER_WEIGHTS: Final = (18, 34, 36, 12)
 _STAGE_GRADES: Final = {"primary": (1, 6), "junior": (7, 9), "senior": (10, 12), "combined": (1, 9)}
 _STAGES: Final = ("primary", "primary", "junior", "primary", "senior", "junior", "primary", "combined", "junior")
 _DIGITS: Final = "零一二三四五六七八九"
-#: The district the figures are for has 17 education groups over 54 schools.
+#: The district the metrics are for has 17 education groups over 54 schools.
 _GROUPS_PER_SCHOOL: Final = 17 / 54
 #: A class meets about ten teachers, each teaching several classes: 1.8 teachers a class.
 _TEACHERS_PER_CLASS: Final = 1.8

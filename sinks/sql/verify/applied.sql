@@ -6,7 +6,7 @@
     FROM checkpoints FINAL
     WHERE topic = {topic:String}
 ) AS applied,
--- Figures are written before the checkpoint: a key whose figures are ahead of it is compared as of its figures.
+-- Metrics are written before the checkpoint: a key whose metrics are ahead of it is compared as of its metrics.
 (
     SELECT (groupArray(key), groupArray(highest))
     FROM

@@ -1,12 +1,12 @@
 -- Recomputed rows against stored rows of one range of keys: how many, how many differ, and which.
 --
--- Parameters: those of the family's file, metrics (names of its figures), catalogue_version, limit (differences listed),
--- topic, last_aged_day (events stored until then may be gone), reach_us (figures depend on the events of their window and
+-- Parameters: those of the family's file, metrics (names of its metrics), catalogue_version, limit (differences listed),
+-- topic, last_aged_day (events stored until then may be gone), reach_us (metrics depend on the events of their window and
 -- on those so far outside it; -1: on every event of the key).
 -- The family's file stands in the place of the comment in brackets. Floats: relative tolerance 1e-9, or 1e-9 absolute.
 -- `signature` is the same for the same differences, whatever their order.
 WITH
-    -- Keys that may have lost events, and up to which start of a window their figures are not complete.
+    -- Keys that may have lost events, and up to which start of a window their metrics are not complete.
     aged AS
     (
         SELECT
@@ -107,7 +107,7 @@ FROM
         WHERE metric IN {metrics:Array(String)}
           AND r.key >= {key_from:String} AND r.key <= {key_to:String}
           AND (empty({keys:Array(String)}) OR has({keys:Array(String)}, r.key))
-          -- A figure written on an aged day has no event stored later: it may be gone itself, or all its events are.
+          -- A metric written on an aged day has no event stored later: it may be gone itself, or all its events are.
           AND toDate(written_at) > {last_aged_day:Date}
           AND (aged.is_aged = 0 OR toUnixTimestamp64Micro(window_start) > aged.until_us)
     ) AS s

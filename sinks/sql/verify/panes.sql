@@ -1,7 +1,7 @@
--- Versions of figures that are not what the workers stored: one school.
+-- Versions of metrics that are not what the workers stored: one school.
 --
--- Parameters: school, limit. What counts now is held against metric_rows, but for the keys whose figures were written since
--- the evaluator last looked. `parts` of a version may go on after those of the figure.
+-- Parameters: school, limit. What counts now is held against metric_rows, but for the keys whose metrics were written since
+-- the evaluator last looked. `parts` of a version may go on after those of the metric.
 WITH
     behind AS
     (

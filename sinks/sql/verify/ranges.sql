@@ -1,6 +1,6 @@
--- Ranges of keys that hold at most about `rows_per_range` events and figures each, so that each is verified in bounded memory.
+-- Ranges of keys that hold at most about `rows_per_range` events and metrics each, so that each is verified in bounded memory.
 --
--- Parameters: events_table, metrics (names of the family's figures), rows_per_range, last_aged_day (figures written until
+-- Parameters: events_table, metrics (names of the family's metrics), rows_per_range, last_aged_day (metrics written until
 -- then are not looked at).
 SELECT min(key) AS key_from, max(key) AS key_to
 FROM

@@ -19,7 +19,7 @@ _ANY_PLATFORM = pair(pl.col("key"), pl.lit(0, pl.UInt32)).alias("place")
 
 
 def rows(lessons: Lessons) -> list[pl.DataFrame]:
-    """Return the rows of the figures over the lesson so far."""
+    """Return the rows of the metrics over the lesson so far."""
     spans = lessons.spans.select("key", "ended_us", window_start_us="start_us", window_end_us="end_us")
     return [*_attendance(lessons, spans), *_strategies(lessons, spans), _tools(lessons, spans)]
 

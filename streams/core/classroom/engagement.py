@@ -1,14 +1,14 @@
-"""The engagement index, figure 15, blended from the rows of four others. Formulas: ``schemas/metrics/classroom_all.py``."""
+"""The engagement index, metric 15, blended from the rows of four others. Formulas: ``schemas/metrics/classroom_all.py``."""
 
 import polars as pl
 
 from schemas.metrics.metric import WINDOW_LESSON
-from schemas.metrics.rules import ENGAGEMENT_PARTS, FigureRules
+from schemas.metrics.rules import ENGAGEMENT_PARTS, MetricRules
 from streams.core.rows import metric_rows, value
 
 
-def rows(found: list[pl.DataFrame], rules: FigureRules) -> list[pl.DataFrame]:
-    """Return the rows of the figure, given the rows ``found`` of the others; a part nobody found is unknown."""
+def rows(found: list[pl.DataFrame], rules: MetricRules) -> list[pl.DataFrame]:
+    """Return the rows of the metric, given the rows ``found`` of the others; a part nobody found is unknown."""
     lesson = [
         frame
         for frame in found

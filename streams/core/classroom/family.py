@@ -1,24 +1,24 @@
-"""Classroom figures (智慧课堂) out of the facts of the lessons concerned. Formulas: ``schemas/metrics/classroom_all.py``.
+"""Classroom metrics (智慧课堂) out of the facts of the lessons concerned. Formulas: ``schemas/metrics/classroom_all.py``.
 
-One module a group of figures; this one says in which order.
+One module a group of metrics; this one says in which order.
 """
 
 import polars as pl
 
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from streams.core.classroom import course, engagement, participation, questions, students, talk
 from streams.core.classroom.lessons import read, touched
 from streams.core.codes import coded
 from streams.core.rows import joined
 
-#: The columns of a stored event that the figures need, besides those every event has.
+#: The columns of a stored event that the metrics need, besides those every event has.
 FACT_COLUMNS = (
     "schoolid", "classid", "student_id", "prompt_id", "roster", "scheduled_start_us", "scheduled_end_us", "speaker",
     "fias_code", "strategy", "platform", "duration_ms", "latency_ms", "correct", "score", "progress",
 )  # fmt: skip
 
 
-def rows(facts: pl.DataFrame, fresh: pl.DataFrame, rules: FigureRules) -> pl.DataFrame:
+def rows(facts: pl.DataFrame, fresh: pl.DataFrame, rules: MetricRules) -> pl.DataFrame:
     """Return the metric rows that ``fresh`` events can have changed.
 
     ``facts`` holds every stored event of the lessons in ``fresh``, those of ``fresh`` included.

@@ -19,7 +19,7 @@ JOINED, LEFT = "classroom.attendance.joined", "classroom.attendance.left"
 ASKED, CLOSED = "classroom.question.asked", "classroom.question.closed"
 ANSWERED = "classroom.answer.submitted"
 
-#: The columns of a fact that the figures take as they are.
+#: The columns of a fact that the metrics take as they are.
 _KEPT: Final = (
     "type", "source", "id", "time_us", "speaker", "fias_code", "strategy", "platform", "duration_ms", "latency_ms",
     "correct", "score", "progress",
@@ -28,13 +28,13 @@ _KEPT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """What the facts of some lessons say, in the shapes the figures need.
+    """What the facts of some lessons say, in the shapes the metrics need.
 
     ``key`` is the lesson's code; ``person`` and ``prompt`` are the codes of a student and of a question together with the
     lesson's, NULL where an event names none.
     """
 
-    #: ``key, person, prompt``, and the columns of a fact that the figures are made of: every fact.
+    #: ``key, person, prompt``, and the columns of a fact that the metrics are made of: every fact.
     facts: pl.DataFrame
     #: ``key, start_us, end_us``, ``started_us`` and ``ended_us`` (NULL without such an event), ``cut_us`` (nobody is
     #: present later; NULL where no end is known).
@@ -64,7 +64,7 @@ class Touched:
 
     #: The fresh events, numbered as ``Lessons.facts``.
     fresh: pl.DataFrame
-    #: ``key, pane_us``: the panes whose windows must be written again, whatever the figure.
+    #: ``key, pane_us``: the panes whose windows must be written again, whatever the metric.
     panes: pl.DataFrame
 
     def panes_of(self, *types: str) -> pl.DataFrame:

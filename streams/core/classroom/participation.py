@@ -1,4 +1,4 @@
-"""Who takes part, how many and how often: figures 8 to 11. Formulas: ``schemas/metrics/classroom_all.py``."""
+"""Who takes part, how many and how often: metrics 8 to 11. Formulas: ``schemas/metrics/classroom_all.py``."""
 
 import polars as pl
 
@@ -24,7 +24,7 @@ _LESSON = pl.lit(WINDOW_LESSON.name)
 
 
 def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
-    """Return the rows of the figures, over hopping windows and over the lesson so far."""
+    """Return the rows of the metrics, over hopping windows and over the lesson so far."""
     acts = (
         lessons.of(INTERACTION_TYPES, "key", "person", "time_us")
         .select(
@@ -170,7 +170,7 @@ def _of_lessons(lessons: Lessons, acts: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def _gini(breadth: pl.DataFrame, acted: pl.DataFrame) -> pl.DataFrame:
-    """Make figure 9 of the number of students in ``breadth`` and what each of those who ``acted`` did.
+    """Make metric 9 of the number of students in ``breadth`` and what each of those who ``acted`` did.
 
     In ascending order the student of rank r differs from all others together by what is r - 1 times added and n - r
     times taken away; those who did nothing hold the lowest ranks and add nothing.

@@ -1,4 +1,4 @@
-"""Questions and answers: figures 5, 6 and 7. Formulas: ``schemas/metrics/classroom_all.py``."""
+"""Questions and answers: metrics 5, 6 and 7. Formulas: ``schemas/metrics/classroom_all.py``."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class _Asked:
 
 
 def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
-    """Return the rows of the figures, by prompt, over hopping windows and over the lesson so far."""
+    """Return the rows of the metrics, by prompt, over hopping windows and over the lesson so far."""
     found = _read(lessons)
     if found is None:
         return []

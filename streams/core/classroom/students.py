@@ -1,4 +1,4 @@
-"""Each student's part in a lesson, what figures of persons are merged from. Formulas: ``schemas/metrics/classroom_all.py``.
+"""Each student's part in a lesson, what metrics of persons are merged from. Formulas: ``schemas/metrics/classroom_all.py``.
 
 A row rests on nothing but the student's own events and the lesson's starts and ends. Hence its window is the lesson so
 far as those tell it, and a stay counts once a leave or the end of the lesson has closed it: what one student does need

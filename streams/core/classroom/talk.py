@@ -1,4 +1,4 @@
-"""Who speaks: figures 1 to 4. Formulas: ``schemas/metrics/classroom_all.py``."""
+"""Who speaks: metrics 1 to 4. Formulas: ``schemas/metrics/classroom_all.py``."""
 
 import polars as pl
 
@@ -10,7 +10,7 @@ from streams.core.windows import windows_at
 
 SPOKEN = "classroom.speech.recorded"
 
-#: FIAS codes that are added up: the columns the figures are made of.
+#: FIAS codes that are added up: the columns the metrics are made of.
 _CODES = {
     "coded": range(1, 11),
     "teacher_talk": range(1, 8),
@@ -39,7 +39,7 @@ _RATIOS = {
 
 
 def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
-    """Return the rows of the figures, over the windows with fresh speech and over the lesson so far."""
+    """Return the rows of the metrics, over the windows with fresh speech and over the lesson so far."""
     speech = lessons.of([SPOKEN], "key", "time_us", "source", "id", "speaker", "fias_code").drop("type")
     if speech.is_empty():
         return []

@@ -1,4 +1,4 @@
-"""Figures 28 to 30 as pure functions of observations: decayed levels, active days, robust z.
+"""Metrics 28 to 30 as pure functions of observations: decayed levels, active days, robust z.
 
 ``schemas/evaluation/portraits.py`` says what they mean.
 

@@ -1,7 +1,7 @@
-"""Scores of an evaluation (figure 31): norms, weighted means over what is available, and how much was.
+"""Scores of an evaluation (metric 31): norms, weighted means over what is available, and how much was.
 
-An indicator's points are its figure through its norm. Let w be the shares of the indicators in the whole. The score of a
-node is the sum of w x points over the indicators below it that have a figure, divided by the sum of their w; its coverage
+An indicator's points are its metric through its norm. Let w be the shares of the indicators in the whole. The score of a
+node is the sum of w x points over the indicators below it that have a metric, divided by the sum of their w; its coverage
 is that sum divided by the sum of w over all indicators below it. A node that is covered below LOWEST_COVERAGE has no
 score, but what is there below it still counts further up, with its own weight: nothing is guessed and nothing is lost.
 """
@@ -31,7 +31,7 @@ class NodeScore:
     """One node of a scored tree.
 
     ``value``: 0 to 1, None below LOWEST_COVERAGE. ``coverage``: 0 to 1. ``weight``: share of the whole, 0 to 1.
-    ``figure``: the indicator's figure, None where there is none and for dimensions. ``sample_size``: the figure's; of a
+    ``figure``: the indicator's metric, None where there is none and for dimensions. ``sample_size``: the figure's; of a
     dimension the smallest of its available indicators, 0 without any.
     """
 

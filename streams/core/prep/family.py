@@ -1,20 +1,20 @@
-"""Preparation figures (备课) out of the facts of the teachers concerned. Formulas: ``schemas/metrics/prep_all.py``.
+"""Preparation metrics (备课) out of the facts of the teachers concerned. Formulas: ``schemas/metrics/prep_all.py``.
 
-One module a group of figures; this one says in which order.
+One module a group of metrics; this one says in which order.
 """
 
 import polars as pl
 
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from streams.core.codes import spelled
 from streams.core.prep import plans, prep_time
 from streams.core.rows import joined
 
-#: The columns of a stored event that the figures need, besides those every event has.
+#: The columns of a stored event that the metrics need, besides those every event has.
 FACT_COLUMNS = ("subject", "substantive", "editor_id", "origin", "platform", "lesson_start_us")
 
 
-def rows(facts: pl.DataFrame, fresh: pl.DataFrame, rules: FigureRules) -> pl.DataFrame:
+def rows(facts: pl.DataFrame, fresh: pl.DataFrame, rules: MetricRules) -> pl.DataFrame:
     """Return the metric rows that ``fresh`` events can have changed.
 
     ``facts`` holds every stored event of the teachers in ``fresh``, those of ``fresh`` included. Days and weeks are

@@ -1,4 +1,4 @@
-"""What becomes of a teacher's plans: figures 18 to 21. Formulas: ``schemas/metrics/prep_all.py``."""
+"""What becomes of a teacher's plans: metrics 18 to 21. Formulas: ``schemas/metrics/prep_all.py``."""
 
 import polars as pl
 
@@ -19,7 +19,7 @@ _MONTHLY = (WINDOW_28D, WINDOW_ISO_WEEK)
 
 
 def rows(facts: pl.DataFrame, fresh: pl.DataFrame, time_zone: str) -> list[pl.DataFrame]:
-    """Return the rows of the figures, over 7 or 28 days and over ISO weeks."""
+    """Return the rows of the metrics, over 7 or 28 days and over ISO weeks."""
     known, new = (_of_plans(events, time_zone) for events in (facts, fresh))
     return [
         *_lead_times(known, new, time_zone),
@@ -30,7 +30,7 @@ def rows(facts: pl.DataFrame, fresh: pl.DataFrame, time_zone: str) -> list[pl.Da
 
 
 def _of_plans(events: pl.DataFrame, time_zone: str) -> pl.DataFrame:
-    """Return the events that the figures read, each with its local ``day``."""
+    """Return the events that the metrics read, each with its local ``day``."""
     return events.filter(pl.col("type").is_in(_TYPES)).with_columns(day=local_day(pl.col("time_us"), time_zone))
 
 

@@ -1,4 +1,4 @@
-"""How long a teacher prepares, and on which weekdays: figures 16 and 17. Formulas: ``schemas/metrics/prep_all.py``."""
+"""How long a teacher prepares, and on which weekdays: metrics 16 and 17. Formulas: ``schemas/metrics/prep_all.py``."""
 
 import math
 
@@ -15,7 +15,7 @@ _WEEKDAYS = [f"weekday_{number}" for number in range(1, 8)]
 
 
 def rows(facts: pl.DataFrame, fresh: pl.DataFrame, time_zone: str) -> list[pl.DataFrame]:
-    """Return the rows of both figures, over 7 days and over ISO weeks."""
+    """Return the rows of both metrics, over 7 days and over ISO weeks."""
     fresh_activity = _activity(fresh)
     reach = fresh_activity.group_by("key").agg(
         from_us=pl.col("time_us").min() - _FAR_US, to_us=pl.col("time_us").max() + _FAR_US

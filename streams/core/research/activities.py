@@ -24,7 +24,7 @@ PERSON = ["key", "person"]
 
 @dataclass(frozen=True, slots=True)
 class Activities:
-    """What the facts of some activities say, in the shapes the figures need."""
+    """What the facts of some activities say, in the shapes the metrics need."""
 
     #: Every fact; ``person`` is the teacher of an event that has one.
     facts: pl.DataFrame

@@ -1,6 +1,6 @@
-"""Research figures (教研) out of the facts of the activities concerned. Formulas: ``schemas/metrics/research_all.py``.
+"""Research metrics (教研) out of the facts of the activities concerned. Formulas: ``schemas/metrics/research_all.py``.
 
-One module a group of figures; this one says in which order.
+One module a group of metrics; this one says in which order.
 """
 
 import polars as pl
@@ -10,7 +10,7 @@ from streams.core.research import feedback, meetings, participants
 from streams.core.research.activities import read
 from streams.core.rows import joined
 
-#: The columns of a stored event that the figures need, besides those every event has.
+#: The columns of a stored event that the metrics need, besides those every event has.
 FACT_COLUMNS = (
     "schoolid", "teacher_id", "invited", "scheduled_start_us", "scheduled_end_us", "feedback_id", "lesson_end_us",
     "report_id", "improvement_id",

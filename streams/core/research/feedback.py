@@ -1,4 +1,4 @@
-"""What becomes of a research activity: figures 25 to 27. Formulas: ``schemas/metrics/research_all.py``."""
+"""What becomes of a research activity: metrics 25 to 27. Formulas: ``schemas/metrics/research_all.py``."""
 
 import polars as pl
 

@@ -64,7 +64,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Of what the scores were computed (figure 32): shares of the school's, the group's or the district's events."""
+    """Of what the scores were computed (metric 32): shares of the school's, the group's or the district's events."""
 
     received: float | None = None
     late: float | None = None
@@ -83,7 +83,7 @@ class WeekScore:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """The decayed level of a portrait at the end of a day (figure 28)."""
+    """The decayed level of a portrait at the end of a day (metric 28)."""
 
     day: date
     level: float
@@ -91,7 +91,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """One dimension of the portrait: its levels in order of days, and how the last compares with its peers (figure 29)."""
+    """One dimension of the portrait: its levels in order of days, and how the last compares with its peers (metric 29)."""
 
     chinese: str
     english: str
@@ -104,7 +104,7 @@ class Portrait:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """Days with an observation among the 7 and the 28 days that end with ``day`` (figure 30)."""
+    """Days with an observation among the 7 and the 28 days that end with ``day`` (metric 30)."""
 
     day: date
     days_7: int
@@ -113,7 +113,7 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure of the week. ``before``: of the week before; ``district``: of the whole district, None if not comparable."""
+    """A metric of the week. ``before``: of the week before; ``district``: of the whole district, None if not comparable."""
 
     family: str
     name: str
@@ -192,7 +192,7 @@ class ReportData:
         return [node for node in self.nodes if node.is_indicator and node.value is not None]
 
     def figure(self, name: str) -> Figure | None:
-        """Return a figure of the week by its name."""
+        """Return a metric of the week by its name."""
         return next((figure for figure in self.figures if figure.name == name), None)
 
 

@@ -12,7 +12,7 @@ from clickhouse_connect.driver.client import Client
 from schemas.errors import MustStop
 from schemas.evaluation.config import parse
 from schemas.evaluation.indicators import Figure as Declared
-from schemas.evaluation.indicators import figures as declared_figures
+from schemas.evaluation.indicators import figures as declared_metrics
 from schemas.evaluation.portraits import DIMENSIONS
 from schemas.evaluation.tree import Indicator
 from schemas.metrics.classroom_all import STRATEGIES
@@ -102,7 +102,7 @@ class _Asked:
 
 
 def settled(client: Client, as_of: datetime) -> datetime:
-    """Return the latest instant up to ``as_of`` whose figures are complete: what is read as of it reads the same for ever.
+    """Return the latest instant up to ``as_of`` whose metrics are complete: what is read as of it reads the same for ever.
 
     That is the last completed cycle of the evaluator; ``as_of`` itself if there is none.
     """
@@ -202,7 +202,7 @@ def _trend(asked: _Asked) -> tuple[WeekScore, ...]:
 
 
 def _rollups(asked: _Asked, **more: Any) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """Return the merged figures by name and item."""
+    """Return the merged metrics by name and item."""
     school = "" if asked.kind == "group" else asked.school
     found = asked.read(_ROLLUPS, **{"level": asked.kind, "school": school} | more)
     return {(row["metric"], row["item"]): row for row in found.iter_rows(named=True)}
@@ -226,7 +226,7 @@ def _figures(asked: _Asked, rollups: Mapping[tuple[str, str], Mapping[str, Any]]
             row["sample_size"], row["keys"], _value(before, one.name), _value(district, one.name) if comparable else None,
         )  # fmt: skip
 
-    return tuple(figure(one) for one in declared_figures().values() if (one.name, "") in rollups)
+    return tuple(figure(one) for one in declared_metrics().values() if (one.name, "") in rollups)
 
 
 def _strategies(rollups: Mapping[tuple[str, str], Mapping[str, Any]]) -> tuple[Share, ...]:
@@ -249,7 +249,7 @@ def _with_rest(values: Mapping[tuple[str, str], float | None]) -> tuple[Share, .
 
 
 def _portraits(kind: ReportKind, rows: pl.DataFrame) -> tuple[Portrait, ...]:
-    units = {name: one.unit for name, one in declared_figures().items()}
+    units = {name: one.unit for name, one in declared_metrics().items()}
     found = []
     for dimension in DIMENSIONS[kind]:
         own = rows.filter(pl.col("dimension") == dimension.name)

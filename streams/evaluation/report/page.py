@@ -177,10 +177,10 @@ def _verdict(value: float | None, coverage: float | None) -> Markup:
 _NOTES: Final = {
     "分数为 0–100 分：每个指标按评价方案换算为 0–1，再按权重平均；没有数据的指标不计入，而降低覆盖率。": (
         "Points run from 0 to 100. Each indicator is turned into 0 to 1 by the configuration's norm and weighed; what has "
-        "no figure counts neither for nor against, but lowers the coverage."
+        "no metric counts neither for nor against, but lowers the coverage."
     ),
     "覆盖率低于 60 % 不给分。样本量小的数字只能作参考。": (
-        "Below 60 % coverage there is no score. A figure with a small sample says little."
+        "Below 60 % coverage there is no score. A metric with a small sample says little."
     ),
     "各级数字由课时、教师、活动的原始计数合并而成，不是平均数的平均。": (
         "Figures of several lessons, teachers or activities are merged from their counts, never averaged from averages."

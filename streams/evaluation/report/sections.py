@@ -1,4 +1,4 @@
-"""The sections of the page that show the score tree, the figures and the portraits. None where there is nothing to show."""
+"""The sections of the page that show the score tree, the metrics and the portraits. None where there is nothing to show."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
@@ -66,7 +66,7 @@ def dimensions(data: ReportData) -> Markup | None:
 
 
 def details(data: ReportData) -> Markup | None:
-    """Return every place of the score tree with its bar, weight, coverage, figure and sample."""
+    """Return every place of the score tree with its bar, weight, coverage, metric and sample."""
     below = [node for node in data.nodes if node.path]
     if not below:
         return None
@@ -206,12 +206,12 @@ def _sample(figure: Figure) -> Markup:
 
 
 def figures(data: ReportData) -> Markup | None:
-    """Return every figure of the week with its sample, the week before and the district."""
+    """Return every metric of the week with its sample, the week before and the district."""
     parts: list[Markup] = []
     for family, chinese, english in _FAMILIES:
         own = [figure for figure in data.figures if figure.family == family]
         if own:
-            parts += [element("h3", both(chinese, english)), _figure_table(own)]
+            parts += [element("h3", both(chinese, english)), _metric_table(own)]
     if not parts:
         return None
     note = element(
@@ -225,15 +225,15 @@ def figures(data: ReportData) -> Markup | None:
     return _section("本周数据", "Metrics of the week", *parts, note, long=True)
 
 
-def _figure_table(own: Sequence[Figure]) -> Markup:
+def _metric_table(own: Sequence[Figure]) -> Markup:
     columns = (
         _Column("指标", "metric", 34, None), _Column("本周", "this week", 19, "number wrap"), _Column("样本", "n", 10),
         _Column("上周", "week before", 19, "number wrap"), _Column("全区", "district", 18, "number wrap"),
     )  # fmt: skip
-    return _table(columns, map(_figure, own))
+    return _table(columns, map(_metric, own))
 
 
-def _figure(figure: Figure) -> _Row:
+def _metric(figure: Figure) -> _Row:
     arrow = {"higher": " ↑", "lower": " ↓"}.get(figure.direction, "")
     values = [quantity(value, figure.unit) for value in (figure.value, figure.before, figure.district)]
     return None, [join(both(figure.chinese, figure.english), arrow), values[0], f"{figure.sample_size:,}", *values[1:]]

@@ -59,7 +59,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def quantity(value: float | None, unit: str) -> str:
-    """Return a figure with its unit."""
+    """Return a metric with its unit."""
     if value is None:
         return NO_VALUE
     if unit in _SHARES:

@@ -85,7 +85,7 @@ def _costs(result: Mapping[str, Any]) -> str:
     laws = (
         f"Every record was accounted for in every round, and verification found {result['verify_differences']} differences."
         if result["laws_hold"]
-        else "**The laws did not hold: these figures are worth nothing.**"
+        else "**The laws did not hold: these metrics are worth nothing.**"
     )
     return (
         f"Beside the worker, ClickHouse took {result['clickhouse_cpu_us_per_event']:.1f} µs of CPU an event. "

@@ -1,7 +1,7 @@
 """One round of classpulse: a fresh database, one real worker process, until everything is stored.
 
 Measured from outside. It begins with the last moment at which ``/readyz`` did not yet say ready, and ends with the time
-that ClickHouse itself wrote into the last checkpoint. Events, figures and refusals are stored before the checkpoint that
+that ClickHouse itself wrote into the last checkpoint. Events, metrics and refusals are stored before the checkpoint that
 covers them (docs/delivery.md), so by then everything is.
 """
 
@@ -20,7 +20,7 @@ from clickhouse_connect.driver.client import Client
 from deploy.local.simulator import Ledger
 from deploy.local.stack import processes
 from schemas.errors import MustStop
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse import migrations
 from sinks.clickhouse.client import Target, connect
 from sinks.verify.verify import verify
@@ -93,7 +93,7 @@ class Product:
             finally:
                 processes.stop(worker, _STOP_SECONDS)
             rows = client.query("SELECT count() FROM metric_rows FINAL").result_rows[0][0]
-            found = verify(client, rules=FigureRules()).differences_total if verified else None
+            found = verify(client, rules=MetricRules()).differences_total if verified else None
         finally:
             client.close()
             self._drop(database)

@@ -29,7 +29,7 @@ class Reading:
         return None if self.cpu_seconds is None else self.cpu_seconds / self.events * _MICRO
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a round's figures show."""
+        """Return what a round's metrics show."""
         cpu = self.cpu_us_per_event
         return {
             "events": self.events,
@@ -66,7 +66,7 @@ class ProductReading:
         return self.clickhouse_cpu_seconds / self.reading.events * _MICRO
 
     def to_json(self) -> dict[str, Any]:
-        """Return what a round's figures show."""
+        """Return what a round's metrics show."""
         return {
             **self.reading.to_json(),
             "clickhouse_cpu_us_per_event": round(self.clickhouse_cpu_us_per_event, 3),

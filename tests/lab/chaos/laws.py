@@ -19,7 +19,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
 from schemas.events.event_types import FAMILIES
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.stores.dead_letters import OWN_PREFIX
 from sinks.verify.verify import verify
 from tests.lab.chaos.feed import Account, Place, identity
@@ -107,7 +107,7 @@ def _checkpoints(client: Client) -> dict[Place, tuple[int, ...]]:
     return {(topic, int(partition)): tuple(map(int, counters)) for topic, partition, *counters in rows}
 
 
-def judge(client: Client, account: Account, counters: dict[Place, tuple[int, ...]], rules: FigureRules) -> Verdict:
+def judge(client: Client, account: Account, counters: dict[Place, tuple[int, ...]], rules: MetricRules) -> Verdict:
     """Check every law on a town that has settled."""
     verdict = Verdict(produced=account.ledger.produced)
     _judge_counters(verdict, account, counters)
@@ -119,7 +119,7 @@ def judge(client: Client, account: Account, counters: dict[Place, tuple[int, ...
     if report.differences_total:
         verdict.problem(f"verify finds {report.differences_total} differences, such as {report.differences[:3]}")
     if not report.rows_expected:
-        verdict.problem("there is not a single figure to verify; the run was too short")
+        verdict.problem("there is not a single metric to verify; the run was too short")
     return verdict
 
 

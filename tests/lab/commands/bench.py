@@ -84,7 +84,7 @@ def bench(
     """Measure classpulse beside the bare client's ceiling and its peers.
 
     Starts a broker and a ClickHouse, fills one topic, and lets each read it, in turns, round by round: a bare aiokafka
-    consumer that does nothing (the ceiling), one classpulse worker until every event, every figure and the checkpoint are
+    consumer that does nothing (the ceiling), one classpulse worker until every event, every metric and the checkpoint are
     in ClickHouse, and the peers. docs/benchmarks.md says what exactly is measured, and what each peer does not do.
 
     \b

@@ -18,7 +18,7 @@ from deploy.local.stack import stack
 from schemas.codec.decode import ClockLimits
 from schemas.errors import MustStop
 from schemas.events.event_types import FAMILIES
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import connect
 from sinks.verify.verify import verify
 from streams import settings as settings_module
@@ -154,7 +154,7 @@ def _run(info: stack.StackInfo, worker: DemoWorker, display: Display, records: i
     failures = [f"the contract: {text}" for text in account.disagreements]
     failures += _misplaced(client, account)
     failures += _uncounted(client, account)
-    report = verify(client, rules=FigureRules())
+    report = verify(client, rules=MetricRules())
     if not report.agrees:
         failures.append(f"verify finds {report.differences_total} differences: {report.differences[:3]}")
     client.close()

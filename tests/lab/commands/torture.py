@@ -19,7 +19,7 @@ from deploy.local.commands import dev
 from deploy.local.simulator import Disturbance, SimulationConfig, simulate
 from deploy.local.stack import stack
 from schemas.errors import MustStop
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import connect
 from streams import settings as settings_module
 from streams.cli.options import NumberType
@@ -161,7 +161,7 @@ def torture(
 
     Starts a stack of its own and several workers, publishes a troubled school morning, and meanwhile kills, stops and
     freezes workers, the broker and ClickHouse, and breaks their connections at chosen steps of a write. When everything has
-    healed: every counter, every single event and every figure is held against an independent account.
+    healed: every counter, every single event and every metric is held against an independent account.
 
     \b
     Exit status: 0 every law holds, 1 one is broken (the seed, the schedule and the logs are named), 2 no verdict.
@@ -272,7 +272,7 @@ def _verdict(town: Town, feed: Feed, display: TortureDisplay) -> Verdict:
     try:
         counters = settle(client, account, SETTLE_PATIENCE_SECONDS, display.checkpointed)
         display.step("Holding every event against the account, and recomputing every figure")
-        verdict = judge(client, account, counters, FigureRules())
+        verdict = judge(client, account, counters, MetricRules())
         [declared] = [topic for topic in topics.declared() if topic.name == topics.DEAD_LETTER_TOPIC]
         letters = asyncio.run(published_letters(town.info.kafka_bootstrap, declared.name, declared.partitions))
         judge_published_letters(verdict, client, letters)

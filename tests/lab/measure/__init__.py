@@ -1,1 +1,1 @@
-"""Measures what cannot be waited for: how quickly a term's figures answer."""
+"""Measures what cannot be waited for: how quickly a term's metrics answer."""

@@ -3,7 +3,7 @@
     python -m tests.lab.measure.history [--stored 100000000] [--events 300000] [--repeat 5]
 
 The history is one simulated school day, stored by a worker and then copied within ClickHouse to as many days before, events
-and figures alike, each copy with its own lessons and times. Then backlogs of new days are drained by a worker with an empty
+and metrics alike, each copy with its own lessons and times. Then backlogs of new days are drained by a worker with an empty
 database and by one with the full database, alternating, and CPU time is compared. What ClickHouse still merges afterwards
 counts too.
 """

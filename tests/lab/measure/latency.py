@@ -1,4 +1,4 @@
-"""From an event to its figures: how long until what a device sent can be queried in ClickHouse, at a steady rate.
+"""From an event to its metrics: how long until what a device sent can be queried in ClickHouse, at a steady rate.
 
     python -m tests.lab.measure.latency [--rate 1000 --rate 20000] [--seconds 60]
 
@@ -7,8 +7,8 @@ rate; without ``--rate`` at 1,000 a second and at half the maximum.
 
 The clock of an event starts when the producer hands its record to the Kafka client (which is also the timestamp it sends),
 and ends at the first poll that finds the checkpoint of its partition beyond it; the checkpoint is written after the events
-and the figures, so this is an upper bound, too long by up to one poll. To show that checkpoints tell the truth, one event
-of speech each second is also looked for by itself, in the figures of its lesson.
+and the metrics, so this is an upper bound, too long by up to one poll. To show that checkpoints tell the truth, one event
+of speech each second is also looked for by itself, in the metrics of its lesson.
 """
 
 import argparse
@@ -80,7 +80,7 @@ class Watched:
 
 
 class Poller:
-    """Asks ClickHouse, again and again, how far the checkpoints are and whether the probes are in their figures."""
+    """Asks ClickHouse, again and again, how far the checkpoints are and whether the probes are in their metrics."""
 
     def __init__(self, store: Store, sent: Paced, poll_seconds: float) -> None:
         self.watched = Watched()

@@ -134,7 +134,7 @@ class _Sender:
             self.under_way.discard(task)
 
     def _probe(self, records: Sequence[Produced], now: float) -> tuple[str, int] | None:
-        """Once a second, name an event of speech: it changes the talk shares of its lesson, so its figures must follow."""
+        """Once a second, name an event of speech: it changes the talk shares of its lesson, so its metrics must follow."""
         if now < self._next_probe_seconds:
             return None
         for number in range(len(records) - 1, -1, -1):

@@ -54,7 +54,7 @@ class Assumptions:
     #: A write makes a part in each table it touches; so many a second are merged in one table without falling behind.
     parts_per_second: float = 20.0
     flush_seconds: float = 0.5
-    #: Events and their figures, by sinks/sql/migrations.
+    #: Events and their metrics, by sinks/sql/migrations.
     kept_years: float = 3.0
     school_days_per_year: int = 200
     lessons_per_day: int = 8

@@ -2,7 +2,7 @@
 
     python -m tests.lab.measure.term [--lessons 85000] [--repeat 5]
 
-Fills a database of its own, in a folder that is removed afterwards, with made-up figures in the shape and number that a
+Fills a database of its own, in a folder that is removed afterwards, with made-up metrics in the shape and number that a
 term of 100 million events leaves (a lesson has about 1,175 events), and prints the median time of each query as JSON.
 """
 
@@ -34,7 +34,7 @@ FIRST_DAY: Final = "2026-03-02"
 _BATCH: Final = 500_000
 
 QUERIES: Final = {
-    "latest figures of a class": "SELECT * FROM v1_class_latest(school = 's07', class = 's07-c3')",
+    "latest metrics of a class": "SELECT * FROM v1_class_latest(school = 's07', class = 's07-c3')",
     "a school's week": "SELECT * FROM v1_rollups(level = 'school', school = 's07', as_of = now64(3),"
     " day_from = '2026-04-06', day_to = '2026-04-12')",
     "all portraits of a school": "SELECT * FROM v1_portrait_on(school = 's07', as_of = now64(3), day = '2026-04-12')",
@@ -44,7 +44,7 @@ QUERIES: Final = {
     " day_from = '2026-03-02', day_to = '2026-07-31')",
 }
 
-#: Of each kind of merge, what the array beside the figure looks like; n is the number of the lesson.
+#: Of each kind of merge, what the array beside the metric looks like; n is the number of the lesson.
 _PARTS: Final = {
     "values": "arraySort(arrayMap(i -> 1. + (cityHash64(n, i) % 100) / 10, range(10)))",
     "sketch": "arrayFlatten(arrayMap(i -> [toFloat64(400 + i * 3), toFloat64(1 + cityHash64(n, i) % 9)], range(20)))",
@@ -77,7 +77,7 @@ def fill(client: Client, term: Term) -> None:
     for metric in METRICS:
         if WINDOW_LESSON in metric.windows:
             for item in {"strategy_share": STRATEGIES, "tool_share": ("", *PLATFORMS)}.get(metric.name, ("",)):
-                _fill_figure(client, term, metric, item)
+                _fill_metric(client, term, metric, item)
     _fill_students(client, term)
     _fill_portraits(client, term)
     for table in ("pane_versions", "portraits"):
@@ -113,7 +113,7 @@ def _fill_registry(client: Client) -> None:
     )
 
 
-def _fill_figure(client: Client, term: Term, metric: Metric, item: str) -> None:
+def _fill_metric(client: Client, term: Term, metric: Metric, item: str) -> None:
     parts = _PARTS.get(metric.merge, "[]")
     _insert_panes(client, term, 1, metric.name, "'" + item + "'", "lesson", parts)
 

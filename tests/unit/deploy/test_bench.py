@@ -53,7 +53,7 @@ def test_medians_ratios_and_spreads_are_what_they_say() -> None:
     assert Reading(1_000, 1.0).cpu_us_per_event is None
 
 
-def test_a_result_has_the_promised_keys_and_figures() -> None:
+def test_a_result_has_the_promised_keys_and_metrics() -> None:
     """What `--json` prints is computed from medians, and keeps every round."""
     result = Result(
         ceiling=[Reading(1_000, 1_000 / rate, 0.004) for rate in (200_000, 220_000, 150_000)],
@@ -82,7 +82,7 @@ def test_a_result_has_the_promised_keys_and_figures() -> None:
     ],
     ids=["never verified", "a difference", "a record missing in an earlier round"],
 )
-def test_figures_without_the_laws_are_void(rounds: list[ProductReading]) -> None:
+def test_metrics_without_the_laws_are_void(rounds: list[ProductReading]) -> None:
     """The laws hold only if every round's accounts balance and one was verified without a difference."""
     assert not Result(ceiling=[Reading(1, 1.0)], classpulse=rounds).laws_hold
 
@@ -112,7 +112,7 @@ def test_a_program_stops_when_its_time_is_over(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("program", ["raise SystemExit('the broker is away')", "print('42')"], ids=["ends", "babbles"])
 def test_a_program_without_an_answer_is_an_error_that_shows_its_log(program: str, tmp_path: Path) -> None:
-    """No figure is made up for a program that measured nothing."""
+    """No metric is made up for a program that measured nothing."""
     with pytest.raises(ProgramError, match="without an answer") as error:
         run(program, tmp_path)
     assert "program.log" in str(error.value)

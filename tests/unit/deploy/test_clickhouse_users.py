@@ -300,8 +300,8 @@ def test_the_worker_can_tell_how_long_tables_keep_their_rows(migrated: Path) -> 
     assert run(migrated, "classpulse_worker", statements) == dict.fromkeys(statements, OK)
 
 
-def test_the_evaluator_appends_versions_and_cannot_change_figures(migrated: Path) -> None:
-    """It appends to its own tables and reads the views; it writes no figure and reads no student's event."""
+def test_the_evaluator_appends_versions_and_cannot_change_metrics(migrated: Path) -> None:
+    """It appends to its own tables and reads the views; it writes no metric and reads no student's event."""
     allowed = [f"SELECT * FROM {view}" for view in VIEWS]
     allowed += [f"SELECT * FROM classpulse.{table}" for table in (*APPENDED_BY_THE_EVALUATOR, "figure_keys", "metric_rows")]
     allowed += [f"INSERT INTO classpulse.{table} SELECT * FROM classpulse.{table}" for table in APPENDED_BY_THE_EVALUATOR]

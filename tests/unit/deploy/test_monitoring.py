@@ -101,7 +101,7 @@ def test_every_alert_says_what_to_do(rule: dict[str, Any]) -> None:
 
 
 def test_the_dangers_are_covered() -> None:
-    """Nothing that stops or delays figures goes unreported."""
+    """Nothing that stops or delays metrics goes unreported."""
     assert {rule["alert"].removeprefix("Classpulse") for rule in RULES} >= {
         "NoWorker", "WorkerDown", "NoProgress", "LagRecords", "LagSeconds", "WatermarkDelay", "ClickHouseRetries",
         "DeadLetterRate", "DeadLetterShare", "OffsetHoles", "NewEpoch", "CommitFailures", "SlowToQueryable",
@@ -130,7 +130,7 @@ def test_prometheus_finds_what_compose_starts() -> None:
 
 
 def test_the_dashboard_has_its_four_questions_in_order() -> None:
-    """A reader goes from health to flow to time to figures."""
+    """A reader goes from health to flow to time to metrics."""
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
     assert rows == ["Is it healthy?", "What flows?", "Where does the time go?", "Figures"]
 

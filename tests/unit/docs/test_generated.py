@@ -103,8 +103,8 @@ def test_every_reason_has_a_meaning_and_a_remedy() -> None:
     assert all(len(row) == 3 and all(row) for row in events.reason_rows())
 
 
-def test_every_figure_is_on_the_page_with_its_formula() -> None:
-    """Each figure has a section with numerator and denominator as declared."""
+def test_every_metric_is_on_the_page_with_its_formula() -> None:
+    """Each metric has a section with numerator and denominator as declared."""
     blocks = metrics.blocks()
     for metric in METRICS:
         section = blocks[f"family-{metric.family}"].split(f"### {metric.name}\n")[1]

@@ -110,7 +110,7 @@ def test_shares_of_a_tree_add_up(kind: str) -> None:
         assert not below or sum(below) == pytest.approx(node.share)
 
 
-def test_every_figure_has_a_source_that_is_declared() -> None:
+def test_every_metric_has_a_source_that_is_declared() -> None:
     """What an indicator may refer to comes from a declared metric, whose events are declared types."""
     declared = {metric.name: metric for metric in METRICS}
     for found in figures().values():
@@ -132,7 +132,7 @@ def test_kinds_are_levels_of_the_roll_ups() -> None:
 
 
 def test_a_class_has_no_preparation() -> None:
-    """Figures that a kind cannot have are refused for it, those it can have are not."""
+    """Metrics that a kind cannot have are refused for it, those it can have are not."""
     assert not exists_for("active_prep_minutes", "class")
     assert exists_for("teacher_effective_attendance", "teacher")
     assert figure("contribution_gini").source == "participant_activity"

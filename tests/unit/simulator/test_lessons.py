@@ -1,4 +1,4 @@
-"""Lessons, preparation and research are plausible, so that the figures computed from them are."""
+"""Lessons, preparation and research are plausible, so that the metrics computed from them are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two groups of schools with a week of figures as the evaluator writes them, and an evaluation to score them by."""
+"""Two groups of schools with a week of metrics as the evaluator writes them, and an evaluation to score them by."""
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
@@ -35,7 +35,7 @@ dimensions:
 
 
 def pane(metric: str, key: str, parts: tuple[float, float, int], **place: Any) -> dict[str, Any]:
-    """Make a figure ``numerator / denominator`` with a sample size; ``place`` overrides where it belongs."""
+    """Make a metric ``numerator / denominator`` with a sample size; ``place`` overrides where it belongs."""
     numerator, denominator, sample_size = parts
     start = datetime.combine(place.get("day", WEEK), datetime.min.time(), UTC)
     return {
@@ -69,13 +69,13 @@ WEEK_PANES = [
 
 
 def insert_panes(client: Client, rows: Iterable[dict[str, Any]]) -> None:
-    """Store figures as the evaluator does."""
+    """Store metrics as the evaluator does."""
     listed = list(rows)
     client.insert("pane_versions", [list(row.values()) for row in listed], column_names=list(listed[0]))
 
 
 def of_week(day: date, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the figures as those of other lessons and activities, on another day."""
+    """Return the metrics as those of other lessons and activities, on another day."""
     return [row | {"day": day, "key": f"{row['key']}-{day}", "row_id": row["row_id"] ^ day.toordinal()} for row in rows]
 
 

@@ -41,8 +41,8 @@ def test_everything_declared_is_promised() -> None:
     assert missing == {}, f"add to tests/unit/sinks/contract_v1.json: {json.dumps(missing)}"
 
 
-def test_every_figure_of_a_lesson_has_its_column() -> None:
-    """v1_lesson_wide has a column for each figure of the window lesson, and its meaning is the declared formula."""
+def test_every_metric_of_a_lesson_has_its_column() -> None:
+    """v1_lesson_wide has a column for each metric of the window lesson, and its meaning is the declared formula."""
     wide = DECLARED["v1_lesson_wide"].columns
     for metric in (metric for metric in METRICS if WINDOW_LESSON in metric.windows):
         meanings = [meaning for name, meaning in wide.items() if name == metric.name or name.startswith(f"{metric.name}_")]

@@ -1,4 +1,4 @@
-"""The views of closed figures: as of an instant, the latest of a class, and what was revised since."""
+"""The views of closed metrics: as of an instant, the latest of a class, and what was revised since."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -75,7 +75,7 @@ def test_what_was_revised_since_it_was_read(panes: Any) -> None:
         (LATER, {"revised": 0.4, "moved": 0.7, "new": 0.8, "unknown": None}),
     ],
 )
-def test_figures_as_of_an_instant(panes: Any, instant: datetime, expected: dict[str, float | None]) -> None:
+def test_metrics_as_of_an_instant(panes: Any, instant: datetime, expected: dict[str, float | None]) -> None:
     """Each version counts from its instant on until another takes its place."""
     rows = panes.query(
         "SELECT lesson_id, value FROM v1_lesson_figures_as_of(school = 's1', lesson = '',"
@@ -86,8 +86,8 @@ def test_figures_as_of_an_instant(panes: Any, instant: datetime, expected: dict[
     assert len(rows) == len(expected)
 
 
-def test_the_latest_figures_of_a_class(panes: Any) -> None:
-    """One row a figure, of the latest lesson; nothing older than 28 days before the class's latest lesson."""
+def test_the_latest_metrics_of_a_class(panes: Any) -> None:
+    """One row a metric, of the latest lesson; nothing older than 28 days before the class's latest lesson."""
     rows = panes.query(
         "SELECT metric, lesson_id, value FROM v1_class_latest(school = 's1', class = 'c1') ORDER BY metric"
     ).result_rows

@@ -1,4 +1,4 @@
-"""Closed figures are taken over to the places they belong to, with their history."""
+"""Closed metrics are taken over to the places they belong to, with their history."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target, connect
 from sinks.evaluation import closed_metrics as panes
 from tests.oracle.database import fresh_database, insert_checkpoint, insert_events
 
-RULES = FigureRules(time_zone="Asia/Shanghai")
+RULES = MetricRules(time_zone="Asia/Shanghai")
 T0 = datetime(2026, 11, 16, 0, 30, tzinfo=UTC)
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
@@ -40,7 +40,7 @@ def us(at: datetime) -> int:
 
 @dataclass
 class District:
-    """A database in which events and figures appear as a worker writes them."""
+    """A database in which events and metrics appear as a worker writes them."""
 
     client: Client
     position: int = 0
@@ -60,7 +60,7 @@ class District:
         )  # fmt: skip
 
     def figure(self, metric: str, window: str, key: str, numerator: float = 1, **other: Any) -> None:
-        """Store a figure; a later one takes the place of an earlier one."""
+        """Store a metric; a later one takes the place of an earlier one."""
         self.position += 1
         values = {
             "metric": metric, "window": window, "key": key, "item": "", "slot": datetime(1970, 1, 1, tzinfo=UTC),
@@ -117,7 +117,7 @@ def test_lesson_has_its_place_and_its_local_day(district: District) -> None:
 
 
 def test_dual_teacher_lesson_has_two_places(district: District) -> None:
-    """Both schools of a 双师 lesson get every figure; of two starts in one class the earlier counts."""
+    """Both schools of a 双师 lesson get every metric; of two starts in one class the earlier counts."""
     district.started("l", "s1", "c1", "t1")
     district.started("l", "s2", "c9", "t9", T0 + timedelta(seconds=5))
     district.started("l", "s2", "c9", "t8", T0 + timedelta(seconds=9))
@@ -154,7 +154,7 @@ def test_ended_lesson_enters_at_its_end(district: District) -> None:
     assert district.step() == 1
 
 
-def test_closing_is_noticed_without_a_new_figure(district: District) -> None:
+def test_closing_is_noticed_without_a_new_metric(district: District) -> None:
     """A week that was open when it was written enters when the watermark passes, however long after."""
     district.figure("reuse_rate", "iso_week", "t1", window_end=NOW + timedelta(days=3))
     assert district.step() == 0
@@ -166,8 +166,8 @@ def test_closing_is_noticed_without_a_new_figure(district: District) -> None:
     assert district.step() == 1
 
 
-def test_revised_figure_keeps_its_history(district: District) -> None:
-    """A revised figure is another version; the one before is what is read as of an instant before."""
+def test_revised_metric_keeps_its_history(district: District) -> None:
+    """A revised metric is another version; the one before is what is read as of an instant before."""
     district.started("l")
     district.figure("response_rate", "lesson", "l", numerator=1)
     district.figure("correct_rate", "lesson", "l", numerator=1)
@@ -189,7 +189,7 @@ def test_revision_in_the_same_instant(district: District) -> None:
     assert [row["numerator"] for row in district.as_of()] == [3]
 
 
-def test_figure_leaves_a_place_that_is_no_longer_right(district: District) -> None:
+def test_metric_leaves_a_place_that_is_no_longer_right(district: District) -> None:
     """An earlier lesson.started that comes late moves the lesson to its teacher and day; the old place is withdrawn."""
     district.started("l", teacher="t1")
     district.figure("response_rate", "lesson", "l")
@@ -204,7 +204,7 @@ def test_figure_leaves_a_place_that_is_no_longer_right(district: District) -> No
 
 
 def test_null_parts_are_equal_to_themselves(district: District) -> None:
-    """A figure whose value and parts are NULL is not written again; the full rate stands behind the weights."""
+    """A metric whose value and parts are NULL is not written again; the full rate stands behind the weights."""
     district.started("l")
     parts = [None, 0.5, None, 1.0, 0.25, 0.25, 0.25, 0.25]
     district.figure("engagement_index", "lesson", "l", value=None, denominator=0, numerator=0, parts=parts)
@@ -243,7 +243,7 @@ def test_places_of_research(district: District) -> None:
     assert ("s8", "t2") in {(row["school_id"], row["teacher_id"]) for row in district.as_of()}
 
 
-def test_unplaced_figures_stay_out(district: District) -> None:
+def test_unplaced_metrics_stay_out(district: District) -> None:
     """A lesson without lesson.started belongs nowhere; it enters when one comes."""
     district.figure("tool_share", "lesson", "l")
     assert district.step() == 0

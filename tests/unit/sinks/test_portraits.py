@@ -9,13 +9,13 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target
 from sinks.verify.portraits import verify_portraits
 from streams.evaluation.portraits import step
 from tests.oracle.database import open_client
 
-RULES = FigureRules()
+RULES = MetricRules()
 MONDAY = date(2026, 9, 7)
 STUDENTS = [f"学生{number}" for number in range(12)]
 PANE_COLUMNS = (
@@ -86,7 +86,7 @@ class District:
         client.insert("events_registry", data, column_names=REGISTRY_COLUMNS)
 
     def add(self, panes: Sequence[Pane]) -> None:
-        """Store closed figures, recorded now."""
+        """Store closed metrics, recorded now."""
         rows = []
         for pane in panes:
             self._row_id += 1
@@ -94,7 +94,7 @@ class District:
         self.client.insert("pane_versions", rows, column_names=PANE_COLUMNS)
 
     def withdraw(self, pane: Pane, row_id: int) -> None:
-        """Take a closed figure back, of which the number of the row is known."""
+        """Take a closed metric back, of which the number of the row is known."""
         self._row_id += 1
         row = [*pane[:-1], False, self.now, self._row_id, [row_id]]
         self.client.insert("pane_versions", [row], column_names=PANE_COLUMNS)
@@ -176,7 +176,7 @@ def test_a_late_change_says_all_later_days_again(district: District) -> None:
 
 
 def test_pieces_in_any_order_give_the_same(district: District) -> None:
-    """Figures that come in two runs, the latest days first, give the portraits of one run; z and silence too."""
+    """Metrics that come in two runs, the latest days first, give the portraits of one run; z and silence too."""
     panes = a_week(2)
     district.add(panes)
     district.step()

@@ -1,4 +1,4 @@
-"""What expires breaks neither verification nor the figures that stay, whether the server has deleted it yet or not."""
+"""What expires breaks neither verification nor the metrics that stay, whether the server has deleted it yet or not."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from clickhouse_connect.driver.client import Client
 
 from schemas.errors import MustStop
 from schemas.events.event_types import CLASSROOM, PREP, Family
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target, Warehouse
 from sinks.stores.events import EventStore
 from sinks.stores.metrics import MetricStore
@@ -147,7 +147,7 @@ def count(client: Client, table: str) -> int:
 
 def check(client: Client, since: date | None = None) -> VerifyReport:
     """Verify in the district's zone."""
-    return verify(client, rules=FigureRules(ZONE), since=since)
+    return verify(client, rules=MetricRules(ZONE), since=since)
 
 
 def found(report: VerifyReport) -> set[str]:
@@ -159,7 +159,7 @@ def found(report: VerifyReport) -> set[str]:
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["still there", "deleted"])
 def test_what_has_expired_is_no_difference(client: Client, deleted: bool) -> None:
-    """Figures of expired events and counters of expired records break nothing, deleted or not."""
+    """Metrics of expired events and counters of expired records break nothing, deleted or not."""
     before = [count(client, table) for table in (*EVENT_TABLES, "dead_letters")]
     if deleted:
         expire(client)
@@ -189,7 +189,7 @@ PLANTED = {
         {"different lesson-new"},
     ),
     "figure lost": ("DELETE FROM metric_rows WHERE key = 'activity-new'", {"missing activity-new"}),
-    "recent figure of a key that has lost events": (
+    "recent metric of a key that has lost events": (
         "DELETE FROM metric_rows WHERE key = 'teacher' AND window = 'iso_week' AND window_start > now() - INTERVAL 40 DAY",
         {"missing teacher"},
     ),
@@ -231,41 +231,41 @@ def test_a_repeated_insert_is_noted_once(client: Client) -> None:
 
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["still there", "deleted"])
-def test_a_late_event_leaves_right_figures_alone(client: Client, target: Target, deleted: bool) -> None:
-    """An event of a lesson whose others have expired changes no figure of it; a teacher's new windows are written."""
+def test_a_late_event_leaves_right_metrics_alone(client: Client, target: Target, deleted: bool) -> None:
+    """An event of a lesson whose others have expired changes no metric of it; a teacher's new windows are written."""
     if deleted:
         expire(client)
-    before = client.query(OLD_FIGURES).result_rows
+    before = client.query(OLD_METRICS).result_rows
     assert {row[0] for row in before} == {"lesson-old", "teacher"}
     answered = event("classroom.hand.raised", OLD, 80, 99, "lesson-old", student_id="bo")
     long_ago = event("prep.heartbeat.recorded", OLD, 400, 98, "teacher")
     of_late = event("prep.heartbeat.recorded", RECENT, 400, 99, "teacher")
     write_late(client, target, CLASSROOM, [answered])
     write_late(client, target, PREP, [long_ago, of_late])
-    assert client.query(OLD_FIGURES).result_rows == before
+    assert client.query(OLD_METRICS).result_rows == before
     assert check(client).differences == []
     written = client.query(
         "SELECT count() FROM metric_rows FINAL WHERE key = 'teacher' AND written_at > now() - INTERVAL 1 DAY"
     ).result_rows
-    # Of two figures: seven windows of seven days, and one week.
+    # Of two metrics: seven windows of seven days, and one week.
     assert written[0][0] == 2 * 8
 
 
-OLD_FIGURES = """
+OLD_METRICS = """
     SELECT key, * FROM metric_rows FINAL
     WHERE key IN ('lesson-old', 'teacher') AND window_start < now() - INTERVAL 1000 DAY ORDER BY ALL
 """
 
 
 def write_late(client: Client, target: Target, family: Family, late: list[Event]) -> None:
-    """Store events of one key and write its figures, from the events that are left, as a worker does."""
+    """Store events of one key and write its metrics, from the events that are left, as a worker does."""
     end = len(LONG_AGO[family.name]) + len(OF_LATE[family.name]) + 2
     after = end + len(late)
     insert_events(client, late, first_position=end)
     warehouse, figures = Warehouse(target), FIGURES[family.name]
     stored = EventStore(warehouse).facts(family, figures.fact_columns, [late[0]["key"]], {0: after})
     facts = stored.cast(dict(figures.fact_schema(family)))
-    rows = figures.rows(facts, facts.filter(pl.col("id").is_in([one["id"] for one in late])), FigureRules(ZONE))
+    rows = figures.rows(facts, facts.filter(pl.col("id").is_in([one["id"] for one in late])), MetricRules(ZONE))
     assert rows.height > len(late)
     origin = {"topic": pl.lit(family.topic), "partition": pl.lit(0, pl.UInt16), "revision": pl.lit(after, pl.UInt64)}
     MetricStore(warehouse).upsert(rows.with_columns(**origin))
@@ -274,7 +274,7 @@ def write_late(client: Client, target: Target, family: Family, late: list[Event]
 
 
 def test_a_student_can_be_erased(client: Client) -> None:
-    """The statements of docs/retention.md leave no trace of a pseudonym, and counters and figures right."""
+    """The statements of docs/retention.md leave no trace of a pseudonym, and counters and metrics right."""
     page = (Path(__file__).parents[3] / "docs/retention.md").read_text(encoding="utf-8")
     section = page.split("## To erase a student", 1)[1]
     block = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)[0]
@@ -319,7 +319,7 @@ def test_since_narrows_the_span(client: Client) -> None:
 
 
 def test_the_tables_keep_what_the_documents_say(client: Client) -> None:
-    """Events three years, registry and figures ten, dead letters two; checkpoints for ever."""
+    """Events three years, registry and metrics ten, dead letters two; checkpoints for ever."""
     retention = Retention.read(client.query(RETENTION_SQL).result_rows)
     assert {table: kept.days for table, kept in retention.kept.items()} == {
         "events_classroom": 1095, "events_prep": 1095, "events_research": 1095, "events_registry": 3650,

@@ -53,7 +53,7 @@ class District:
         self.revise()
 
     def add(self, places: list[Pane], metric: str, key: str, item: str = "", parts: Sequence[float | None] = ()) -> None:
-        """Add a figure at every place."""
+        """Add a metric at every place."""
         shared = {
             "metric": metric, "key": key, "item": item, "numerator": float(self.random.randint(0, 9)), "parts": parts,
             "denominator": float(self.random.choice([0, 3, 7])), "sample_size": self.random.randint(0, 9),
@@ -88,7 +88,7 @@ class District:
         self.add(places, "engagement_index", key, parts=[None, 0.5, 0.5, 1.0, 0.1, 0.2, 0.3, 0.4, FULL_RATE])
 
     def parts(self, merge: str) -> list[float]:
-        """Return parts of a figure that merges like that."""
+        """Return parts of a metric that merges like that."""
         if merge == "values":
             return sorted(self.random.uniform(0, 30) for _ in range(self.random.randint(0, 3)))
         if merge == "entropy":
@@ -149,7 +149,7 @@ def gini(counts: list[float]) -> tuple[float, float]:
 
 
 def merged_rows(name: str, rows: list[Pane]) -> tuple[float, float]:
-    """Merge the rows of one figure as it is declared."""
+    """Merge the rows of one metric as it is declared."""
     metric = KINDS[name]
     if metric.merge == "values":
         values = [part for row in rows for part in row["parts"]]
@@ -284,7 +284,7 @@ def district(client: Client, request: pytest.FixtureRequest) -> District:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_merged_as_declared(client: Client, district: District, level: str) -> None:
-    """Every figure of every level equals the naive merge of the rows that count now."""
+    """Every metric of every level equals the naive merge of the rows that count now."""
     wanted = expected(district.counting(RECORDED + timedelta(days=1)), level)
     assert wanted
     assert_merged(rollups(client, level, day_from=DAYS[0], day_to=DAYS[1]), wanted)
@@ -331,6 +331,6 @@ def test_unknown_level_is_refused(client: Client) -> None:
 
 
 def test_parts_of_persons_are_checked() -> None:
-    """A figure of persons that names a part which does not exist cannot be declared."""
+    """A metric of persons that names a part which does not exist cannot be declared."""
     with pytest.raises(ValueError, match="laughter"):
         PersonMetric(name="x", chinese="x", unit="x", source="student_lesson", numerator=("laughter",))

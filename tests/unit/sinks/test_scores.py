@@ -9,7 +9,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from schemas.errors import MustStop
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.answers import FAR_FUTURE, bound
 from sinks.clickhouse.client import Target
 from sinks.evaluation.configs import FIRST_WEEK, activate, config_of, configs
@@ -28,7 +28,7 @@ from tests.unit.sinks.evaluation_data import (
     register,
 )
 
-RULES = FigureRules()
+RULES = MetricRules()
 HOUR = timedelta(hours=1)
 #: The same without what teachers, classes and the district would cost in time.
 BUNDLES = EVALUATION.replace("    weight: 3\n", "    weight: 3\n    kinds: [school, group]\n", 1).replace(
@@ -55,7 +55,7 @@ class Town:
     weeks: int = 0
 
     def week(self) -> date:
-        """Store the figures of another week, an hour later, and score it."""
+        """Store the metrics of another week, an hour later, and score it."""
         self.weeks += 1
         # Further back than a registration reaches.
         found = WEEK - timedelta(days=7 * (self.weeks + 8))
@@ -68,7 +68,7 @@ class Town:
         return NOW + timedelta(hours=self.hours)
 
     def insert(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Store figures as of now."""
+        """Store metrics as of now."""
         insert_panes(self.client, [row | {"recorded_at": self.now()} for row in rows])
 
     def step(self, text: str | None = None) -> int:
@@ -111,7 +111,7 @@ def versions(client: Client, week: date, as_of: datetime = FAR_FUTURE) -> set[in
     return {row[0] for row in rows}
 
 
-def test_a_group_is_scored_from_its_merged_figures(scored: Client) -> None:
+def test_a_group_is_scored_from_its_merged_metrics(scored: Client) -> None:
     """A group's score comes from 27 of 30 students and 9 of 13 invited, not from the mean of its schools' scores."""
     expected = 0.75 * (0.75 * 0.8 + 0.25 * 0.9) + 0.25 * 9 / 13
     schools = [value(scored, "school", name) for name in ("s01", "s02")]
@@ -163,7 +163,7 @@ def test_what_has_not_changed_is_not_written(town: Town) -> None:
     assert town.step() == 0
 
 
-def test_a_revised_figure_revises_what_it_is_in(town: Town) -> None:
+def test_a_revised_metric_revises_what_it_is_in(town: Town) -> None:
     """A late lesson of s02 changes its scores and its group's, nothing else; the old ones can be read as of then."""
     week = town.week()
     names = ("s01", "s02", "s03")
@@ -177,7 +177,7 @@ def test_a_revised_figure_revises_what_it_is_in(town: Town) -> None:
     assert value(town.client, "school", "s02", week, as_of=read_at) == before["s02"]
 
 
-def test_an_entity_without_figures_is_withdrawn(town: Town) -> None:
+def test_an_entity_without_metrics_is_withdrawn(town: Town) -> None:
     """When its only lesson turns out to be another school's, the school has no score any more."""
     week = town.week()
     rows = town.client.query(f"SELECT row_id FROM pane_versions WHERE key = 'l4-{week}'").result_rows
@@ -188,7 +188,7 @@ def test_an_entity_without_figures_is_withdrawn(town: Town) -> None:
 
 
 def test_a_school_that_changes_its_group_changes_bundles(town: Town) -> None:
-    """After a registration the recent weeks are bundled anew, without any new figure."""
+    """After a registration the recent weeks are bundled anew, without any new metric."""
     register(town.client, ("s05", "school.registered", "", "g5"), ("s06", "school.registered", "", "g5"))
     town.insert([*lesson("l7", "s05", 8, 60), *lesson("l8", "s06", 10, 0)])
     town.step()
@@ -275,11 +275,11 @@ def test_a_weeks_days_are_local(scored: Client) -> None:
     assert local_week(NOW, RULES) == date(2026, 11, 23)
     late = NOW.replace(day=22, hour=17)
     assert local_week(late, RULES) == date(2026, 11, 23)
-    assert local_week(late, FigureRules(time_zone="UTC")) == WEEK
+    assert local_week(late, MetricRules(time_zone="UTC")) == WEEK
 
 
-def test_without_figures_nothing_is_scored(database: Target) -> None:
-    """A database without figures is no error, and gets the packaged default."""
+def test_without_metrics_nothing_is_scored(database: Target) -> None:
+    """A database without metrics is no error, and gets the packaged default."""
     client = open_client(database)
     assert step(client, RULES, NOW) == 0
     assert [config.version for config in configs(client, NOW)] == [1]

@@ -7,7 +7,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from schemas.metrics.catalogue import METRICS
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target
 from sinks.verify.findings import Difference, Progress, VerifyReport
 from sinks.verify.verify import verify
@@ -46,7 +46,7 @@ def target(clickhouse: Target) -> Target:
 
 @pytest.fixture
 def client(target: Target) -> Iterator[Client]:
-    """A database in which everything agrees: events, figures, one duplicate and one dead letter a partition."""
+    """A database in which everything agrees: events, metrics, one duplicate and one dead letter a partition."""
     client = open_client(target)
     fill(client, EVENTS)
     yield client
@@ -54,7 +54,7 @@ def client(target: Target) -> Iterator[Client]:
 
 
 def fill(client: Client, stories: Mapping[str, list[Event]]) -> None:
-    """Store the events of each family, the figures they lead to, and what the counters of its partition tell."""
+    """Store the events of each family, the metrics they lead to, and what the counters of its partition tell."""
     for table in TABLES:
         client.command(f"TRUNCATE TABLE {table}")
     for family, events in stories.items():
@@ -71,7 +71,7 @@ def fill(client: Client, stories: Mapping[str, list[Event]]) -> None:
 
 def check(client: Client, limit: int = 1000) -> VerifyReport:
     """Verify in the district's zone."""
-    return verify(client, rules=FigureRules(ZONE), limit=limit)
+    return verify(client, rules=MetricRules(ZONE), limit=limit)
 
 
 def found(report: VerifyReport) -> set[str]:
@@ -86,7 +86,7 @@ def name(difference: Difference) -> str:
 
 
 def changed(columns: str, where: str) -> str:
-    """The statement that writes changed figures over stored ones."""
+    """The statement that writes changed metrics over stored ones."""
     revision = "" if "AS revision" in columns else ", revision + 1 AS revision"
     return (
         f"INSERT INTO metric_rows SELECT * REPLACE ({columns}{revision})"
@@ -108,7 +108,7 @@ def one_more(place: int) -> str:
 
 
 def of(metric: str, window: str = "lesson", item: str | None = None) -> str:
-    """The condition for the rows of a figure; ``item`` may be left out where there is but one."""
+    """The condition for the rows of a metric; ``item`` may be left out where there is but one."""
     return f"metric = '{metric}' AND window = '{window}'" + ("" if item is None else f" AND item = '{item}'")
 
 
@@ -160,7 +160,7 @@ PLANTED = {
     "row of no lesson": ("classroom", of("participation_breadth"), "concat(key, '~') AS key", "unexpected"),
     "row of an unknown figure": ("classroom", of("participation_breadth"), "'happiness' AS metric", "unexpected"),
     "older formula": ("classroom", of("participation_breadth"), "1 AS catalogue_version", "different catalogue_version"),
-    "whole figure of another moment": (
+    "whole metric of another moment": (
         "classroom", of("participation_breadth"),
         "numerator / 2 AS numerator, value / 2 AS value, 1 AS sample_size", "different value,numerator,sample_size",
     ),
@@ -247,7 +247,7 @@ MISCOUNTED = {
 
 
 def test_agrees_when_all_is_well(client: Client) -> None:
-    """Figures of the oracle agree with the SQL, every law holds, and every row is counted."""
+    """Metrics of the oracle agree with the SQL, every law holds, and every row is counted."""
     report = check(client)
     assert report.differences == []
     assert report.agrees
@@ -285,7 +285,7 @@ def test_finds_wrong_counters(client: Client, statements: dict[str, tuple[str, s
 
 
 def test_finds_lost_and_doubled_events(client: Client) -> None:
-    """An event lost, one stored twice at different times, and a lost checkpoint show in every figure they change."""
+    """An event lost, one stored twice at different times, and a lost checkpoint show in every metric they change."""
     client.command("DELETE FROM events_classroom WHERE id = 'lesson-2-131'")
     client.command(
         "INSERT INTO events_research SELECT * REPLACE (time + 1 AS time) FROM events_research WHERE id = 'activity-1-4'"
@@ -294,7 +294,7 @@ def test_finds_lost_and_doubled_events(client: Client) -> None:
     again = event("research.contribution.posted", 31, 99, "activity-1", teacher_id="t1")
     stored = {
         "classroom": [event for event in EVENTS["classroom"] if event["id"] != "lesson-2-131"],
-        # Figures ahead of the checkpoint are held against the events below their revision.
+        # Metrics ahead of the checkpoint are held against the events below their revision.
         "prep": EVENTS["prep"][:1],
         "research": [*EVENTS["research"], again],
     }
@@ -309,8 +309,8 @@ def test_finds_lost_and_doubled_events(client: Client) -> None:
     assert {(row["metric"], row["window"], row["key"], row["item"]) for row in rows} == wrong
 
 
-def test_finds_an_event_that_no_figure_counted(client: Client) -> None:
-    """An answer below the checkpoint that the figures leave out shows in every window that holds it."""
+def test_finds_an_event_that_no_metric_counted(client: Client) -> None:
+    """An answer below the checkpoint that the metrics leave out shows in every window that holds it."""
     position = len(EVENTS["classroom"])
     answer = event("classroom.answer.submitted", 400, 99, "lesson-1", student_id="chen", prompt_id="q0")
     insert_events(client, [answer], first_position=position)
@@ -323,7 +323,7 @@ def test_finds_an_event_that_no_figure_counted(client: Client) -> None:
 
 
 def test_names_the_key_and_both_sides(client: Client) -> None:
-    """A difference carries the row's key, and the figures expected and stored."""
+    """A difference carries the row's key, and the metrics expected and stored."""
     client.command(changed("sample_size + 1 AS sample_size", BREADTH))
     difference = check(client).differences[0]
     assert difference.key == {
@@ -343,14 +343,14 @@ def test_rounding_is_no_difference(client: Client) -> None:
 
 
 def test_events_beyond_the_checkpoint_do_not_count(client: Client) -> None:
-    """A worker killed after it stored events, before their figures, leaves nothing to report."""
+    """A worker killed after it stored events, before their metrics, leaves nothing to report."""
     answer = event("classroom.answer.submitted", 400, 99, "lesson-1", student_id="chen", prompt_id="q0")
     insert_events(client, [answer], first_position=1000)
     assert check(client).agrees
 
 
-def test_figures_ahead_of_the_checkpoint_are_held_against_their_events(client: Client) -> None:
-    """A worker killed after it stored figures, before the checkpoint, leaves nothing to report."""
+def test_metrics_ahead_of_the_checkpoint_are_held_against_their_events(client: Client) -> None:
+    """A worker killed after it stored metrics, before the checkpoint, leaves nothing to report."""
     answer = event("classroom.answer.submitted", 400, 99, "lesson-1", student_id="chen", prompt_id="q0")
     insert_events(client, [answer], first_position=1000)
     rows = expected_rows([*lesson("lesson-1"), answer], ZONE)
@@ -370,7 +370,7 @@ def test_ranges_of_keys_change_nothing(client: Client) -> None:
     """Verified in many small ranges, the verdict and the counts are the same, and progress tells how far."""
     client.command(changed("sample_size + 1 AS sample_size", BREADTH))
     seen: list[Progress] = []
-    report = verify(client, rules=FigureRules(ZONE), on_progress=seen.append, rows_per_range=1)
+    report = verify(client, rules=MetricRules(ZONE), on_progress=seen.append, rows_per_range=1)
     assert found(report) == {"different sample_size"}
     assert report.rows_expected == report.rows_stored == sum(map(family_rows, FAMILIES))
     assert [(step.family, step.ranges_done, step.ranges_total) for step in seen] == [
@@ -381,13 +381,13 @@ def test_ranges_of_keys_change_nothing(client: Client) -> None:
 def test_an_impossible_question_is_refused(client: Client) -> None:
     """An unknown time zone or limit is refused with what to give instead."""
     with pytest.raises(ValueError, match="Asia/Shanghai"):
-        verify(client, rules=FigureRules("Asia/Atlantis"))
+        verify(client, rules=MetricRules("Asia/Atlantis"))
     with pytest.raises(ValueError, match="1 to 1000"):
-        verify(client, rules=FigureRules(ZONE), limit=0)
+        verify(client, rules=MetricRules(ZONE), limit=0)
 
 
 def test_no_false_alarm_while_a_worker_writes(client: Client, target: Target) -> None:
-    """While a worker flushes events, figures and checkpoints of a growing lesson, every verification agrees."""
+    """While a worker flushes events, metrics and checkpoints of a growing lesson, every verification agrees."""
     client.command("TRUNCATE TABLE checkpoints")
     for table in ("events_classroom", "metric_rows", "dead_letters"):
         client.command(f"TRUNCATE TABLE {table}")

@@ -12,16 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.metrics.catalogue import modules_of
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target
-from sinks.verify.verify import figures_sql, rule_parameters
+from sinks.verify.verify import metrics_sql, rule_parameters
 from tests.oracle.database import fresh_database, insert_checkpoint, insert_events, open_client
 from tests.oracle.hostile import activities, lessons, weeks_of_preparation
-from tests.oracle.oracle import Event, Figures, RowKey, expected_rows
+from tests.oracle.oracle import Event, Metrics, RowKey, expected_rows
 
 Draw = Callable[[str], list[Event]]
 KEYS = itertools.count()
-RULES = FigureRules()
+RULES = MetricRules()
 SLOW = settings(
     max_examples=10,
     deadline=None,
@@ -39,7 +39,7 @@ def client(clickhouse: Target) -> Iterator[Client]:
     client.close()
 
 
-def recomputed(client: Client, family: str, key_from: str, key_to: str, rules: FigureRules) -> dict[RowKey, Figures]:
+def recomputed(client: Client, family: str, key_from: str, key_to: str, rules: MetricRules) -> dict[RowKey, Metrics]:
     """Run the SQL of every module of the family for a range of keys."""
     parameters = {
         "topic": f"classpulse.{family}", "key_from": key_from, "key_to": key_to, "keys": [], **rule_parameters(rules)
@@ -49,16 +49,16 @@ def recomputed(client: Client, family: str, key_from: str, key_to: str, rules: F
         query = f"""
             SELECT metric, window, key, item, toUnixTimestamp64Micro(slot), toUnixTimestamp64Micro(window_start),
                    toUnixTimestamp64Micro(window_end), value, numerator, denominator, sample_size, parts
-            FROM ({figures_sql(family, module)})"""
+            FROM ({metrics_sql(family, module)})"""
         found = client.query(query, parameters=parameters).result_rows
         assert {row[0] for row in found} <= set(metrics), module
         rows += found
-    figures = {RowKey(*row[:5]): Figures(*row[5:-1], parts=tuple(row[-1])) for row in rows}
+    figures = {RowKey(*row[:5]): Metrics(*row[5:-1], parts=tuple(row[-1])) for row in rows}
     assert len(figures) == len(rows), "a row came twice"
     return figures
 
 
-def assert_same(found: dict[RowKey, Figures], expected: dict[RowKey, Figures]) -> None:
+def assert_same(found: dict[RowKey, Metrics], expected: dict[RowKey, Metrics]) -> None:
     """The same rows, floats within the tolerance of verification."""
     assert found.keys() == expected.keys()
     for key, row in expected.items():
@@ -74,7 +74,7 @@ def assert_same(found: dict[RowKey, Figures], expected: dict[RowKey, Figures]) -
             assert one == (None if part is None else pytest.approx(part, rel=1e-9, abs=1e-9)), key
 
 
-def check(client: Client, family: str, draws: list[Draw], rules: FigureRules = RULES) -> None:
+def check(client: Client, family: str, draws: list[Draw], rules: MetricRules = RULES) -> None:
     """Store each drawn key's events, recompute them in SQL, and compare with the oracle."""
     keys = [f"k{next(KEYS):08}" for _ in draws]
     events = [event for key, draw in zip(keys, draws, strict=True) for event in draw(key)]
@@ -85,17 +85,17 @@ def check(client: Client, family: str, draws: list[Draw], rules: FigureRules = R
 @settings(SLOW, max_examples=6)
 @given(
     st.lists(lessons(), min_size=20, max_size=40),
-    st.sampled_from([RULES, FigureRules(engagement_weights=(0.4, 0, 0.1, 2), engagement_full_rate=0.05)]),
+    st.sampled_from([RULES, MetricRules(engagement_weights=(0.4, 0, 0.1, 2), engagement_full_rate=0.05)]),
 )
-def test_lessons_as_the_oracle(client: Client, draws: list[Draw], rules: FigureRules) -> None:
-    """Figures 1 to 15 of hostile lessons equal the oracle's."""
+def test_lessons_as_the_oracle(client: Client, draws: list[Draw], rules: MetricRules) -> None:
+    """Metrics 1 to 15 of hostile lessons equal the oracle's."""
     check(client, "classroom", draws, rules)
 
 
 @SLOW
 @given(st.lists(activities(), min_size=10, max_size=20))
 def test_activities_as_the_oracle(client: Client, draws: list[Draw]) -> None:
-    """Figure 22 of hostile research activities equals the oracle's."""
+    """Metric 22 of hostile research activities equals the oracle's."""
     check(client, "research", draws)
 
 
@@ -112,10 +112,10 @@ def test_activities_as_the_oracle(client: Client, draws: list[Draw]) -> None:
 @SLOW
 @given(data=st.data())
 def test_preparation_as_the_oracle(client: Client, time_zone: str, day: date, data: st.DataObject) -> None:
-    """Figure 16 around midnights, on days of 23, 24 and 25 hours, equals the oracle's."""
+    """Metric 16 around midnights, on days of 23, 24 and 25 hours, equals the oracle's."""
     midnight_us = int(datetime.combine(day, time(), ZoneInfo(time_zone)).timestamp()) * 1_000_000
     draws = data.draw(st.lists(weeks_of_preparation(midnight_us), min_size=5, max_size=15))
-    check(client, "prep", draws, FigureRules(time_zone))
+    check(client, "prep", draws, MetricRules(time_zone))
 
 
 def test_events_beyond_the_checkpoint_do_not_count(client: Client) -> None:

@@ -163,7 +163,7 @@ def test_facts_stay_within_their_bound() -> None:
 
 
 def test_fact_columns_are_columns_of_the_events() -> None:
-    """What the figures need is part of what the codec gives."""
+    """What the metrics need is part of what the codec gives."""
     from schemas.codec.decode import event_columns
     from streams.core.families import FIGURES
 

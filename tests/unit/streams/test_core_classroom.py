@@ -1,4 +1,4 @@
-"""The classroom figures at their edges, each worked out by hand."""
+"""The classroom metrics at their edges, each worked out by hand."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 
 from schemas.events.event_types import CLASSROOM
 from schemas.metrics.classroom_all import CLASSROOM_METRICS, LESSON_GRACE_US, STRATEGIES, STUDENT_PARTS
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from streams.core.classroom import family as classroom
 from streams.core.families import FIGURES
 
@@ -40,10 +40,10 @@ def frame(events: list[Event]) -> pl.DataFrame:
     return pl.DataFrame([{name: one.get(name) for name in SCHEMA} for one in told], schema=SCHEMA)
 
 
-def fold(*events: Event, fresh: int | None = None, rules: FigureRules | None = None) -> Rows:
+def fold(*events: Event, fresh: int | None = None, rules: MetricRules | None = None) -> Rows:
     """Return the rows by metric, window, key, item and slot (seconds); the last ``fresh`` events (all) are fresh."""
     facts = frame(list(events))
-    rows = classroom.rows(facts, facts if fresh is None else facts.tail(fresh), rules or FigureRules())
+    rows = classroom.rows(facts, facts if fresh is None else facts.tail(fresh), rules or MetricRules())
     found = {}
     for row in rows.iter_rows(named=True):
         slot = (row["slot_us"] - START_US) / SECOND_US if row["slot_us"] else 0
@@ -74,7 +74,7 @@ def seconds(row: dict[str, Any]) -> tuple[float, float]:
 
 
 def test_nobody_present() -> None:
-    """An empty room has figures, but nothing is divided by 0: the values are NULL, and so is the index."""
+    """An empty room has metrics, but nothing is divided by 0: the values are NULL, and so is the index."""
     rows = fold(started(), event("question.asked", 10, prompt_id="q"), event("lesson.ended", 600))
     for metric in (
         "response_rate", "participation_breadth", "participation_gini", "hand_raises_per_student_minute",
@@ -333,10 +333,10 @@ def test_what_is_read_back_is_what_came() -> None:
     read_back = facts.head(1).with_columns(pl.col(pl.String).fill_null(""))
     mixed = pl.concat([read_back, facts.tail(-1)])
     order = ["metric", "window", "item", "slot_us"]
-    every = classroom.rows(facts, facts, FigureRules()).sort(order)
-    assert every.equals(classroom.rows(mixed, mixed, FigureRules()).sort(order))
+    every = classroom.rows(facts, facts, MetricRules()).sort(order)
+    assert every.equals(classroom.rows(mixed, mixed, MetricRules()).sort(order))
     emptied = facts.with_columns(pl.col(pl.String).fill_null(""))
-    assert every.equals(classroom.rows(emptied, emptied, FigureRules()).sort(order))
+    assert every.equals(classroom.rows(emptied, emptied, MetricRules()).sort(order))
 
 
 def test_quantiles_and_their_sketch() -> None:
@@ -377,7 +377,7 @@ def test_the_index_weighs_what_is_known() -> None:
         *(event("attendance.joined", 0, student_id=name) for name in "abc"),
         *(event("hand.raised", 10, student_id="a") for _ in range(3)),
         event("lesson.ended", 60),
-        rules=FigureRules(engagement_weights=(0.4, 0.3, 0.2, 0.1), engagement_full_rate=1.0),
+        rules=MetricRules(engagement_weights=(0.4, 0.3, 0.2, 0.1), engagement_full_rate=1.0),
     )
     index = lesson(rows, "engagement_index")
     third = pytest.approx(1 / 3)
@@ -402,7 +402,7 @@ def test_only_what_fresh_events_can_change_is_written() -> None:
 
 
 def test_every_declared_row_is_made() -> None:
-    """One rich lesson has a row of every figure in every window declared, and no other."""
+    """One rich lesson has a row of every metric in every window declared, and no other."""
     rows = fold(
         started(0, ("a",)),
         event("attendance.joined", 0, student_id="a"),

@@ -1,4 +1,4 @@
-"""Norms and scores (figure 31) against a naive recursion over the configuration."""
+"""Norms and scores (metric 31) against a naive recursion over the configuration."""
 
 import math
 from typing import Any
@@ -46,8 +46,8 @@ def trees(draw: st.DrawFn) -> Evaluation:
     )
 
 
-def some_figures(evaluation: Evaluation) -> st.SearchStrategy[dict[tuple[str, str], Figure]]:
-    """Draw figures for some of the indicators; some are NULL."""
+def some_metrics(evaluation: Evaluation) -> st.SearchStrategy[dict[tuple[str, str], Figure]]:
+    """Draw metrics for some of the indicators; some are NULL."""
     names = [(indicator.metric, "") for indicator in evaluation.indicators()]
     figure = st.builds(Figure, st.none() | VALUES, st.integers(0, 1000))
     return st.dictionaries(st.sampled_from(names), figure)
@@ -75,7 +75,7 @@ def average(parts: list[tuple[float, tuple[float, float]]]) -> tuple[float, floa
 def test_the_root_is_the_naive_recursion(data: st.DataObject) -> None:
     """Score and coverage of the whole equal a recursion over the configuration; no score below 0.6 coverage."""
     evaluation = data.draw(trees())
-    known = data.draw(some_figures(evaluation))
+    known = data.draw(some_metrics(evaluation))
     earned, available = average([(part.weight, naive(part, known)) for part in evaluation.dimensions])
     root = scores(evaluation.nodes("school"), known)[0]
     assert root.coverage == pytest.approx(available, abs=1e-9)
@@ -91,7 +91,7 @@ def test_the_root_is_the_naive_recursion(data: st.DataObject) -> None:
 def test_scores_stay_within_bounds(data: st.DataObject) -> None:
     """Every score and coverage lies between 0 and 1, and a score is there exactly where coverage suffices."""
     evaluation = data.draw(trees())
-    for score in scores(evaluation.nodes("class"), data.draw(some_figures(evaluation))):
+    for score in scores(evaluation.nodes("class"), data.draw(some_metrics(evaluation))):
         assert 0 <= score.coverage <= 1
         assert (score.value is None) == (score.coverage < LOWEST_COVERAGE - 1e-9)
         assert score.value is None or 0 <= score.value <= 1
@@ -99,10 +99,10 @@ def test_scores_stay_within_bounds(data: st.DataObject) -> None:
 
 @settings(max_examples=40)
 @given(st.data())
-def test_more_figures_never_cover_less(data: st.DataObject) -> None:
-    """One more figure lowers no coverage, so it takes no score away."""
+def test_more_metrics_never_cover_less(data: st.DataObject) -> None:
+    """One more metric lowers no coverage, so it takes no score away."""
     evaluation = data.draw(trees())
-    known = data.draw(some_figures(evaluation))
+    known = data.draw(some_metrics(evaluation))
     extra = data.draw(st.sampled_from([indicator.metric for indicator in evaluation.indicators()]))
     nodes = evaluation.nodes("school")
     more = scores(nodes, {**known, (extra, ""): Figure(data.draw(VALUES), 5)})
@@ -116,7 +116,7 @@ def test_more_figures_never_cover_less(data: st.DataObject) -> None:
 def test_only_the_ratio_of_weights_counts(data: st.DataObject, factor: float) -> None:
     """All weights of siblings times a number change nothing."""
     evaluation = data.draw(trees())
-    known = data.draw(some_figures(evaluation))
+    known = data.draw(some_metrics(evaluation))
 
     def scaled(part: dict[str, Any]) -> dict[str, Any]:
         below = {name: [scaled(one) for one in part[name]] for name in ("dimensions", "indicators") if name in part}
@@ -149,7 +149,7 @@ def test_only_the_ratio_of_weights_counts(data: st.DataObject, factor: float) ->
         (Linear(kind="linear", zero=-1e15, one=1e15), 1.7e308, 1),
     ],
 )
-def test_what_a_figure_earns(norm: Linear | Band | ShareNorm, value: float, earned: float) -> None:
+def test_what_a_metric_earns(norm: Linear | Band | ShareNorm, value: float, earned: float) -> None:
     """Norms at their bounds, between them and beyond."""
     assert points(norm, value) == pytest.approx(earned)
 
@@ -189,7 +189,7 @@ def test_a_dimension_without_a_score_still_counts_above() -> None:
 
 @pytest.mark.parametrize("figure", [Figure(None, 20), Figure(math.nan, 20), Figure(math.inf, 20), Figure(0.9, 4)])
 def test_what_is_not_available(figure: Figure) -> None:
-    """NULL, what is no number, and a sample below min_sample are not available; the figure is shown all the same."""
+    """NULL, what is no number, and a sample below min_sample are not available; the metric is shown all the same."""
     found = scores(tree(min_sample=5).nodes("school"), {("attendance_rate", ""): figure})
     indicator = next(score for score in found if score.node == "one/a")
     assert (indicator.value, indicator.coverage) == (None, 0)

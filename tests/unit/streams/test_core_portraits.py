@@ -1,4 +1,4 @@
-"""Figures 28 to 30 against naive recursions, and where each entity of the portraits belongs."""
+"""Metrics 28 to 30 against naive recursions, and where each entity of the portraits belongs."""
 
 import random
 import statistics
@@ -125,8 +125,8 @@ def test_who_has_no_peer_group_has_no_peers() -> None:
 
 
 @pytest.mark.parametrize("dimension", [pytest.param(d, id=f"{k}-{d.name}") for k in KINDS for d in DIMENSIONS[k]])
-def test_dimensions_observe_declared_figures(dimension: Dimension) -> None:
-    """Each dimension names a declared figure, has its direction, and is weekly exactly if the figure is one of weeks."""
+def test_dimensions_observe_declared_metrics(dimension: Dimension) -> None:
+    """Each dimension names a declared metric, has its direction, and is weekly exactly if the metric is one of weeks."""
     metrics = {metric.name: metric for metric in METRICS}
     persons = {metric.name: metric for metric in PERSON_METRICS}
     declared = metrics.get(dimension.metric) or persons[dimension.metric]

@@ -1,4 +1,4 @@
-"""Preparation figures by examples small enough to be worked out by hand."""
+"""Preparation metrics by examples small enough to be worked out by hand."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from schemas.events.event_types import PREP
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from streams.core.families import FIGURES
 
 SHANGHAI = "Asia/Shanghai"
@@ -40,7 +40,7 @@ def rows(events: Sequence[Event], fresh: Sequence[int] | None = None, time_zone:
     """Return the rows that the ``fresh`` events (by number; all of them unless told) can have changed."""
     facts = frame(events)
     new = facts if fresh is None else facts[list(fresh)]
-    return FIGURES[PREP.name].rows(facts, new, FigureRules(time_zone))
+    return FIGURES[PREP.name].rows(facts, new, MetricRules(time_zone))
 
 
 def week(found: pl.DataFrame, metric: str, item: str = "", start_us: int | None = None) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def test_an_earlier_completion_takes_the_plan_along() -> None:
 
 
 def test_a_heartbeat_rewrites_its_week_alone() -> None:
-    """A heartbeat changes figures 16 and 17 of the seven windows and the week around it, whatever else is stored."""
+    """A heartbeat changes metrics 16 and 17 of the seven windows and the week around it, whatever else is stored."""
     now_us = at("2026-11-18T08:00")
     events = [
         event("plan.edited", now_us, substantive=True),
@@ -201,6 +201,6 @@ def test_a_heartbeat_rewrites_its_week_alone() -> None:
     assert found.height == 16
 
 
-def test_an_event_of_no_figure_writes_nothing() -> None:
-    """A review is no activity of the teacher, and no figure reads it."""
+def test_an_event_of_no_metric_writes_nothing() -> None:
+    """A review is no activity of the teacher, and no metric reads it."""
     assert rows([event("plan.reviewed", at("2026-11-16T08:00"))]).is_empty()

@@ -1,4 +1,4 @@
-"""Research figures by examples small enough to be worked out by hand."""
+"""Research metrics by examples small enough to be worked out by hand."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from schemas.events.event_types import RESEARCH
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from streams.core.families import FIGURES
 
 MINUTE_US = 60_000_000
@@ -31,7 +31,7 @@ def rows(*events: Event) -> pl.DataFrame:
     schema = FIGURES[RESEARCH.name].fact_schema(RESEARCH)
     named = [{"key": "教研活动", "source": "/d", "id": f"{number:03}", **one} for number, one in enumerate(events)]
     facts = pl.DataFrame([{name: one.get(name) for name in schema} for one in named], schema=schema)
-    return FIGURES[RESEARCH.name].rows(facts, facts, FigureRules())
+    return FIGURES[RESEARCH.name].rows(facts, facts, MetricRules())
 
 
 def told(found: pl.DataFrame, metric: str) -> tuple[float, float, int]:

@@ -16,7 +16,7 @@ from clickhouse_connect.driver.client import Client
 from prometheus_client import generate_latest
 
 from schemas.errors import MustStop, Refused, RetryLater
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target, connect
 from sinks.clickhouse.errors import ATTEMPTS_AT_UNKNOWN
 from sinks.evaluation.rollups import latest_cycle
@@ -46,7 +46,7 @@ def database(migrated: Target) -> Target:
 def fixed(name: str, rows: int, then: Callable[[], object] = lambda: None) -> Step:
     """A step that writes nothing and says it wrote ``rows``."""
 
-    def run(_client: Client, _rules: FigureRules, _now: datetime) -> int:
+    def run(_client: Client, _rules: MetricRules, _now: datetime) -> int:
         then()
         return rows
 
@@ -65,7 +65,7 @@ def test_cycle_runs_the_steps_in_order(database: Target) -> None:
     """Each step runs once, after the one before; the cycle and its rows are noted."""
     named: list[tuple[str, int]] = []
     evaluator = Evaluator(
-        database, FigureRules(), steps=[fixed("a", 3), fixed("b", 4)], clock=lambda: NOW,
+        database, MetricRules(), steps=[fixed("a", 3), fixed("b", 4)], clock=lambda: NOW,
         on_step=lambda name, number: named.append((name, number)),
     )  # fmt: skip
     cycle = evaluator.once()
@@ -79,7 +79,7 @@ def test_clock_that_goes_back(database: Target) -> None:
     """A cycle is never recorded at or before one that was already complete."""
     times = [NOW, NOW, NOW - timedelta(hours=1)]
     for at in times:
-        Evaluator(database, FigureRules(), steps=[], clock=lambda at=at: at).once()  # type: ignore[misc]
+        Evaluator(database, MetricRules(), steps=[], clock=lambda at=at: at).once()  # type: ignore[misc]
     assert [at for at, _ in cycles(database)] == [NOW + timedelta(milliseconds=number) for number in range(3)]
     client = connect(database)
     assert latest_cycle(client) == NOW + timedelta(milliseconds=2)
@@ -91,7 +91,7 @@ def test_stopped_between_two_steps(database: Target) -> None:
     stop = threading.Event()
     after: list[int] = []
     ran = [fixed("a", 1, stop.set), fixed("b", 1, lambda: after.append(1))]
-    evaluator = Evaluator(database, FigureRules(), steps=ran, stop=stop)
+    evaluator = Evaluator(database, MetricRules(), steps=ran, stop=stop)
     evaluator.follow(60, lambda _cycle: pytest.fail("the cycle was not complete"))
     assert not after
     assert cycles(database) == []
@@ -113,7 +113,7 @@ def test_follow_goes_on_after_a_failure(database: Target, monkeypatch: pytest.Mo
         done.append(cycle)
         stop.set()
 
-    evaluator = Evaluator(database, FigureRules(), steps=[fixed("a", 5, fail_twice)], stop=stop)
+    evaluator = Evaluator(database, MetricRules(), steps=[fixed("a", 5, fail_twice)], stop=stop)
     evaluator.follow(0.001, on_cycle)
     assert len(done) == 1
     assert problems[0] == ("No cycle is complete yet",)
@@ -127,7 +127,7 @@ def test_follow_goes_on_after_a_failure(database: Target, monkeypatch: pytest.Mo
 
 def test_what_waiting_cannot_mend_ends_it(database: Target) -> None:
     """A wrong password ends the evaluator with the remedy, in both ways of running."""
-    evaluator = Evaluator(replace(database, password="wrong"), FigureRules(), steps=[])
+    evaluator = Evaluator(replace(database, password="wrong"), MetricRules(), steps=[])
     with pytest.raises(MustStop, match="PASSWORD"):
         evaluator.once()
     with pytest.raises(MustStop, match="PASSWORD"):
@@ -138,7 +138,7 @@ def test_database_that_is_away() -> None:
     """Once: a database that does not answer is told as something to repeat."""
     away = Target("http://127.0.0.1:1", "nobody", "", "classpulse")
     with pytest.raises(RetryLater):
-        Evaluator(away, FigureRules(), steps=[]).once()
+        Evaluator(away, MetricRules(), steps=[]).once()
 
 
 def test_a_partition_without_an_event_is_no_obstacle(database: Target) -> None:
@@ -147,7 +147,7 @@ def test_a_partition_without_an_event_is_no_obstacle(database: Target) -> None:
     insert_checkpoint(client, "classroom", 1, partition=0, stored=0, dead_letters=1)
     insert_checkpoint(client, "classroom", 1, partition=1, watermark=NOW)
     client.close()
-    assert Evaluator(database, FigureRules(), steps=steps(), clock=lambda: NOW).once() is not None
+    assert Evaluator(database, MetricRules(), steps=steps(), clock=lambda: NOW).once() is not None
 
 
 def test_an_answer_that_stays_ends_it_and_is_no_absence(database: Target, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,11 +155,11 @@ def test_an_answer_that_stays_ends_it_and_is_no_absence(database: Target, monkey
     monkeypatch.setattr("streams.evaluation.evaluator.FAILURE_DELAY_SECONDS", 0.001)
     attempts: list[int] = []
 
-    def refused(client: Client, _rules: FigureRules, _now: datetime) -> int:
+    def refused(client: Client, _rules: MetricRules, _now: datetime) -> int:
         attempts.append(1)
         return len(client.query("SELECT toDate([1])").result_rows)
 
-    evaluator = Evaluator(database, FigureRules(), steps=[Step("a", refused)])
+    evaluator = Evaluator(database, MetricRules(), steps=[Step("a", refused)])
     with pytest.raises(Refused, match="ILLEGAL_TYPE_OF_ARGUMENT"), away_is_final(database):
         evaluator.once()
     attempts.clear()

@@ -16,7 +16,7 @@ from schemas.errors import MustStop
 from schemas.evaluation.config import default_text
 from schemas.evaluation.indicators import exists_for, figures
 from schemas.evaluation.tree import KINDS, Kind
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target
 from streams.cli.evaluation import evaluation
 from streams.cli.explain import explain as explain_command
@@ -31,7 +31,7 @@ from tests.oracle.oracle import Event
 from tests.unit.sinks.evaluation_data import EVALUATION, NOW, WEEK, prepare
 
 ENTITIES: dict[Kind, str] = {"teacher": "t-s02", "class": "s02-c1", "school": "s02", "group": "g1", "district": "district"}
-#: Whose lessons of the week are behind the figures of each entity.
+#: Whose lessons of the week are behind the metrics of each entity.
 LESSONS: dict[Kind, list[str]] = {
     "teacher": ["l2", "l3"], "class": ["l2", "l3"], "school": ["l2", "l3"], "group": ["l1", "l2", "l3"],
     "district": ["l1", "l2", "l3", "l4"],
@@ -63,7 +63,7 @@ def target(clickhouse: Target) -> Target:
     client = open_client(found)
     prepare(client)
     insert_events(client, events())
-    step(client, FigureRules(), NOW, EVALUATION)
+    step(client, MetricRules(), NOW, EVALUATION)
     client.close()
     return found
 
@@ -95,14 +95,14 @@ def read_only(client: Client, query: str) -> list[tuple[object, ...]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_events_of_an_indicator_are_those_of_its_lessons(client: Client, kind: Kind) -> None:
-    """The query returns the events that the figure is made of, of all lessons of the entity and of no other."""
+    """The query returns the events that the metric is made of, of all lessons of the entity and of no other."""
     query = events_query(scope(kind), "attendance_rate")
     rows = read_only(client, f"SELECT key, type FROM ({query})")
     assert rows == [(key, "classroom.lesson.started") for key in LESSONS[kind]]
 
 
 def test_the_lessons_are_as_many_as_the_roll_up_merged(client: Client) -> None:
-    """A group's query finds as many lessons as its figure was merged from."""
+    """A group's query finds as many lessons as its metric was merged from."""
     merged = client.query(
         "SELECT keys FROM v1_rollups(level = 'group', school = '', as_of = '2200-01-01 00:00:00',"
         f" day_from = '{WEEK}', day_to = '{WEEK + timedelta(days=6)}')"
@@ -113,7 +113,7 @@ def test_the_lessons_are_as_many_as_the_roll_up_merged(client: Client) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_query_runs(client: Client, kind: Kind) -> None:
-    """For every figure an indicator may refer to, the query is answered, without a right to write."""
+    """For every metric an indicator may refer to, the query is answered, without a right to write."""
     queries = {
         events_query(scope(kind), name, found.items[0]) for name, found in figures().items() if exists_for(name, kind)
     }
@@ -140,7 +140,7 @@ def test_the_queries_need_no_other_right_than_the_workers() -> None:
 
 
 def test_what_was_known_then(client: Client) -> None:
-    """As of an instant before the figures were recorded there are no keys behind one."""
+    """As of an instant before the metrics were recorded there are no keys behind one."""
     early = Scope("school", "s02", WEEK, NOW - timedelta(days=1), "Asia/Shanghai")
     assert read_only(client, keys_query(early, "attendance_rate")) == []
     with pytest.raises(MustStop, match="no score of any school yet: `classpulse evaluate`"):
@@ -158,7 +158,7 @@ def test_an_explanation_adds_up(client: Client) -> None:
 
 @pytest.mark.usefixtures("environment")
 def test_the_command_prints_the_tree() -> None:
-    """Both names, score, figure, norm, quality, and the queries; without them with --no-queries."""
+    """Both names, score, metric, norm, quality, and the queries; without them with --no-queries."""
     arguments = ["school", "s02", "--week", "2026-W47"]
     shown = RUNNER.invoke(explain_command, arguments)
     assert shown.exit_code == 0, shown.output

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target
 from streams.cli.program import main
 from streams.evaluation.scoring import step
@@ -18,7 +18,7 @@ HOSTILE: Final = "s\x1b]0;owned\x07\x1b[31m\x9b2J\x7f\u202eevil"
 
 @pytest.fixture(scope="module")
 def target(clickhouse: Target) -> Target:
-    """A database whose registry and metric rows hold hostile names, and whose figures have no events."""
+    """A database whose registry and metric rows hold hostile names, and whose metrics have no events."""
     found = fresh_database(clickhouse, "hostile")
     with open_client(found) as client:
         prepare(client)
@@ -26,7 +26,7 @@ def target(clickhouse: Target) -> Target:
             "INSERT INTO events_registry SELECT * REPLACE (%(name)s AS name) FROM events_registry", {"name": HOSTILE}
         )
         client.insert("metric_rows", [[HOSTILE, "hand_raises", "lesson"]], column_names=["key", "metric", "window"])
-        step(client, FigureRules(), NOW, EVALUATION)
+        step(client, MetricRules(), NOW, EVALUATION)
     return found
 
 

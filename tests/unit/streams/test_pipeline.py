@@ -12,7 +12,7 @@ from schemas.codec.decode import ClockLimits
 from schemas.errors import MustStop
 from schemas.events.event_types import schema_uri, type_uri
 from schemas.events.pseudonym import Pseudonymizer
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target, Warehouse, connect
 from sinks.stores.checkpoints import CheckpointStore
 from sinks.stores.dead_letters import DeadLetter, DeadLetterStore
@@ -131,7 +131,7 @@ def counters(warehouse: Warehouse) -> tuple[int, ...]:
 def assert_verified(database: Target) -> None:
     """Verify finds no difference."""
     client = connect(database)
-    report = verify(client, rules=FigureRules())
+    report = verify(client, rules=MetricRules())
     assert report.differences_total == 0, report.differences
     client.close()
 
@@ -229,7 +229,7 @@ def test_a_batch_of_another_workers_partition_is_left_alone(warehouse: Warehouse
     assert pipeline.following(Batch(RECORDS, partition=5)) is None
 
 
-def test_a_late_event_of_a_forgotten_lesson_revises_its_figures(database: Target, warehouse: Warehouse) -> None:
+def test_a_late_event_of_a_forgotten_lesson_revises_its_metrics(database: Target, warehouse: Warehouse) -> None:
     """A worker that never saw a lesson reads its stored events back and revises its rows."""
     first = new_pipeline(warehouse)
     assign(first)

@@ -11,7 +11,7 @@ from clickhouse_connect.driver.client import Client
 
 from schemas.events.event_types import CLASSROOM, FAMILIES, Family
 from schemas.metrics.catalogue import CATALOGUE_VERSION, METRICS
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target, Warehouse
 from sinks.stores.metrics import MetricStore
 from sinks.verify.verify import verify
@@ -24,7 +24,7 @@ from tests.oracle.oracle import Event
 BASE_US = 1_794_787_200_000_000  # Monday, 2026-11-16, 08:00 in Shanghai
 SECOND_US = 1_000_000
 DAY = date(2026, 11, 16)
-RULES = FigureRules()
+RULES = MetricRules()
 TABLES = (
     "events_classroom", "events_prep", "events_research", "event_days", "metric_rows", "checkpoints", "checkpoint_days",
 )  # fmt: skip
@@ -85,7 +85,7 @@ def database(clickhouse: Target) -> Target:
 
 @pytest.fixture
 def client(database: Target) -> Iterator[Client]:
-    """Return a connection to a database with the events and their checkpoints, and no figure."""
+    """Return a connection to a database with the events and their checkpoints, and no metric."""
     client = open_client(database)
     for table in TABLES:
         client.command(f"TRUNCATE TABLE {table}")
@@ -118,12 +118,12 @@ def spoil(client: Client, sql: str) -> None:
     )
 
 
-def differences(client: Client, rules: FigureRules = RULES) -> list[str]:
+def differences(client: Client, rules: MetricRules = RULES) -> list[str]:
     """Return what verify finds, as ``kind metric``."""
     return [f"{one.kind} {one.key.get('metric')}" for one in verify(client, rules=rules).differences]
 
 
-def test_a_history_without_figures_is_built(client: Client, warehouse: Warehouse) -> None:
+def test_a_history_without_metrics_is_built(client: Client, warehouse: Warehouse) -> None:
     """Lessons, teachers and activities of the days get all their rows, also range by range; again changes nothing."""
     report = recompute(warehouse, EVERYTHING, RULES, events_per_range=3)
     assert (report.keys, report.events) == (4, sum(map(len, EVENTS.values())))
@@ -161,8 +161,8 @@ def test_old_values_and_rows_that_no_formula_explains_go(client: Client, warehou
     assert differences(client) == []
 
 
-def test_only_the_named_figures_are_touched(client: Client, warehouse: Warehouse) -> None:
-    """Other figures of the same lessons stay as they are, wrong or not."""
+def test_only_the_named_metrics_are_touched(client: Client, warehouse: Warehouse) -> None:
+    """Other metrics of the same lessons stay as they are, wrong or not."""
     recompute(warehouse, EVERYTHING, RULES)
     client.command("TRUNCATE TABLE metric_rows")
     report = recompute(warehouse, replace(EVERYTHING, metrics=frozenset({"attendance_rate"})), RULES)
@@ -181,7 +181,7 @@ def test_only_the_days_are_touched(client: Client, warehouse: Warehouse) -> None
 def test_new_engagement_weights_need_no_new_catalogue(client: Client, warehouse: Warehouse) -> None:
     """A changed rule changes values alone; after recomputing, verify agrees under the new rule."""
     recompute(warehouse, EVERYTHING, RULES)
-    heavier = FigureRules(engagement_weights=(1.0, 0.0, 0.0, 0.5))
+    heavier = MetricRules(engagement_weights=(1.0, 0.0, 0.0, 0.5))
     report = recompute(warehouse, EVERYTHING, heavier)
     assert [name for name, counts in report.by_metric.items() if counts.changed] == ["engagement_index"]
     assert differences(client, heavier) == []
@@ -261,7 +261,7 @@ def test_the_report_says_what_is_left() -> None:
     ],
 )
 def test_a_mistake_is_answered_with_how_it_is_written(arguments: list[str], said: str) -> None:
-    """Unknown figures, days the wrong way round, and neither or both of the ways to name figures are refused."""
+    """Unknown metrics, days the wrong way round, and neither or both of the ways to name metrics are refused."""
     answer = CliRunner().invoke(cli, ["recompute", "--from", "2026-11-16", "--to", "2026-11-16", *arguments])
     assert (answer.exit_code, said in " ".join(answer.output.split())) == (2, True), answer.output
 

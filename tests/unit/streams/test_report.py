@@ -101,7 +101,7 @@ def indicator(
 def figure(
     family: str, name: str, chinese: str, unit: str, direction: str, value: float, sample: int, *others: float
 ) -> Figure:
-    """Return a figure; ``others``: of the week before, of the district."""
+    """Return a metric; ``others``: of the week before, of the district."""
     return Figure(family, name, chinese, name.replace("_", " "), unit, direction, value, sample, 41, *others)
 
 
@@ -167,7 +167,7 @@ def test_hostile_names_are_text(kind: ReportKind) -> None:
 
 
 def test_a_report_without_data_says_so() -> None:
-    """Without figures there is no chart and no score, but a sentence that says what is missing and where to look."""
+    """Without metrics there is no chart and no score, but a sentence that says what is missing and where to look."""
     text = page(ReportData(
         subject=Subject("class", "s99-c1"), week=WEEK, as_of=datetime(2026, 11, 23, tzinfo=UTC), time_zone="Asia/Shanghai",
     ))  # fmt: skip

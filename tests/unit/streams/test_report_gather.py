@@ -1,4 +1,4 @@
-"""What a report reads: figures, scores, portraits and names as of an instant, the same again later."""
+"""What a report reads: metrics, scores, portraits and names as of an instant, the same again later."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from clickhouse_connect.driver.client import Client
 
-from schemas.metrics.rules import FigureRules
+from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target
 from streams.cli.program import cli
 from streams.evaluation import portraits, scoring
@@ -22,7 +22,7 @@ FIRST = datetime(2026, 11, 23, 1, tzinfo=UTC)
 LATER = datetime(2026, 11, 23, 5, tzinfo=UTC)
 ZONE = "Asia/Shanghai"
 STRATEGIES = {"question_led": 0.3, "situational": 0.2, "interactive": 0.25, "evaluative": 0.15, "digital": 0.05}
-#: Numerator, denominator and parts of each figure of one lesson.
+#: Numerator, denominator and parts of each metric of one lesson.
 LESSON = {
     "attendance_rate": (38.0, 40.0, []), "response_rate": (24.0, 40.0, []), "participation_breadth": (30.0, 40.0, []),
     "teacher_talk_share": (60.0, 100.0, []), "student_talk_share": (30.0, 100.0, []), "silence_share": (10.0, 100.0, []),
@@ -41,7 +41,7 @@ COLUMNS = [
 
 
 def lesson(day: int, recorded_at: datetime, attended: float = 38.0, number: int = 0) -> list[list[object]]:
-    """Return the closed figures of the lesson of a day, of class c1 at school s07 by teacher t1."""
+    """Return the closed metrics of the lesson of a day, of class c1 at school s07 by teacher t1."""
     start = datetime(2026, 11, 16 + day, 1, tzinfo=UTC)
     place = ["classroom", "s07", "s07-c1", "t1", "数学", 5, MONDAY + timedelta(days=day), "lesson", f"lesson-{day}"]
     figures = [(name, "", *figure) for name, figure in LESSON.items()]
@@ -78,7 +78,7 @@ def registered(client: Client) -> None:
 
 @pytest.fixture(scope="module")
 def database(clickhouse: Target) -> Target:
-    """Return a database with a school's week: figures, portraits, scores, and one cycle of the evaluator."""
+    """Return a database with a school's week: metrics, portraits, scores, and one cycle of the evaluator."""
     target = fresh_database(clickhouse, "report")
     client = open_client(target)
     registered(client)
@@ -90,8 +90,8 @@ def database(clickhouse: Target) -> Target:
 
 
 def _cycle(client: Client, at: datetime) -> None:
-    portraits.step(client, FigureRules(), at)
-    scoring.step(client, FigureRules(), at)
+    portraits.step(client, MetricRules(), at)
+    scoring.step(client, MetricRules(), at)
     client.insert("evaluator_cycles", [[at, at, 1]], column_names=["cycle_at", "finished_at", "rows_written"])
 
 
@@ -113,7 +113,7 @@ def client(database: Target) -> Iterator[Client]:
 def test_a_report_has_everything_that_is_known(
     client: Client, kind: ReportKind, entity_id: str, name: str, members: list[str]
 ) -> None:
-    """Names, score tree, figures merged over the week's lessons, shares, portraits and the scores of members arrive."""
+    """Names, score tree, metrics merged over the week's lessons, shares, portraits and the scores of members arrive."""
     data = gather(client, kind, entity_id, MONDAY, FIRST, ZONE)
     assert data.subject.name == name
     attendance = data.figure("attendance_rate")
@@ -138,7 +138,7 @@ def test_nobody_is_nothing(client: Client) -> None:
 
 
 def test_the_command_makes_the_same_page_again(database: Target, client: Client, tmp_path: Path) -> None:
-    """After a revision, the report as of the first instant is the same bytes; the one of now has the new figure."""
+    """After a revision, the report as of the first instant is the same bytes; the one of now has the new metric."""
     options = ["--url", database.url, "--user", database.user, "--password-env", "REPORT_PASSWORD", "--database",
                database.database]  # fmt: skip
     environment = {"REPORT_PASSWORD": database.password}

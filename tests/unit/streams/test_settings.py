@@ -130,7 +130,7 @@ def test_a_password_variable_that_is_not_set_is_an_error() -> None:
 def test_weights_are_read_in_both_ways(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """Comma-separated or as a JSON list."""
     monkeypatch.setenv("CLASSPULSE_ENGAGEMENT_WEIGHTS", text)
-    assert load().figure_rules.engagement_weights == (0.4, 0.3, 0.2, 0.1)
+    assert load().metric_rules.engagement_weights == (0.4, 0.3, 0.2, 0.1)
 
 
 @pytest.mark.parametrize("source", ["file", "environment"])

@@ -1,4 +1,4 @@
--- Figures 12 to 14: attendance and punctuality, the five strategies, digital tools.
+-- Metrics 12 to 14: attendance and punctuality, the five strategies, digital tools.
 WITH
     /* events */
     spells AS

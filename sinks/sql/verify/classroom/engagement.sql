@@ -1,4 +1,4 @@
--- Figure 15: the weighted blend of response, breadth, evenness and frequency in the lesson so far.
+-- Metric 15: the weighted blend of response, breadth, evenness and frequency in the lesson so far.
 WITH
     /* events */
     mean_rates AS

@@ -1,4 +1,4 @@
--- Figures 8 to 11: who takes part, how evenly, and how often.
+-- Metrics 8 to 11: who takes part, how evenly, and how often.
 WITH
     /* events */
     -- Bounds of all windows are multiples of 10 s, so what happened in the same 10 s lies in the same windows.

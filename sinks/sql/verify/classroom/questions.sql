@@ -1,4 +1,4 @@
--- Figures 5 to 7: how long the teacher waits, who answers, how fast and how well.
+-- Metrics 5 to 7: how long the teacher waits, who answers, how fast and how well.
 WITH
     /* events */
     of_prompts AS

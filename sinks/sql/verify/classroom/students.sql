@@ -1,4 +1,4 @@
--- One row a student and lesson, with the parts that figures of persons are merged from.
+-- One row a student and lesson, with the parts that metrics of persons are merged from.
 WITH
     /* events */
     acts AS

@@ -1,4 +1,4 @@
--- Figures 1 to 4: who speaks, by behaviour samples and FIAS codes.
+-- Metrics 1 to 4: who speaks, by behaviour samples and FIAS codes.
 WITH
     /* events */
     samples AS

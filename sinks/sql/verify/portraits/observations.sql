@@ -1,4 +1,4 @@
--- What was observed on the days from day_from to day_to (a Monday and a Sunday; figures of whole weeks are
+-- What was observed on the days from day_from to day_to (a Monday and a Sunday; metrics of whole weeks are
 -- those of their Sunday), against what the portraits say was.
 -- Returns the places that differ, at most limit of total. A comparison is written so that NaN differs.
 WITH
