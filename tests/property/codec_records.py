@@ -48,7 +48,9 @@ class Draft:
 def some_text(rng: random.Random, low: int, high: int, *, spaces: bool) -> str:
     """Return text of a length at or between the bounds, with what parsers trip over."""
     length = rng.choice([low, high, rng.randint(low, min(high, 12)), rng.randint(low, min(high, 12))])
-    alphabet = 'abzAZ09-_.:/ß数学（ｓ１가𝔘é\u0301"\\{}[],' + (" NaNInf\u3000\u200d\ufe0f" if spaces else "")
+    # Of one kind at times, so that whole columns are plain.
+    alphabet = rng.choice(["abzAZ09-_.:/", "ab09数学가", 'abzAZ09-_.:/ß数学（ｓ１가𝔘é\u0301"\\{}[],'])
+    alphabet += rng.choice(["", " ", " NaNInf\u3000\u200d\ufe0f"]) if spaces else ""
     return "".join(rng.choices(alphabet, k=length))
 
 
@@ -135,10 +137,8 @@ STRANGE = (
     *("\t", "\n", "\x00", "\x7f", "\x85", "\x9b", "\u2028", "\u2029", "\u202e", "\u2066", "\u200f", "\u061c"),
     *("\u0378", "\u0301", "ｓ", "（", "㐀", "\U0002ebf0", "\U0001f393", "가", "ж", "é"),
 )
-WRONG_VALUES: tuple[Any, ...] = (
-    *(None, True, False, 0, 1, -1, 1.0, 1.5, -0.0, 2, 13, 2**31, 2**53 + 1, 2**63, 2**64, -(2**63) - 1, 10**40, 1e300),
-    *("", " ", "x", "1", "a b", "a\n", "x" * 129, "x" * 201, "数" * 200, "𝔘" * 128, "é" * 129, "\x00", "\x7f", "\u2028"),
-    *([], {}, [None], ["a", None], ["a"], [1], [True], [0.5], [-0.0, 1], [1.5], ["a b"], ["a"] * 501, [["a"]], {"a": 1}),
+#: Times that are none, and some that only look like it.
+WRONG_TIMES = (
     *("2026-02-30T00:00:00Z", "2026-02-29T00:00:00Z", "1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z", "2026-13-01"),
     *("2026-01-01T24:00:00Z", "2026-01-01T00:00:60Z", "2026-01-01t00:00:00Z", "2026-01-01T00:00:00z"),
     *("2026-01-01T00:00:00", "2026-01-01T00:00:00+24:00", "2026-01-01T00:00:00.1234567890Z", "2026-01-01T00:00:00.Z"),
@@ -148,6 +148,12 @@ WRONG_VALUES: tuple[Any, ...] = (
     *("2026-01-01T00:00:00." + "0" * 107 + "Z", "2026-01-01T00:00:00." + "0" * 108 + "Z", "2148-12-31T23:59:59.9Z"),
     *("2026-01-01T00:00:00Z\n", "2026-01-01T00:00:00Z ", "2026-01-01T00:00:00-24:00"),
     *("1970-01-01T00:00:00+23:59", "2100-02-29T00:00:00Z", "2024-02-29T23:59:59.999999999-23:59"),
+)
+WRONG_VALUES: tuple[Any, ...] = (
+    *(None, True, False, 0, 1, -1, 1.0, 1.5, -0.0, 2, 13, 2**31, 2**53 + 1, 2**63, 2**64, -(2**63) - 1, 10**40, 1e300),
+    *("", " ", "x", "1", "a b", "a\n", "x" * 129, "x" * 201, "数" * 200, "𝔘" * 128, "é" * 129, "\x00", "\x7f", "\u2028"),
+    *([], {}, [None], ["a", None], ["a"], [1], [True], [0.5], [-0.0, 1], [1.5], ["a b"], ["a"] * 501, [["a"]], {"a": 1}),
+    *WRONG_TIMES,
     *("urn:x:2.0", "urn:x:1", "urn:x:01.0", "urn:x:v0001", "urn:x:1.0.0.0", "x/1", "1.0", "urn:x:", "urn:x:0"),
     *("application/json", "online", "a" * 257, "urn:x:v1:2", "io.classpulse.classroom.hand.raised.v2"),
     *("io.classpulse.classroom.hand.raised.v1", "io.classpulse.prep.plan.opened.v1", "io.classpulse.v1", "0" * 19, "٣"),
@@ -181,7 +187,7 @@ def foreign_fields(rng: random.Random, draft: Draft) -> None:
 def wrong_key(rng: random.Random, draft: Draft) -> None:
     """Send another record key, or none."""
     draft.key = rng.choice([None, b"", b"x", b"\xff", "a\u3000b".encode(), b"x" * 129, (draft.key or b"") + b" "])
-    if rng.random() < 0.5:
+    if rng.random() < 0.7:
         draft.attributes["partitionkey"] = None
 
 
@@ -221,6 +227,14 @@ def far_time(rng: random.Random, draft: Draft) -> None:
         draft.attributes["recordedtime"] = far
 
 
+def wrong_time(rng: random.Random, draft: Draft) -> None:
+    """Put a time that is none where one belongs."""
+    names = [name for name in draft.data if name.startswith(("scheduled_", "lesson_start", "lesson_end"))]
+    places = [(draft.attributes, "time"), (draft.attributes, "recordedtime"), *((draft.data, name) for name in names)]
+    part, name = rng.choice(places)
+    part[name] = rng.choice(WRONG_TIMES)
+
+
 def strange_media_type(rng: random.Random, draft: Draft) -> None:
     """Name a media type that is none of JSON, or not in UTF-8."""
     draft.attributes["datacontenttype"] = rng.choice(
@@ -243,6 +257,7 @@ def wrong_clock(rng: random.Random, draft: Draft) -> None:
 EDITS: tuple[Callable[[random.Random, Draft], None], ...] = (
     *(wrong_attribute, wrong_attribute, wrong_data, wrong_data, wrong_data, missing, foreign_fields),
     *(wrong_key, unequal, wrong_type, wrong_clock, strange_text, strange_text, far_time, strange_media_type),
+    *(wrong_time, wrong_time),
 )
 
 

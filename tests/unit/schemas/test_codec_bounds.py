@@ -27,6 +27,17 @@ def test_the_record_key_alone_is_the_partition_key_of_the_stored_event() -> None
     assert decoded.events["key"].to_list() == ["lesson-s07-c2-20261116-1"] * 3
 
 
+@pytest.mark.parametrize("key", [b"", b"a b", "t\u30001".encode(), b"x" * 129, b"\xff"])
+def test_the_record_key_alone_is_held_to_the_rules_of_an_identifier(key: bytes) -> None:
+    """In prep no other attribute must equal it, so that its own rule alone can refuse it, beside keys that are right."""
+    event = {**example(PREP, "prep.plan.opened"), "partitionkey": None}
+    records = [replace(record(event), key=one) for one in (b"t-1", key, "老师-1".encode())]
+    decoded = decode(PREP, records, clock=CLOCK, now_us=NOW_US)
+    refused = [(one.row, one.reason, one.field) for one in decoded.rejects]
+    assert refused == [(1, Reason.KEY, "partitionkey")]
+    assert decoded.events["key"].to_list() == ["t-1", "老师-1"]
+
+
 @pytest.mark.parametrize("character", ["\t", "\n", "\x00", "\x1b", "\x7f", "\x85", "\u2028", "\u202e", "\u2066"])
 def test_names_hold_no_control_characters(character: str) -> None:
     """A tool's name with a character that a terminal or a page would obey is refused, where it stands."""
