@@ -28,9 +28,9 @@ ESCAPES = {
     "multi-statement": ("SELECT 1; DROP TABLE {table}", 62),
     "readonly off by clause": ("SELECT 1 SETTINGS readonly = 0", 164),
     "readonly off by SET": ("SET readonly = 0", 164),
-    "another role": ("SET ROLE embedded_admin", 497),
+    "another role": ("SET ROLE embedded_owner", 497),
     "all roles": ("SET ROLE ALL", 497),
-    "default role": ("SET DEFAULT ROLE embedded_admin TO default", 497),
+    "default role": ("SET DEFAULT ROLE embedded_owner TO default", 497),
     "another user": ("EXECUTE AS default SELECT 1", 497),
     "file table": ("SELECT * FROM file('/etc/passwd', LineAsString)", 497),
     "file as a table name": ("SELECT * FROM '/etc/passwd'", 497),
@@ -93,7 +93,7 @@ def test_reader_cannot_escape_by_parameters(ch: Http) -> None:
     answer = ch("SELECT arrayMap({f:Identifier}, ['/etc/passwd'])", user=READER, param_f="file")
     assert answer.status != 200
     assert ch("DROP TABLE x", user=READER, database="default`; SET ROLE ALL; USE `default").code == 81
-    assert ch("DROP TABLE x", user=READER, database="default", role="embedded_admin").code == 164
+    assert ch("DROP TABLE x", user=READER, database="default", role="embedded_owner").code == 164
     assert ch("SET max_threads = 1", user=READER, session_id="escape").status == 200
     assert ch("SET readonly = 0", user=READER, session_id="escape").code == 164
     assert ch("SET ROLE ALL", user=READER, session_id="escape").code == 497
@@ -181,6 +181,18 @@ def test_reader_reads_and_sets_harmless_settings(ch: Http, table: str) -> None:
         assert answer.status == 200, (sql, answer.text)
 
 
+def test_a_profile_bounds_what_nobody_asked_for(ch: Http) -> None:
+    """The limits of production's profiles hold for a query, for a session, and after a request that asked for another."""
+    limit = "SELECT getSetting('max_result_rows')"
+    assert ch(limit, user=READER).body == b"1000000\n"
+    assert ch("SET max_block_size = 1000", user=READER, session_id="bounded").status == 200
+    assert ch(limit, user=READER, session_id="bounded", max_result_rows=10).body == b"10\n"
+    assert ch(limit, user=READER, session_id="bounded").body == b"1000000\n"
+    assert ch("SELECT number FROM numbers(1000001)", user=READER, wait_end_of_query=1).code == 396
+    assert ch(limit, user="classpulse_vendor", session_id="vendor").status == 200
+    assert ch(limit, user="classpulse_vendor", max_result_rows=10).code == 164
+
+
 def test_reader_calls_views_with_parameters_whatever_else_the_text_says(ch: Http) -> None:
     """A view of the contract is read and described like a table, also beside the word file; no function hides behind it."""
     view = "classpulse.v1_files"
@@ -225,7 +237,7 @@ def test_writer_inserts_and_reads_but_has_no_ddl(ch: Http, table: str, tmp_path:
     for sql in (
         "CREATE TABLE default.w (a Int8) ENGINE = Memory", f"DROP TABLE {table}", f"TRUNCATE TABLE {table}",
         f"ALTER TABLE {table} ADD COLUMN z Int8", f"ALTER TABLE {table} DELETE WHERE 1", "CREATE DATABASE w",
-        "SET ROLE embedded_admin", "SYSTEM FLUSH LOGS", "KILL QUERY WHERE 1",
+        "SET ROLE embedded_owner", "SYSTEM FLUSH LOGS", "KILL QUERY WHERE 1",
         f"INSERT INTO {table} (name) SELECT * FROM file('/etc/hostname', LineAsString)",
         f"INSERT INTO FUNCTION file('{tmp_path / 'escape'}', CSV, 'a Int8') VALUES (1)",
         f"INSERT INTO {table} (name) SELECT file('/etc/hostname')",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -56,7 +56,8 @@ class Job:
         """Execute the request. Blocks. Raises EngineError."""
         self.format_name = self.request.format_name
         policy.check_settings(self.user, self.request.settings, self.request.database)
-        if self.session is None:
+        # Who may change no setting cannot bring a kept connection to the next request: each has a fresh one.
+        if self.session is None or rights()[self.user.name].readonly == 1:
             with self.engine.connection(self.user.name) as connection:
                 self._prepare(connection)
                 return self._execute(connection)
@@ -68,8 +69,7 @@ class Job:
         """Bring a fresh connection to database, settings, external tables and rights of this request, in that order."""
         database = self.request.database or (session.database if session is not None else "")
         steps = [f"USE {quoted_identifier(database)}"] if database else []
-        settings = {name: quoted_string(value) for name, value in rights()[self.user.name].settings.items()}
-        settings |= session.settings if session is not None else {}
+        settings = self._lasting_settings(session)
         settings |= {name: quoted_string(value) for name, value in self.request.settings.items()}
         settings.setdefault("log_comment", quoted_string(self.cancel_tag))
         settings.pop("readonly", None)
@@ -84,6 +84,11 @@ class Job:
         if readonly or (self.request.read_only and self.session is None):
             steps.append(f"SET readonly = {readonly or 2}")
         connection.run("; ".join(steps), "Null")
+
+    def _lasting_settings(self, session: Session | None) -> dict[str, str]:
+        """What holds beyond one request, as SQL: the settings of the user's profile, and what SET did in the session."""
+        profile = {name: quoted_string(value) for name, value in rights()[self.user.name].settings.items()}
+        return profile | (session.settings if session is not None else {})
 
     def _load_external_tables(self, connection: Connection) -> None:
         for table in self.request.external_tables:
@@ -110,9 +115,7 @@ class Job:
             connection.close()
             raise
         if session.has_state:
-            sent = (*self.request.settings, "log_comment")
-            restore = [f"{name} = DEFAULT" for name in sent if name not in {*session.settings, "readonly"}]
-            self._settle(session, connection, restore)
+            self._settle(session, connection, {*self.request.settings, "log_comment"} - {*session.settings, "readonly"})
             session.connection = connection
         else:
             connection.close()
@@ -129,13 +132,13 @@ class Job:
                 connection.run(f"SET {pairs}", "Null")
             return self._execute(connection, session)
         finally:
-            restore = [f"{name} = {session.settings.get(name, 'DEFAULT')}" for name in settings]
-            self._settle(session, connection, restore)
+            self._settle(session, connection, settings)
 
-    def _settle(self, session: Session, connection: Connection, restore: list[str]) -> None:
-        """URL settings and the URL database hold for one request; what SET and USE did stays."""
-        if restore:
-            connection.run("SET " + ", ".join(restore), "Null")
+    def _settle(self, session: Session, connection: Connection, sent: Iterable[str]) -> None:
+        """URL settings and the URL database hold for one request; the profile's and what SET and USE did stay."""
+        lasting = self._lasting_settings(session)
+        if restore := ", ".join(f"{name} = {lasting.get(name, 'DEFAULT')}" for name in sorted(sent)):
+            connection.run(f"SET {restore}", "Null")
         if self.request.database and session.database:
             connection.run(f"USE {quoted_identifier(session.database)}", "Null")
 
