@@ -31,7 +31,9 @@ def test_whoever_tries_it_gets_scores(tmp_path: Path) -> None:
 def test_the_python_device_is_understood_and_the_query_answers(town: Town, tmp_path: Path) -> None:
     """The device's event passes the check, is stored, and is told of; the README's query runs as the reader."""
     town.start_worker()
-    settings = dev.environment(town.info)
+    (tmp_path / ".classpulse").mkdir()
+    (tmp_path / ".classpulse/dev").symlink_to(town.folder)
+    settings = pages.variables(pages.block(pages.CONNECT, "sh dev"), tmp_path)
     pages.python_device(tmp_path, settings)
     town.wait_for_checkpoints(1)
     assert town.counters() == (1, 1, 0, 0)
