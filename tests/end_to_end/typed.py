@@ -46,6 +46,6 @@ def typed(lines: str, folder: Path, environment: Mapping[str, str] | None = None
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(shell.pid, signal.SIGKILL)
-    text = output.read_text(encoding="utf-8")
+    text = output.read_text(encoding="utf-8", errors="replace")
     assert status == 0, text[-4000:]
     return text

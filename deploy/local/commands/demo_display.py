@@ -157,7 +157,7 @@ def print_next(console: Console, clickhouse_url: str | None, folder: Path) -> No
 {first}
 Read a view with curl:
 eval "$(classpulse dev env --folder {named} --user classpulse_reader)"
-curl "$CLASSPULSE_CLICKHOUSE_URL/?database=classpulse" \\
+curl --silent --show-error "$CLASSPULSE_CLICKHOUSE_URL/?database=classpulse" \\
   --user "$CLASSPULSE_CLICKHOUSE_USER:$CLASSPULSE_CLICKHOUSE_PASSWORD" \\
   --data-binary "{_EXAMPLE_QUERY}"
 
