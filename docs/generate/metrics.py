@@ -52,7 +52,7 @@ def blocks() -> dict[str, str]:
     ]
     return {
         "version": f"The catalogue is at version {CATALOGUE_VERSION}.",
-        "figures": table(["no.", "figure", "中文", "family", "unit", "windows"], overview),
+        "metrics": table(["no.", "figure", "中文", "family", "unit", "windows"], overview),
         "windows": _windows(),
         **described,
     }

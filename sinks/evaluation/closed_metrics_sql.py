@@ -182,7 +182,7 @@ FROM
     (
         SELECT {_IDENTITY}, tuple({_METRIC}) AS figure, true AS fresh, {_CLOSED} AS closed, true AS live,
             toDateTime64(0, 3, 'UTC') AS recorded_at, toUInt64(0) AS row_id
-        FROM (/* figures */)
+        FROM (/* metrics */)
         UNION ALL
         SELECT {_IDENTITY}, tuple({_METRIC}) AS figure, false AS fresh, false AS closed, live, recorded_at, row_id
         FROM pane_versions
@@ -209,7 +209,7 @@ FROM (SELECT arrayJoin({{keys:Array(String)}}) AS key) AS k
 LEFT JOIN
 (
     SELECT key, any(partition) AS of_key, countIf(NOT {_CLOSED}) AS open, minIf(closes_at, NOT {_CLOSED}) AS next_close
-    FROM (/* figures */) GROUP BY key
+    FROM (/* metrics */) GROUP BY key
 ) AS m ON k.key = m.key"""
 
 MARK_REGISTRY: Final = f"""

@@ -8,7 +8,6 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
-from functools import cached_property
 from types import FrameType
 from typing import Final
 
@@ -44,27 +43,32 @@ COMMANDS: Final = {
 BESIDES: Final = {"On this machine": "deploy.local.commands", "Laboratory": "tests.lab.commands"}
 
 
-class _LazyGroup(click.Group):
-    @cached_property
-    def _sections(self) -> dict[str, dict[str, tuple[str, str]]]:
-        found = {"Commands": COMMANDS}
-        for heading, package in BESIDES.items():
-            with suppress(ModuleNotFoundError):
-                found[heading] = importlib.import_module(package).COMMANDS
-        return found
+def sections() -> dict[str, dict[str, tuple[str, str]]]:
+    """Return the commands that there are here, by the heading that help gives them."""
+    found = {"Commands": COMMANDS}
+    for heading, package in BESIDES.items():
+        with suppress(ModuleNotFoundError):
+            found[heading] = importlib.import_module(package).COMMANDS
+    return found
 
+
+def commands() -> dict[str, tuple[str, str]]:
+    """Return the commands that there are here: name -> (module, one line for the overview)."""
+    return {name: told for section in sections().values() for name, told in section.items()}
+
+
+class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return [name for section in self._sections.values() for name in section]
+        return list(commands())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        for section in self._sections.values():
-            if cmd_name in section:
-                command: click.Command = getattr(importlib.import_module(section[cmd_name][0]), cmd_name)
-                return command
-        return None
+        if cmd_name not in commands():
+            return None
+        command: click.Command = getattr(importlib.import_module(commands()[cmd_name][0]), cmd_name)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        for heading, section in self._sections.items():
+        for heading, section in sections().items():
             with formatter.section(heading):
                 formatter.write_dl([(name, summary) for name, (_module, summary) in section.items()])
 

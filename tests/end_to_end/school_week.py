@@ -55,6 +55,16 @@ class Batch:
     records: Sequence[Record]
     partition: int = 0
 
+    @property
+    def start(self) -> int:
+        """First offset."""
+        return self.records[0].offset
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after the last."""
+        return self.records[-1].offset + 1
+
 
 class Letters:
     """A dead-letter topic that takes everything."""

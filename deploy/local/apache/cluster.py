@@ -34,7 +34,7 @@ from deploy.local.stack.processes import ProcessRecord, is_running, port_is_free
 __all__ = ["ApacheCluster", "ClusterStatus"]
 
 LARGEST_CLUSTER: Final = 5
-_FORMAT_SECONDS: Final = 30.0
+_FORMAT_SECONDS: Final = 120.0
 _ATTEMPTS: Final = 3
 _POLL_SECONDS: Final = 0.05
 # For a quick start and little memory, not for throughput.

@@ -162,7 +162,7 @@ curl --silent --show-error "$CLASSPULSE_CLICKHOUSE_URL/?database=classpulse" \\
   --data-binary "{_EXAMPLE_QUERY}"
 
 Score it, and explain a score:
-eval "$(classpulse dev env --folder {named})"
+eval "$(classpulse dev env --folder {named} --user classpulse_evaluator)"
 classpulse evaluate
 classpulse explain district
 

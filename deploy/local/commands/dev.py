@@ -137,8 +137,9 @@ def up(
     echo(f'  eval "$(classpulse dev env --folder {folder})"')
     echo("  classpulse worker                  # and in a second shell with the same settings:")
     echo("  classpulse simulate --events 20000 --wait")
-    echo("  classpulse evaluate")
     echo("  classpulse verify")
+    echo(f'  eval "$(classpulse dev env --folder {folder} --user classpulse_evaluator)"')
+    echo("  classpulse evaluate")
 
 
 @dev.command()

@@ -7,7 +7,7 @@ import pytest
 
 from docs.generate.catalogue import folder
 from docs.generate.operations import exposed_names
-from streams.cli.program import COMMANDS
+from streams.cli.program import commands
 from streams.settings import OTHER_VARIABLES, PREFIX, Settings
 
 DOCS = folder()
@@ -60,7 +60,7 @@ def test_prometheus_metrics_exist(page: Path) -> None:
 @every_page
 def test_commands_exist(page: Path) -> None:
     """Every command that is named can be called."""
-    assert set(re.findall(r"`classpulse ([a-z]+)", text_of(page))) <= set(COMMANDS)
+    assert set(re.findall(r"`classpulse ([a-z]+)", text_of(page))) <= set(commands())
 
 
 def test_the_index_lists_every_page() -> None:

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from schemas.errors import MustStop, RetryLater
+from schemas.errors import MustStop, Refused, RetryLater
 from sinks.clickhouse import address
 from sinks.clickhouse.client import Target, connect
 
@@ -80,7 +80,7 @@ def test_a_path_before_clickhouse_is_used(clickhouse: Target) -> None:
         client = connect(replace(clickhouse, url=f"{url}/click/house/", database="default"))
         assert client.query("SELECT 1").result_rows == [(1,)]
         client.close()
-        with pytest.raises(RetryLater, match="404"):
+        with pytest.raises(Refused, match="404"):
             connect(replace(clickhouse, url=url))
 
 
@@ -127,9 +127,9 @@ def answering(answer: bytes) -> Iterator[str]:
     ],
 )
 def test_another_server_is_told_within_seconds(answer: bytes) -> None:
-    """Silence, no HTTP, or HTTP of something else: an error to retry that says where it was, whatever the timeout is."""
+    """Silence, no HTTP, or HTTP of something else: an error that says where it was, whatever the timeout is."""
     with answering(answer) as url:
         began = time.monotonic()
-        with pytest.raises(RetryLater, match=f"connect to ClickHouse.* at {url}"):
+        with pytest.raises((RetryLater, Refused), match=f"connect to ClickHouse.* at {url}"):
             connect(Target(url, "somebody", "secret", "classpulse", 300.0))
         assert time.monotonic() - began < 30

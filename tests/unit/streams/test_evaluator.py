@@ -202,7 +202,7 @@ def test_every_step_is_there() -> None:
 
 
 def test_command_runs_one_cycle(database: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`classpulse evaluate` runs every real step once on an empty database and says what it wrote."""
+    """`classpulse evaluate` runs every real step once on a database without metrics and says what it wrote."""
     settings = {"URL": database.url, "USER": database.user, "PASSWORD": database.password, "DATABASE": database.database}
     for name, value in settings.items():
         monkeypatch.setenv(f"CLASSPULSE_CLICKHOUSE_{name}", value)
@@ -210,5 +210,5 @@ def test_command_runs_one_cycle(database: Target, monkeypatch: pytest.MonkeyPatc
     result = CliRunner().invoke(evaluate, ["--once"])
     assert result.exit_code == 0, result.output
     assert "panes 0 rows" in result.output
-    assert "Nothing is stored yet" in result.output
+    assert "No score yet" in result.output
     assert len(cycles(database)) == 1

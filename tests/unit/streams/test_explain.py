@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from clickhouse_connect.driver.client import Client
 
+from deploy.local.clickhouse.grants import OWNER
 from docs.generate.catalogue import folder
 from schemas.errors import MustStop
 from schemas.evaluation.config import default_text
@@ -284,7 +285,7 @@ def test_an_activation_shows_what_it_changes_asks_and_is_kept(tmp_path: Path) ->
     after = RUNNER.invoke(evaluation, ["history", "--json"]).output.splitlines()
     assert len(after) == len(before) + 1
     last = json.loads(after[-1])
-    assert (last["activated_by"], last["reason"], last["database_user"]) == ("Wang", "a decision", "classpulse_admin")
+    assert (last["activated_by"], last["reason"], last["database_user"]) == ("Wang", "a decision", OWNER)
     assert "@" in last["host_user"]
 
 

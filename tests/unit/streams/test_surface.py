@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from schemas.errors import MustStop
 from schemas.events.event_types import FAMILIES
 from streams import settings
-from streams.cli.program import COMMANDS, cli
+from streams.cli.program import cli, commands
 from streams.kafka.topics import DEAD_LETTER_TOPIC, declared
 from streams.kafka.transport import EVENT_TOPICS, BatchScheduler, RecordBatch
 from streams.output.numbers import fixed, significant
@@ -71,7 +71,7 @@ def test_a_time_zone_must_exist(monkeypatch: pytest.MonkeyPatch, zone: str) -> N
         settings.load()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", commands())
 def test_every_command_explains_itself(command: str) -> None:
     """`classpulse COMMAND --help` loads the command and says what it does."""
     shown = CliRunner().invoke(cli, [command, "--help"])
@@ -174,7 +174,7 @@ def _helps(command: click.Command, context: click.Context) -> Iterator[tuple[str
 def test_no_help_shows_its_own_markup() -> None:
     """Every command's help is for people: no marks of click, of docstrings or of reStructuredText."""
     helps = dict(_helps(cli, click.Context(cli, info_name="classpulse")))
-    assert len(helps) > len(COMMANDS)
+    assert len(helps) > len(commands())
     marked = [path for path, text in helps.items() if re.search(r"\\b|[\x00-\x08]|``|:class:", text)]
     assert marked == []
 
