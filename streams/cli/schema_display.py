@@ -34,7 +34,8 @@ class Tally:
         self.accepted += verdict.accepted
         self.rejected += not verdict.accepted
         self.faults.update(fault.reason for fault in verdict.faults)
-        self.events.update({fault.reason for fault in verdict.faults})
+        # In the order of the faults, so that reasons of equal counts are listed in the same order at every run.
+        self.events.update(dict.fromkeys((fault.reason for fault in verdict.faults), 1))
 
     def summary(self) -> str:
         """Return the counts: of all, then by reason, the most frequent first."""
