@@ -6,7 +6,8 @@ from functools import cache
 from typing import Final
 
 from schemas.metrics.catalogue import METRICS
-from schemas.metrics.classroom_all import INTERACTION_TYPES, PLATFORMS, STRATEGIES
+from schemas.metrics.classroom.course import PLATFORMS, STRATEGIES
+from schemas.metrics.classroom.lessons import INTERACTION_TYPES
 from schemas.metrics.metric import WINDOW_ACTIVITY, WINDOW_ISO_WEEK, WINDOW_LESSON, Metric
 from schemas.metrics.persons import PERSON_METRICS, PersonMetric
 

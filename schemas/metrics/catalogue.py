@@ -1,22 +1,35 @@
 """Every metric that leaves, declared once: name, formula, windows, unit, source, and how it merges.
 
-The documents, the views, the contract tests and the column lists are made from here. The stream computes a metric in
-``streams/core``; ``classpulse verify`` recomputes it from the stored events in SQL of its own.
+The documents, the views, the contract tests and the column lists are made from here. A group of metrics has one relative
+path, ``Metric.path``, in four trees: ``schemas/metrics`` declares it, ``streams/core`` computes it, ``sinks/sql/verify``
+recomputes it from the stored events for ``classpulse verify``, and ``tests/oracle`` computes it by plain loops.
 """
 
 from typing import Final
 
-from schemas.metrics.classroom_all import CLASSROOM_METRICS
+from schemas.metrics.classroom import course, engagement, participation, questions, students, talk
 from schemas.metrics.metric import Metric
-from schemas.metrics.prep_all import PREP_METRICS
-from schemas.metrics.research_all import RESEARCH_METRICS
+from schemas.metrics.prep import plans, prep_time
+from schemas.metrics.research import feedback, meetings, participants
 
 __all__ = ["CATALOGUE_VERSION", "METRICS", "ROW_KEY", "ROW_METRIC", "modules_of"]
 
 #: Raised by one whenever a formula changes its meaning; stored in every row.
 CATALOGUE_VERSION: Final = 2
 
-METRICS: Final[tuple[Metric, ...]] = (*CLASSROOM_METRICS, *PREP_METRICS, *RESEARCH_METRICS)
+METRICS: Final[tuple[Metric, ...]] = (
+    *talk.METRICS,
+    *questions.METRICS,
+    *participation.METRICS,
+    *course.METRICS,
+    *engagement.METRICS,
+    *students.METRICS,
+    *prep_time.METRICS,
+    *plans.METRICS,
+    *meetings.METRICS,
+    *feedback.METRICS,
+    *participants.METRICS,
+)
 
 #: Columns of ``metric_rows`` that identify a row, then those that carry its metric.
 ROW_KEY: Final = ("metric", "window", "key", "item", "slot")

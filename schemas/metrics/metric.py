@@ -71,9 +71,8 @@ Merge = Literal["ratio", "values", "sketch", "entropy", "gini", "blend"]
 class Metric:
     """One metric. ``value = numerator / denominator``; a zero denominator gives NULL, never 0.
 
-    ``module`` names the module of ``streams/core`` that computes it and the file of ``sinks/sql/verify/<family>``
-    that recomputes it. ``parts`` says what the array stored beside the value holds; empty where there is none. ``item``
-    says what the column of that name holds; empty where it is.
+    ``module`` names the group of metrics that it is computed with. ``parts`` says what the array stored beside the value
+    holds; empty where there is none. ``item`` says what the column of that name holds; empty where it is.
     """
 
     name: str
@@ -95,3 +94,8 @@ class Metric:
     quantile: float = 0.0
     item: str = ""
     parts: str = ""
+
+    @property
+    def path(self) -> str:
+        """The group's path in the four trees of ``schemas/metrics/catalogue.py``, without a suffix."""
+        return f"{self.family}/{self.module}"

@@ -7,8 +7,8 @@ over the lessons and activities of a person, a class, a school and so on; a metr
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from schemas.metrics.classroom_all import STUDENT_PARTS
-from schemas.metrics.research_all import PARTICIPANT_PARTS
+from schemas.metrics.classroom.students import STUDENT_PARTS
+from schemas.metrics.research.participants import PARTICIPANT_PARTS
 
 __all__ = ["PERSON_METRICS", "PERSON_PARTS", "PersonMetric"]
 

@@ -7,7 +7,7 @@ Parameters are those of :mod:`sinks.clickhouse.answers`.
 
 from typing import Final
 
-from schemas.metrics.classroom_all import LESSON_GRACE_US
+from schemas.metrics.classroom.lessons import LESSON_GRACE_US
 
 __all__ = ["CANDIDATES", "INSERT", "MARK", "MARK_REGISTRY", "MOVED_TEACHERS", "PARTICIPATIONS", "figures"]
 

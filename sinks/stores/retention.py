@@ -16,7 +16,7 @@ import polars as pl
 
 from schemas.errors import MustStop
 from schemas.events.event_types import FAMILIES
-from schemas.metrics.prep_all import PREP_REACH_US
+from schemas.metrics.prep.plans import PREP_REACH_US
 from sinks.clickhouse.answers import in_parts
 from sinks.clickhouse.client import Warehouse
 

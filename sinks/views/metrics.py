@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from schemas.metrics.catalogue import CATALOGUE_VERSION, METRICS
-from schemas.metrics.classroom_all import PLATFORMS, STRATEGIES
+from schemas.metrics.classroom.course import PLATFORMS, STRATEGIES
 from schemas.metrics.metric import WINDOW_LESSON, Metric
 from sinks.views.contract import View
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from schemas.metrics.catalogue import METRICS
-from schemas.metrics.classroom_all import SKETCH_ACCURACY
+from schemas.metrics.classroom.questions import SKETCH_ACCURACY
 from schemas.metrics.persons import PERSON_METRICS, PERSON_PARTS, PersonMetric
 from schemas.metrics.rules import ENGAGEMENT_PARTS
 from sinks.views.contract import View

@@ -8,7 +8,7 @@ import math
 
 import polars as pl
 
-from schemas.metrics.classroom_all import SKETCH_ACCURACY
+from schemas.metrics.classroom.questions import SKETCH_ACCURACY
 from streams.core.codes import lower_of, pair, upper_of
 
 _LOG_RATIO = math.log((1 + SKETCH_ACCURACY) / (1 - SKETCH_ACCURACY))

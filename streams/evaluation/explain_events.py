@@ -11,7 +11,8 @@ from schemas.evaluation.indicators import figure
 from schemas.evaluation.tree import Kind
 from schemas.metrics.catalogue import METRICS
 from schemas.metrics.metric import Metric
-from schemas.metrics.prep_all import LEAD_REACH_US, PREP_GAP_US, TAUGHT_WITHIN_US
+from schemas.metrics.prep.plans import LEAD_REACH_US, TAUGHT_WITHIN_US
+from schemas.metrics.prep.prep_time import PREP_GAP_US
 
 __all__ = ["Scope", "events_query", "keys_query"]
 

@@ -1,10 +1,13 @@
-"""The course of a lesson: attendance, strategies, tools: 12, 13 and 14. Formulas: ``schemas/metrics/classroom_all.py``."""
+"""The course of a lesson: attendance, strategies, tools: 12, 13 and 14.
+
+Formulas: ``schemas/metrics/classroom/course.py``.
+"""
 
 import math
 
 import polars as pl
 
-from schemas.metrics.classroom_all import STRATEGIES
+from schemas.metrics.classroom.course import STRATEGIES
 from schemas.metrics.metric import SECOND_US, WINDOW_LESSON
 from streams.core.classroom.lessons import Lessons
 from streams.core.codes import lower_of, pair

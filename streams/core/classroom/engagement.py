@@ -1,4 +1,7 @@
-"""The engagement index, metric 15, blended from the rows of four others. Formulas: ``schemas/metrics/classroom_all.py``."""
+"""The engagement index, metric 15, blended from the rows of four others.
+
+Formulas: ``schemas/metrics/classroom/engagement.py``.
+"""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""Classroom metrics (智慧课堂) out of the facts of the lessons concerned. Formulas: ``schemas/metrics/classroom_all.py``.
+"""Classroom metrics (智慧课堂) out of the facts of the lessons concerned. Formulas: ``schemas/metrics/classroom``.
 
 One module a group of metrics; this one says in which order.
 """

@@ -1,6 +1,6 @@
 """Lessons as their facts tell them: who was expected, who was there, from when until when.
 
-The rules are those at the top of ``schemas/metrics/classroom_all.py``.
+The rules are those at the top of ``schemas/metrics/classroom/__init__.py``.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from schemas.metrics.classroom_all import CLASSROOM_PANE_US, LESSON_GRACE_US
+from schemas.metrics.classroom.lessons import CLASSROOM_PANE_US, LESSON_GRACE_US
 from streams.core.codes import pair
 from streams.core.presence import FOREVER_US, cut, intervals
 from streams.core.windows import pane_of

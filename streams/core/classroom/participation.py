@@ -1,8 +1,8 @@
-"""Who takes part, how many and how often: metrics 8 to 11. Formulas: ``schemas/metrics/classroom_all.py``."""
+"""Who takes part, how many and how often: metrics 8 to 11. Formulas: ``schemas/metrics/classroom/participation.py``."""
 
 import polars as pl
 
-from schemas.metrics.classroom_all import CLASSROOM_PANE_US, INTERACTION_TYPES
+from schemas.metrics.classroom.lessons import CLASSROOM_PANE_US, INTERACTION_TYPES
 from schemas.metrics.metric import MINUTE_US, WINDOW_1M, WINDOW_5M, WINDOW_10M, WINDOW_LESSON
 from streams.core.classroom.lessons import Lessons, Touched
 from streams.core.presence import overlap_us, persons_in, seconds_until, share_of_present, while_absent

@@ -1,10 +1,11 @@
-"""Questions and answers: metrics 5, 6 and 7. Formulas: ``schemas/metrics/classroom_all.py``."""
+"""Questions and answers: metrics 5, 6 and 7. Formulas: ``schemas/metrics/classroom/questions.py``."""
 
 from dataclasses import dataclass
 
 import polars as pl
 
-from schemas.metrics.classroom_all import CLASSROOM_PANE_US, LONG_WAIT_US
+from schemas.metrics.classroom.lessons import CLASSROOM_PANE_US
+from schemas.metrics.classroom.questions import LONG_WAIT_US
 from schemas.metrics.metric import SECOND_US, WINDOW_10M, WINDOW_LESSON, WINDOW_PROMPT
 from streams.core.classroom.lessons import ANSWERED, ASKED, CLOSED, Lessons, Touched
 from streams.core.codes import lower_of, pair, upper_of

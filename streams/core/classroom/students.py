@@ -1,4 +1,6 @@
-"""Each student's part in a lesson, what metrics of persons are merged from. Formulas: ``schemas/metrics/classroom_all.py``.
+"""Each student's part in a lesson, what metrics of persons are merged from.
+
+Formulas: ``schemas/metrics/classroom/students.py``.
 
 A row rests on nothing but the student's own events and the lesson's starts and ends. Hence its window is the lesson so
 far as those tell it, and a stay counts once a leave or the end of the lesson has closed it: what one student does need
@@ -7,7 +9,8 @@ not write the rows of all others again.
 
 import polars as pl
 
-from schemas.metrics.classroom_all import INTERACTION_TYPES, STUDENT_PARTS
+from schemas.metrics.classroom.lessons import INTERACTION_TYPES
+from schemas.metrics.classroom.students import STUDENT_PARTS
 from schemas.metrics.metric import MINUTE_US, SECOND_US, WINDOW_STUDENT
 from streams.core.classroom.lessons import ANSWERED, ENDED, STARTED, Lessons, Touched
 from streams.core.classroom.participation import CALLED, RAISED

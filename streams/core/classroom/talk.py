@@ -1,4 +1,4 @@
-"""Who speaks: metrics 1 to 4. Formulas: ``schemas/metrics/classroom_all.py``."""
+"""Who speaks: metrics 1 to 4. Formulas: ``schemas/metrics/classroom/talk.py``."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""Preparation metrics (备课) out of the facts of the teachers concerned. Formulas: ``schemas/metrics/prep_all.py``.
+"""Preparation metrics (备课) out of the facts of the teachers concerned. Formulas: ``schemas/metrics/prep``.
 
 One module a group of metrics; this one says in which order.
 """

@@ -1,9 +1,9 @@
-"""What becomes of a teacher's plans: metrics 18 to 21. Formulas: ``schemas/metrics/prep_all.py``."""
+"""What becomes of a teacher's plans: metrics 18 to 21. Formulas: ``schemas/metrics/prep/plans.py``."""
 
 import polars as pl
 
 from schemas.metrics.metric import SECOND_US, WINDOW_7D, WINDOW_28D, WINDOW_ISO_WEEK, Window
-from schemas.metrics.prep_all import LEAD_REACH_US, TAUGHT_WITHIN_US
+from schemas.metrics.prep.plans import LEAD_REACH_US, TAUGHT_WITHIN_US
 from streams.core.days import days_in, local_day, windows_of, with_bounds
 from streams.core.rows import metric_rows
 

@@ -1,11 +1,14 @@
-"""How long a teacher prepares, and on which weekdays: metrics 16 and 17. Formulas: ``schemas/metrics/prep_all.py``."""
+"""How long a teacher prepares, and on which weekdays: metrics 16 and 17.
+
+Formulas: ``schemas/metrics/prep/prep_time.py``.
+"""
 
 import math
 
 import polars as pl
 
 from schemas.metrics.metric import DAY_US, MINUTE_US, WINDOW_7D, WINDOW_ISO_WEEK, Window
-from schemas.metrics.prep_all import PREP_ACTIVITY_TYPES, PREP_GAP_US
+from schemas.metrics.prep.prep_time import PREP_ACTIVITY_TYPES, PREP_GAP_US
 from streams.core.days import days_in, local_day, midnight_us, windows_of, with_bounds
 from streams.core.rows import metric_rows
 

@@ -1,13 +1,13 @@
 """Research activities as their facts tell them: who was invited, who came, from when until when.
 
-The rules are those at the top of ``schemas/metrics/research_all.py``.
+The rules are those at the top of ``schemas/metrics/research/__init__.py``.
 """
 
 from dataclasses import dataclass
 
 import polars as pl
 
-from schemas.metrics.research_all import EFFECTIVE_PERCENT
+from schemas.metrics.research.activities import EFFECTIVE_PERCENT
 from streams.core.presence import intervals, overlap_us
 
 PUBLISHED = "research.activity.published"

@@ -1,4 +1,4 @@
-"""Research metrics (教研) out of the facts of the activities concerned. Formulas: ``schemas/metrics/research_all.py``.
+"""Research metrics (教研) out of the facts of the activities concerned. Formulas: ``schemas/metrics/research``.
 
 One module a group of metrics; this one says in which order.
 """

@@ -1,9 +1,9 @@
-"""What becomes of a research activity: metrics 25 to 27. Formulas: ``schemas/metrics/research_all.py``."""
+"""What becomes of a research activity: metrics 25 to 27. Formulas: ``schemas/metrics/research/feedback.py``."""
 
 import polars as pl
 
 from schemas.metrics.metric import SECOND_US
-from schemas.metrics.research_all import LOOP_WITHIN_US
+from schemas.metrics.research.feedback import LOOP_WITHIN_US
 from streams.core.research.activities import FEEDBACK, IMPROVED, REPORTED, Activities
 from streams.core.rows import metric_rows
 

@@ -1,4 +1,4 @@
-"""Who takes part in a research activity: metrics 22 to 24. Formulas: ``schemas/metrics/research_all.py``."""
+"""Who takes part in a research activity: metrics 22 to 24. Formulas: ``schemas/metrics/research/meetings.py``."""
 
 import polars as pl
 

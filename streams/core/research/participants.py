@@ -1,11 +1,14 @@
-"""What each teacher did in a research activity: ``participant_activity``. Formula: ``schemas/metrics/research_all.py``."""
+"""What each teacher did in a research activity: ``participant_activity``.
+
+Formula: ``schemas/metrics/research/participants.py``.
+"""
 
 from typing import Final
 
 import polars as pl
 
 from schemas.metrics.metric import MINUTE_US, SECOND_US
-from schemas.metrics.research_all import PARTICIPANT_PARTS
+from schemas.metrics.research.participants import PARTICIPANT_PARTS
 from streams.core.research.activities import (
     CONTRIBUTED,
     FEEDBACK,

@@ -15,7 +15,7 @@ from schemas.evaluation.indicators import Figure as Declared
 from schemas.evaluation.indicators import figures as declared_metrics
 from schemas.evaluation.portraits import DIMENSIONS
 from schemas.evaluation.tree import Indicator
-from schemas.metrics.classroom_all import STRATEGIES
+from schemas.metrics.classroom.course import STRATEGIES
 from sinks.clickhouse.answers import answered, instant
 from sinks.evaluation.quality import DISTRICT
 from streams.evaluation.report.data import (

@@ -19,7 +19,8 @@ from clickhouse_connect.driver.client import Client
 from docs.generate.tables import migrated_database
 from schemas.evaluation.portraits import DIMENSIONS, KINDS
 from schemas.metrics.catalogue import METRICS
-from schemas.metrics.classroom_all import PLATFORMS, STRATEGIES, STUDENT_PARTS
+from schemas.metrics.classroom.course import PLATFORMS, STRATEGIES
+from schemas.metrics.classroom.students import STUDENT_PARTS
 from schemas.metrics.metric import WINDOW_LESSON, Metric
 
 __all__ = ["QUERIES", "Term", "fill", "measure"]

@@ -1,7 +1,7 @@
 -- 智慧课堂: what the queries of several modules share. Times are Int64 microseconds since the epoch until the last SELECT.
 --
 -- Parameters: topic, key_from, key_to (first and last lesson), keys (only these; empty: all of them), and those a deployment
--- decides: time_zone, weights, full_rate. What the metrics mean is declared in schemas/metrics/classroom_all.py.
+-- decides: time_zone, weights, full_rate. What the metrics mean is declared in schemas/metrics/classroom/__init__.py.
 /* applied */
 toInt64(4000000000000000000) AS never,
 events AS

@@ -1,4 +1,4 @@
--- 备课: every row of metrics 18 to 21, recomputed from the stored events. Defined in schemas/metrics/prep_all.py.
+-- 备课: every row of metrics 18 to 21, recomputed from the stored events. Defined in schemas/metrics/prep/plans.py.
 WITH
     /* events */
     edits AS

@@ -1,4 +1,4 @@
--- 备课: every row of metrics 16 and 17, recomputed from the stored events. Defined in schemas/metrics/prep_all.py.
+-- 备课: every row of metrics 16 and 17, recomputed from the stored events. Defined in schemas/metrics/prep/prep_time.py.
 WITH
     /* events */
     activities AS

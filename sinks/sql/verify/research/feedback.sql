@@ -1,4 +1,4 @@
--- 教研: every row of metrics 25 to 27, recomputed from the stored events. Defined in schemas/metrics/research_all.py.
+-- 教研: every row of metrics 25 to 27, recomputed from the stored events. Defined in schemas/metrics/research/feedback.py.
 WITH
     /* events */
     links AS

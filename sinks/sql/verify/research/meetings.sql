@@ -1,4 +1,4 @@
--- 教研: every row of metrics 22 to 24, recomputed from the stored events. Defined in schemas/metrics/research_all.py.
+-- 教研: every row of metrics 22 to 24, recomputed from the stored events. Defined in schemas/metrics/research/meetings.py.
 WITH
     /* events */
     -- The sum over all pairs, as the metric is defined: participants are few.

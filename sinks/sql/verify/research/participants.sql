@@ -1,4 +1,4 @@
--- 教研: every row of participant_activity, recomputed from the stored events. Defined in schemas/metrics/research_all.py.
+-- 教研: every row of participant_activity, recomputed from the stored events. Defined in schemas/metrics/research/participants.py.
 WITH
     /* events */
     toDateTime64(0, 6, 'UTC') AS no_slot

@@ -1,18 +1,11 @@
-"""The metrics of a teacher's preparation (备课), numbers 16 to 21. Key: the teacher; subject: the plan.
-
-Days and weeks are those of the district's time zone.
-"""
+"""What becomes of a teacher's plans: metrics 18 to 21."""
 
 from typing import Final
 
-from schemas.metrics.metric import DAY_US, MINUTE_US, WINDOW_7D, WINDOW_28D, WINDOW_ISO_WEEK, Metric
+from schemas.metrics.metric import DAY_US, WINDOW_7D, WINDOW_28D, WINDOW_ISO_WEEK, Metric
 
-__all__ = [
-    "LEAD_REACH_US", "PREP_ACTIVITY_TYPES", "PREP_GAP_US", "PREP_METRICS", "PREP_REACH_US", "TAUGHT_WITHIN_US",
-]  # fmt: skip
+__all__ = ["LEAD_REACH_US", "METRICS", "PREP_REACH_US", "TAUGHT_WITHIN_US"]
 
-#: A longer silence ends a stretch of preparation.
-PREP_GAP_US: Final = 5 * MINUTE_US
 #: A plan is put to use if it is taught within so long after its completion.
 TAUGHT_WITHIN_US: Final = 14 * DAY_US
 #: An edit longer before the lesson than this belongs to an earlier use of the plan.
@@ -20,39 +13,10 @@ LEAD_REACH_US: Final = 28 * DAY_US
 #: Events so long before a window can change its metrics: a plan is written and completed within a school year.
 PREP_REACH_US: Final = 366 * DAY_US
 
-#: The event types that are a teacher's own preparation (metric 16).
-PREP_ACTIVITY_TYPES: Final = (
-    "prep.plan.opened",
-    "prep.heartbeat.recorded",
-    "prep.plan.edited",
-    "prep.resource.attached",
-    "prep.plan.shared",
-    "prep.plan.completed",
-)
-
-_ACTIVITIES: Final = tuple(name.removeprefix("prep.") for name in PREP_ACTIVITY_TYPES)
 _WEEKLY: Final = (WINDOW_7D, WINDOW_ISO_WEEK)
 _MONTHLY: Final = (WINDOW_28D, WINDOW_ISO_WEEK)
 
-PREP_METRICS: Final = (
-    Metric(
-        name="active_prep_minutes", number=16, chinese="有效备课时长", english="active preparation time",
-        family="prep", module="prep_time", unit="minutes",
-        numerator="minutes between consecutive activities of the teacher that are at most 5 minutes apart; a gap over the "
-        "window's edge counts with the part inside",
-        denominator="1", sample="activities in the window", exists="when an activity of the teacher lies in the window",
-        windows=_WEEKLY, direction="context", events=_ACTIVITIES,
-        source="Sessionisation with a 5 minute gap; the district's average is 12 h a week",
-    ),
-    Metric(
-        name="prep_regularity", number=17, chinese="备课规律性", english="regularity of preparation",
-        family="prep", module="prep_time", unit="0 to 1",
-        numerator="entropy, natural logarithm, of the active preparation minutes by local weekday; 0 without any minutes",
-        denominator="ln 7; 0 without any minutes", sample="activities in the window",
-        exists="when an activity of the teacher lies in the window", windows=_WEEKLY, direction="higher",
-        events=_ACTIVITIES, source="Shannon's entropy, normalised (Pielou 1966)", merge="entropy",
-        parts="active minutes on Monday, ..., Sunday",
-    ),
+METRICS: Final[tuple[Metric, ...]] = (
     Metric(
         name="lead_time_seconds", number=18, chinese="备课提前量", english="how early plans are ready",
         family="prep", module="plans", unit="seconds",

@@ -1,0 +1,22 @@
+"""What the metrics of a lesson have in common; the package says what it means."""
+
+from typing import Final
+
+from schemas.metrics.metric import MINUTE_US, SECOND_US
+
+__all__ = ["CLASSROOM_PANE_US", "INTERACTION_EVENTS", "INTERACTION_TYPES", "LESSON_GRACE_US", "PRESENCE_EVENTS"]
+
+#: Classroom metrics are merged from panes of this length; every hop and size of their windows is a multiple of it.
+CLASSROOM_PANE_US: Final = 10 * SECOND_US
+#: A lesson without ``lesson.ended`` ends at the latest so long after its scheduled end.
+LESSON_GRACE_US: Final = 30 * MINUTE_US
+
+#: The event types that are a student's interaction (metrics 8, 9 and 11).
+INTERACTION_TYPES: Final = (
+    "classroom.answer.submitted",
+    "classroom.hand.raised",
+    "classroom.interaction.recorded",
+)
+#: The same, and the types that tell of presence, as declarations name them: without the family.
+INTERACTION_EVENTS: Final = tuple(name.removeprefix("classroom.") for name in INTERACTION_TYPES)
+PRESENCE_EVENTS: Final = ("attendance.joined", "attendance.left", "lesson.started", "lesson.ended")

@@ -1,0 +1,59 @@
+"""Who takes part, how many and how often: metrics 8 to 11."""
+
+from typing import Final
+
+from schemas.metrics.classroom.lessons import INTERACTION_EVENTS, PRESENCE_EVENTS
+from schemas.metrics.metric import WINDOW_1M, WINDOW_5M, WINDOW_10M, WINDOW_LESSON, Metric
+
+__all__ = ["METRICS"]
+
+_ANY: Final = "when any event of the lesson lies in the window (lesson: is stored)"
+
+METRICS: Final[tuple[Metric, ...]] = (
+    Metric(
+        name="participation_breadth", number=8, chinese="参与广度", english="students who take part",
+        family="classroom", module="participation",
+        unit="share",
+        numerator="distinct students with at least one interaction in the window",
+        denominator="distinct students present at any moment of the window, and those who interacted in it",
+        sample="the denominator", exists=_ANY, windows=(WINDOW_5M, WINDOW_10M, WINDOW_LESSON), direction="higher",
+        events=(*INTERACTION_EVENTS, *PRESENCE_EVENTS), source="District catalogue, metric 8",
+    ),
+    Metric(
+        name="participation_gini", number=9, chinese="参与基尼系数", english="inequality of participation (Gini)",
+        family="classroom", module="participation",
+        unit="0 to 1",
+        numerator="sum over all ordered pairs of students of the difference of their interactions",
+        denominator="2 x students x interactions of all; students as in participation_breadth, zeros included",
+        sample="students", exists="when any event of the lesson is stored", windows=(WINDOW_LESSON,), direction="lower",
+        events=(*INTERACTION_EVENTS, *PRESENCE_EVENTS),
+        source="Gini's mean difference, relative (Gini 1912). Merged as sums over lessons: who was in more of them, or a "
+        "guest in one (双师), makes no inequality",
+    ),
+    Metric(
+        name="hand_raises_per_student_minute", number=10, chinese="人均举手频次",
+        english="hands raised per student and minute",
+        family="classroom",
+        module="participation", unit="hands per student and minute", numerator="`hand.raised` in the window",
+        denominator="minutes of presence of all students in the window, added up", sample="the numerator", exists=_ANY,
+        windows=(WINDOW_10M, WINDOW_LESSON), direction="higher", events=("hand.raised", *PRESENCE_EVENTS),
+        source="Person-time incidence rate",
+    ),
+    Metric(
+        name="call_through_rate", number=10, chinese="举手应答率", english="raised hands that are called",
+        family="classroom", module="participation", unit="ratio",
+        numerator="`hand.called` in the window", denominator="`hand.raised` in the window", sample="the denominator",
+        exists="10m/1m: when a `hand.raised` or `hand.called` lies in the window. lesson: when one is stored",
+        windows=(WINDOW_10M, WINDOW_LESSON), direction="higher", events=("hand.raised", "hand.called"),
+        source="District catalogue, metric 10",
+    ),
+    Metric(
+        name="interactions_per_student_minute", number=11, chinese="人均互动频次",
+        english="interactions per student and minute",
+        family="classroom",
+        module="participation", unit="interactions per student and minute", numerator="interactions in the window",
+        denominator="minutes of presence of all students in the window, added up", sample="the numerator", exists=_ANY,
+        windows=(WINDOW_1M, WINDOW_5M, WINDOW_10M, WINDOW_LESSON), direction="higher",
+        events=(*INTERACTION_EVENTS, *PRESENCE_EVENTS), source="Person-time incidence rate",
+    ),
+)  # fmt: skip

@@ -1,0 +1,44 @@
+"""How long a teacher prepares, and on which weekdays: metrics 16 and 17."""
+
+from typing import Final
+
+from schemas.metrics.metric import MINUTE_US, WINDOW_7D, WINDOW_ISO_WEEK, Metric
+
+__all__ = ["METRICS", "PREP_ACTIVITY_TYPES", "PREP_GAP_US"]
+
+#: A longer silence ends a stretch of preparation.
+PREP_GAP_US: Final = 5 * MINUTE_US
+
+#: The event types that are a teacher's own preparation (metric 16).
+PREP_ACTIVITY_TYPES: Final = (
+    "prep.plan.opened",
+    "prep.heartbeat.recorded",
+    "prep.plan.edited",
+    "prep.resource.attached",
+    "prep.plan.shared",
+    "prep.plan.completed",
+)
+
+_ACTIVITIES: Final = tuple(name.removeprefix("prep.") for name in PREP_ACTIVITY_TYPES)
+_WEEKLY: Final = (WINDOW_7D, WINDOW_ISO_WEEK)
+
+METRICS: Final[tuple[Metric, ...]] = (
+    Metric(
+        name="active_prep_minutes", number=16, chinese="有效备课时长", english="active preparation time",
+        family="prep", module="prep_time", unit="minutes",
+        numerator="minutes between consecutive activities of the teacher that are at most 5 minutes apart; a gap over the "
+        "window's edge counts with the part inside",
+        denominator="1", sample="activities in the window", exists="when an activity of the teacher lies in the window",
+        windows=_WEEKLY, direction="context", events=_ACTIVITIES,
+        source="Sessionisation with a 5 minute gap; the district's average is 12 h a week",
+    ),
+    Metric(
+        name="prep_regularity", number=17, chinese="备课规律性", english="regularity of preparation",
+        family="prep", module="prep_time", unit="0 to 1",
+        numerator="entropy, natural logarithm, of the active preparation minutes by local weekday; 0 without any minutes",
+        denominator="ln 7; 0 without any minutes", sample="activities in the window",
+        exists="when an activity of the teacher lies in the window", windows=_WEEKLY, direction="higher",
+        events=_ACTIVITIES, source="Shannon's entropy, normalised (Pielou 1966)", merge="entropy",
+        parts="active minutes on Monday, ..., Sunday",
+    ),
+)  # fmt: skip
