@@ -9,8 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from schemas.metrics.classroom_all import LESSON_GRACE_US as GRACE_US
-from schemas.metrics.classroom_all import STRATEGIES
+from schemas.metrics.classroom.course import STRATEGIES
+from schemas.metrics.classroom.lessons import LESSON_GRACE_US as GRACE_US
 from tests.oracle.oracle import Event
 
 __all__ = ["activities", "lessons", "weeks_of_preparation"]

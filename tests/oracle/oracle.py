@@ -1,6 +1,6 @@
 """Every metric by the plainest loops that follow its definition: slow, obvious, no SQL, no columns.
 
-What an event is says ``tests/oracle/rows.py``; the loops are in ``classroom.py``, ``prep.py`` and ``research.py``.
+``tests/oracle/rows.py`` says what an event is. The loops of a group of metrics stand at the group's ``Metric.path``.
 """
 
 from collections import defaultdict
@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from zoneinfo import ZoneInfo
 
 from schemas.metrics.rules import MetricRules
-from tests.oracle.classroom import lesson_rows
-from tests.oracle.prep import prep_rows
-from tests.oracle.research import activity_rows
+from tests.oracle.classroom.family import lesson_rows
+from tests.oracle.prep.family import prep_rows
+from tests.oracle.research.family import activity_rows
 from tests.oracle.rows import Event, Metrics, RowKey, Rows
 
 __all__ = ["Event", "Metrics", "RowKey", "Rows", "expected_rows"]

@@ -1,0 +1,1 @@
+"""Metrics of a lesson by the plainest loops."""

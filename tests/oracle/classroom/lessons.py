@@ -1,0 +1,76 @@
+"""A lesson as its events tell it: its bounds, its roster, who was there when."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from schemas.metrics.classroom.lessons import INTERACTION_TYPES, LESSON_GRACE_US
+from schemas.metrics.metric import Window
+from tests.oracle.rows import NEVER_US, Event, Interval, Metrics, earliest, figures, of_type, presence, window_starts
+
+__all__ = ["ANSWERED", "LEFT", "Lesson", "hopping", "inside", "read_lesson"]
+
+
+JOINED = "classroom.attendance.joined"
+LEFT = "classroom.attendance.left"
+ANSWERED = "classroom.answer.submitted"
+
+
+@dataclass
+class Lesson:
+    """One lesson: its events, its bounds, who was there when, and the timetable if a ``lesson.started`` tells it.
+
+    ``latest_us`` is the latest end possible: the end, if the lesson has ended.
+    """
+
+    key: str
+    events: Sequence[Event]
+    start_us: int
+    end_us: int
+    latest_us: int
+    has_ended: bool
+    stays: Sequence[Interval]
+    plan: Event | None
+    roster: set[str]
+
+    def only(self, *names: str) -> list[Event]:
+        """Return the events of these types; ``names`` lack the family."""
+        return of_type(self.events, *(f"classroom.{name}" for name in names))
+
+    def interactions(self) -> list[Event]:
+        """Return what students did."""
+        return of_type(self.events, *INTERACTION_TYPES)
+
+    def so_far(
+        self, numerator: float, denominator: float, sample_size: int, parts: Sequence[float | None] = ()
+    ) -> Metrics:
+        """Return a metric of the lesson so far."""
+        return figures(self.start_us, self.end_us, numerator, denominator, sample_size, parts)
+
+
+def read_lesson(key: str, events: Sequence[Event]) -> Lesson:
+    """Find the bounds of the lesson, its roster and its timetable."""
+    started = of_type(events, "classroom.lesson.started")
+    ended = of_type(events, "classroom.lesson.ended")
+    times_us = [event["time_us"] for event in events]
+    plan = earliest(started) if started else None
+    start_us = plan["time_us"] if plan else min(times_us)
+    latest_us = max(start_us, plan["scheduled_end_us"] + LESSON_GRACE_US) if plan else NEVER_US
+    end_us = min(max(times_us), latest_us)
+    if ended:
+        latest_us = end_us = max(event["time_us"] for event in ended)
+    roster = set()
+    for side in {(event.get("schoolid", ""), event.get("classid", "")) for event in started}:
+        own = [event for event in started if (event.get("schoolid", ""), event.get("classid", "")) == side]
+        roster |= set(earliest(own)["roster"])
+    stays = presence(events, JOINED, LEFT, "student_id", latest_us)
+    return Lesson(key, events, start_us, end_us, latest_us, bool(ended), stays, plan, roster)
+
+
+def hopping(events: Iterable[Event], window: Window) -> set[tuple[int, int]]:
+    """Return start and end of every hopping window that holds an event."""
+    return {(start_us, start_us + window.size_us) for start_us in window_starts((e["time_us"] for e in events), window)}
+
+
+def inside(events: Iterable[Event], start_us: int, end_us: int) -> list[Event]:
+    """Return the events in ``[start_us, end_us)``."""
+    return [event for event in events if start_us <= event["time_us"] < end_us]

@@ -1,0 +1,1 @@
+"""Metrics of preparation by the plainest loops."""

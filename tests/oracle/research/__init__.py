@@ -1,0 +1,1 @@
+"""Metrics of teaching research by the plainest loops."""

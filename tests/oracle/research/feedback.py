@@ -1,0 +1,31 @@
+"""Metrics 25 to 27."""
+
+from statistics import median
+
+from schemas.metrics.research.feedback import LOOP_WITHIN_US
+from tests.oracle.research.activities import FEEDBACK, IMPROVED, REPORTED, Activity
+from tests.oracle.rows import Event, Rows, in_order, of_type
+
+__all__ = ["feedback_rows"]
+
+
+def feedback_rows(activity: Activity) -> Rows:
+    """Metrics 25 to 27; the first two only where there is feedback."""
+    events = activity.events
+    first: dict[str, Event] = {}
+    for event in in_order(of_type(events, FEEDBACK)):
+        first.setdefault(event["feedback_id"], event)
+    links = of_type(events, IMPROVED)
+    closed = 0
+    for feedback_id, given in first.items():
+        waits_us = [link["time_us"] - given["time_us"] for link in links if link["feedback_id"] == feedback_id]
+        closed += any(0 <= wait_us <= LOOP_WITHIN_US for wait_us in waits_us)
+    latencies = sorted((given["time_us"] - given["lesson_end_us"]) / 1e6 for given in first.values())
+    reports = len({event["report_id"] for event in of_type(events, REPORTED)})
+    improvements = len({event["improvement_id"] for event in links})
+    rows = activity.row("reports_generated", reports, 1, reports)
+    rows |= activity.row("improvements_per_report", improvements, reports, reports)
+    if first:
+        rows |= activity.row("feedback_latency_seconds", median(latencies), 1, len(first), latencies)
+        rows |= activity.row("closed_loop_rate", closed, len(first), len(first))
+    return rows
