@@ -1,4 +1,4 @@
-"""``docs/events.md``: the envelope, every family and event type, and why a record is refused. Made from ``schemas``."""
+"""``docs/events.md``: the envelope, every family and event type, and why a record is rejected. Made from ``schemas``."""
 
 import json
 from typing import Any, Final
@@ -6,16 +6,27 @@ from typing import Any, Final
 from docs.generate.markdown import code, fenced, table, value
 from schemas.check import REMEDIES
 from schemas.codec import media_types
-from schemas.codec.columns import Kind, Rule, model_fields
+from schemas.codec.columns import Kind, Rule, model_fields, rule_of
 from schemas.codec.records import Reason
 from schemas.codec.validate import EQUAL_TO_KEY
 from schemas.events.envelope import DATASCHEMA_PATTERN, Envelope
 from schemas.events.event_types import FAMILIES, Family, schema_uri, type_uri
-from schemas.events.fields import IDENTIFIER_PATTERN, LABEL_PATTERN, RFC3339_PATTERN, STUDENT_FIELDS, TIME_REACH_DAYS
+from schemas.events.fields import (
+    IDENTIFIER_PATTERN,
+    LABEL_PATTERN,
+    RFC3339_PATTERN,
+    STUDENT_FIELDS,
+    TIME_REACH_DAYS,
+    Identifier,
+    Identifiers,
+    Label,
+    Share,
+    Timestamp,
+)
 from schemas.export import STRUCTURED, asyncapi, example
 from streams.kafka.topics import declared
 
-__all__ = ["REASONS", "blocks", "bounds", "reason_rows"]
+__all__ = ["REASONS", "blocks", "reason_rows"]
 
 _KINDS: Final = {
     Kind.STRING: "text",
@@ -26,6 +37,7 @@ _KINDS: Final = {
     Kind.STRINGS: "list of texts",
     Kind.FLOATS: "list of numbers",
 }
+_JSON: Final = _KINDS | {Kind.TIMESTAMP: "text"}
 #: A pattern that is missing here stops the generator, so that no bound goes unsaid.
 _PATTERNS: Final = {
     IDENTIFIER_PATTERN: "an [identifier](#text)",
@@ -36,6 +48,17 @@ _PATTERNS: Final = {
     r"^[0-9]{1,18}$": "1 to 18 digits",
 }
 _UNITS: Final = {"_ms": "milliseconds"}
+#: The types that have a name of their own on the page, which tells their bounds once.
+_NAMED: Final = {
+    rule_of(annotation): name
+    for name, annotation in {
+        "identifier": Identifier,
+        "list of identifiers": Identifiers,
+        "name": Label,
+        "share": Share,
+        "time": Timestamp,
+    }.items()
+}
 
 #: What each reason means; the remedy beside it is the one ``classpulse schema check`` prints.
 REASONS: Final = {
@@ -66,6 +89,7 @@ def blocks() -> dict[str, str]:
     return {
         "envelope": _envelope(),
         "families": _families(),
+        "types": _types(),
         "reasons": table(["reason", "what is wrong", "what to do"], reason_rows()),
         **{f"family-{family.name}": _family(family, messages) for family in FAMILIES},
     }
@@ -76,7 +100,7 @@ def reason_rows() -> list[list[str]]:
     return [[code(reason), REASONS[reason], REMEDIES[reason]] for reason in Reason]
 
 
-def bounds(name: str, rule: Rule) -> str:
+def _bounds(name: str, rule: Rule) -> str:
     """Return the unit and the bounds of the field called ``name``, in words."""
     words = [unit for suffix, unit in _UNITS.items() if name.endswith(suffix)]
     if rule.choices is not None:
@@ -91,17 +115,19 @@ def bounds(name: str, rule: Rule) -> str:
     if rule.kind is Kind.TIMESTAMP and name != "time":
         words.append(f"within {TIME_REACH_DAYS} days of `time`")
     if rule.item is not None:
-        words.append(f"each {bounds('', rule.item)}")
+        words.append(f"each {_bounds('', rule.item)}")
     return "; ".join(words)
 
 
 def _envelope() -> str:
     fields = model_fields(Envelope)
+    # The bounds of a time in the table of types are relative to ``time`` itself.
+    links = {name: _link(field.rule) for name, field in fields.items() if name != "time"}
     rows = [
         [
             code(name),
             "yes" if fields[name].required else "no",
-            bounds(name, fields[name].rule),
+            links.get(name) or _bounds(name, fields[name].rule),
             info.description or "",
             value(info.examples[0] if info.examples else None),
         ]
@@ -122,55 +148,66 @@ def _families() -> str:
     return table(["family", "topic", "partitions", "`partitionkey`", "must equal it where present"], rows)
 
 
+def _types() -> str:
+    rows = [[f"**{name}**", f"{_JSON[rule.kind]}; {_bounds('', rule)}"] for rule, name in _NAMED.items()]
+    return table(["type", "bounds"], rows)
+
+
 def _family(family: Family, messages: dict[str, Any]) -> str:
-    return "\n\n".join(_event_type(family, name, messages[f"{name}.binary"]) for name in family.models)
+    """Return a whole event in both modes, then for each type what differs: ``type``, ``dataschema`` and ``data``."""
+    first = next(iter(family.models))
+    whole = _examples(family, first, messages[f"{first}.binary"])
+    return "\n\n".join([*whole, *(_event_type(family, name) for name in family.models)])
 
 
-def _event_type(family: Family, name: str, binary: dict[str, Any]) -> str:
+def _event_type(family: Family, name: str) -> str:
     model = family.models[name]
     parts = [
         f"### {name}",
         " ".join((model.__doc__ or "").split()),
         f"`type`: `{type_uri(name)}`, `dataschema`: `{schema_uri(name)}`",
-        _fields(family, name) if model.model_fields else "`data` has no fields: send `{}`.",
-        "<details><summary>Example</summary>",
-        *_examples(family, name, binary),
-        "</details>",
+        _fields(family, name) if model.model_fields else "`data` has no fields.",
+        fenced("json", json.dumps(example(family, name)["data"], ensure_ascii=False)),
     ]
     return "\n\n".join(parts)
+
+
+def _link(rule: Rule) -> str:
+    """Return the name of a type that the page tells the bounds of once; empty for any other."""
+    return f"[{_NAMED[rule]}](#field-types)" if rule in _NAMED else ""
 
 
 def _fields(family: Family, name: str) -> str:
     model = family.models[name]
     rows = []
     for field, declared_field in model_fields(model).items():
-        info = model.model_fields[field]
-        meaning = info.description or ""
+        rule = declared_field.rule
+        meaning = model.model_fields[field].description or ""
         if field in STUDENT_FIELDS and "hash" not in meaning:
             meaning += " Stored only as a keyed hash."
+        named = _link(rule)
         rows.append(
             [
                 code(field),
-                _KINDS[declared_field.rule.kind],
-                bounds(field, declared_field.rule),
+                named or _KINDS[rule.kind],
+                "" if named else _bounds(field, rule),
                 "yes" if declared_field.required else "no",
                 meaning,
-                value(info.examples[0] if info.examples else None),
             ]
         )
-    return table(["field", "type", "unit and bounds", "required", "meaning", "example"], rows)
+    return table(["field", "type", "unit and bounds", "required", "meaning"], rows)
 
 
 def _examples(family: Family, name: str, binary: dict[str, Any]) -> list[str]:
+    """Return an event of the type called ``name`` in both modes."""
     structured = example(family, name)
     sent = binary["examples"][0]
     headers = "\n".join(f"{header}: {content}" for header, content in sent["headers"].items())
     key = structured["partitionkey"]
     return [
-        f"Structured mode, record key `{key}`, header `content-type: {STRUCTURED}`:",
+        "Events of the family differ in `type`, `dataschema` and `data`; the section of each type gives these.",
+        f"`{name}` in structured mode: record key `{key}`, header `content-type: {STRUCTURED}`, and this value:",
         fenced("json", json.dumps(structured, ensure_ascii=False, indent=2)),
-        f"Binary mode, record key `{key}`, headers:",
+        f"The same event in binary mode: record key `{key}`, the object under `data` as the value, and these headers:",
         fenced("text", headers),
-        "value:",
-        fenced("json", json.dumps(sent["payload"], ensure_ascii=False)),
     ]

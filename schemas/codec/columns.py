@@ -195,6 +195,11 @@ def model_fields(model: type[BaseModel]) -> dict[str, Field]:
     return found
 
 
+def rule_of(annotation: Any) -> Rule:
+    """Return the rule of a field annotated ``annotation``. Raises ``TypeError`` as ``model_fields`` does."""
+    return _rule(annotation, [], "a field")
+
+
 def _rule(annotation: Any, metadata: list[Any], where: str) -> Rule:
     """Return the rule of a field annotated ``annotation``, its ``metadata`` applied last."""
     origin = get_origin(annotation)

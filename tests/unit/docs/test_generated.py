@@ -14,7 +14,7 @@ from docs.generate.catalogue import rendered
 from docs.generate.pages import PageError, fill
 from schemas.codec.decode import ClockLimits, decode
 from schemas.codec.records import Reason
-from schemas.events.event_types import FAMILIES, MODELS
+from schemas.events.event_types import FAMILIES, MODELS, Family
 from schemas.metrics.catalogue import METRICS
 
 #: 2026-11-16T08:06:00+08:00, a minute after the examples' time.
@@ -34,13 +34,26 @@ class Example:
 
 
 def examples(page: str, name: str) -> list[Example]:
-    """Read both examples of one event type from the page, as a vendor does."""
-    section = page.split(f"### {name}\n", 1)[1].split("</details>", 1)[0]
-    key = re.findall(r"record key `([^`]+)`", section)[0].encode()
-    structured, headers, data = re.findall(r"```\w+\n(.*?)\n```", section, re.DOTALL)
-    pairs = tuple((header, text.encode()) for header, text in (line.split(": ", 1) for line in headers.splitlines()))
+    """Make an event of one type in both modes from the page, as a vendor does.
+
+    The family's example gives the envelope, the type's section ``type``, ``dataschema`` and ``data``.
+    """
+    family = page.split(f"<!-- generated: family-{name.split('.', maxsplit=1)[0]} -->", 1)[1]
+    keys = re.findall(r"record key `([^`]+)`", family)
+    assert len(set(keys[:2])) == 1
+    structured, headers = re.findall(r"```\w+\n(.*?)\n```", family, re.DOTALL)[:2]
+    section = family.split(f"### {name}\n", 1)[1]
+    own = re.findall(r"`(type|dataschema)`: `([^`]+)`", section)[:2]
+    data = re.findall(r"```json\n(.*?)\n```", section, re.DOTALL)[0]
+    event = json.loads(structured) | dict(own) | {"data": json.loads(data)}
+    pairs = dict(line.split(": ", 1) for line in headers.splitlines())
+    pairs |= {f"ce_{attribute}": text for attribute, text in own}
     cloudevent = (("content-type", b"application/cloudevents+json"),)
-    return [Example(key, structured.encode(), cloudevent), Example(key, data.encode(), pairs)]
+    binary = tuple((header, text.encode()) for header, text in pairs.items())
+    return [
+        Example(keys[0].encode(), json.dumps(event, ensure_ascii=False).encode(), cloudevent),
+        Example(keys[0].encode(), data.encode(), binary),
+    ]
 
 
 def test_every_page_is_what_the_generator_would_write(docs: Path) -> None:
@@ -79,13 +92,24 @@ def test_markers_that_do_not_fit_are_refused(text: str, message: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_vendor_can_copy_every_example(docs: Path, name: str) -> None:
-    """Both examples of each event type on the page are accepted as that type, with the same values."""
+    """What the page tells of each event type is accepted as that type in both modes, with the same values."""
     page = (docs / "events.md").read_text(encoding="utf-8")
     family = next(family for family in FAMILIES if name in family.models)
     structured, binary = (decode(family, [example], clock=CLOCK, now_us=NOW_US) for example in examples(page, name))
     assert (structured.rejects, binary.rejects) == ([], [])
     assert structured.events["type"].to_list() == [name]
     assert structured.events.equals(binary.events)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_the_example_of_a_family_can_be_copied_as_it_stands(docs: Path, family: Family) -> None:
+    """The example of each family in structured mode is accepted without a change, as its first type."""
+    page = (docs / "events.md").read_text(encoding="utf-8").split(f"<!-- generated: family-{family.name} -->", 1)[1]
+    key, value = re.findall(r"record key `([^`]+)`", page)[0], re.findall(r"```json\n(.*?)\n```", page, re.DOTALL)[0]
+    headers = (("content-type", b"application/cloudevents+json"),)
+    decoded = decode(family, [Example(key.encode(), value.encode(), headers)], clock=CLOCK, now_us=NOW_US)
+    assert decoded.rejects == []
+    assert decoded.events["type"].to_list() == [next(iter(family.models))]
 
 
 def test_the_page_gives_the_bounds_of_a_field(docs: Path) -> None:
@@ -153,6 +177,6 @@ def test_structured_examples_are_json(docs: Path) -> None:
     """Every block that claims to be JSON is."""
     page = (docs / "events.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```json\n(.*?)\n```", page, re.DOTALL)
-    assert len(blocks) == 2 * len(MODELS)
+    assert len(blocks) == len(FAMILIES) + len(MODELS)
     for block in blocks:
         json.loads(block)
