@@ -4,14 +4,17 @@ import re
 from pathlib import Path
 from typing import Final
 
-from docs.generate.metrics import figure
+from docs.generate.metrics import section
 from schemas.metrics.catalogue import METRICS
 
 __all__ = ["blocks"]
 
 _NAME: Final = "long_wait_share"
 _ROOT: Final = Path(__file__).resolve().parents[2]
-_DECLARATION: Final = ("schemas/metrics/classroom_all.py", r'    Metric\(\n        name="long_wait_share".*?\n    \),')
+_DECLARATION: Final = (
+    "schemas/metrics/classroom/questions.py",
+    r'    Metric\(\n        name="long_wait_share".*?\n    \),',
+)
 _FOLD: Final = (
     "streams/core/classroom/questions.py",
     r" *long=\(wait_us.*?,",
@@ -33,7 +36,7 @@ def blocks() -> dict[str, str]:
         "declaration": _excerpt("python", *_DECLARATION),
         "fold": _excerpt("python", *_FOLD),
         "sql": _excerpt("clickhouse", *_SQL),
-        "page": figure(metric),
+        "page": section(metric),
     }
 
 

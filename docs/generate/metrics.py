@@ -1,16 +1,14 @@
-"""``docs/metrics.md``: every metric and every window. Made from ``schemas/figures*.py``."""
+"""``docs/metrics.md``: every metric and every window. Made from ``schemas/metrics``."""
 
 from typing import Final
 
 from docs.generate.markdown import code, table
 from schemas.events.event_types import FAMILIES
-from schemas.metrics import classroom_all as metrics_classroom
-from schemas.metrics import prep_all as metrics_prep
-from schemas.metrics import research_all as metrics_research
+from schemas.metrics import classroom, prep, research
 from schemas.metrics.catalogue import CATALOGUE_VERSION, METRICS
 from schemas.metrics.metric import SECOND_US, WINDOWS, Metric
 
-__all__ = ["blocks", "figure"]
+__all__ = ["blocks", "section"]
 
 _DIRECTIONS: Final = {
     "higher": "higher is better",
@@ -23,12 +21,12 @@ _MERGES: Final = {
     "sketch": "quantile of the summed sketches in the parts: relative error 1 %",
     "entropy": "entropy of the summed parts, normalised",
     "gini": "from the sums of each person",
-    "blend": "blended again from the merged figures",
+    "blend": "blended again from the merged metrics",
 }
 _ABOUT: Final = {
-    "classroom": metrics_classroom.__doc__,
-    "prep": metrics_prep.__doc__,
-    "research": metrics_research.__doc__,
+    "classroom": classroom.__doc__,
+    "prep": prep.__doc__,
+    "research": research.__doc__,
 }
 
 
@@ -36,7 +34,7 @@ def blocks() -> dict[str, str]:
     """Return the blocks of ``docs/metrics.md`` by name."""
     families = {family.name: family for family in FAMILIES}
     described = {
-        f"family-{name}": "\n\n".join([_shared(about), *(figure(metric) for metric in METRICS if metric.family == name)])
+        f"family-{name}": "\n\n".join([_shared(about), *(section(metric) for metric in METRICS if metric.family == name)])
         for name, about in _ABOUT.items()
     }
     overview = [
@@ -52,7 +50,7 @@ def blocks() -> dict[str, str]:
     ]
     return {
         "version": f"The catalogue is at version {CATALOGUE_VERSION}.",
-        "metrics": table(["no.", "figure", "中文", "family", "unit", "windows"], overview),
+        "metrics": table(["no.", "metric", "中文", "family", "unit", "windows"], overview),
         "windows": _windows(),
         **described,
     }
@@ -69,14 +67,14 @@ def _windows() -> str:
         ]
         for window in WINDOWS
     ]
-    return table(["window", "meaning", "length (s)", "hop (s)", "figures"], rows)
+    return table(["window", "meaning", "length (s)", "hop (s)", "metrics"], rows)
 
 
 def _seconds(duration_us: int) -> str:
     return f"{duration_us // SECOND_US:,}" if duration_us else "–"
 
 
-def figure(metric: Metric) -> str:
+def section(metric: Metric) -> str:
     """Return the section of one metric."""
     rows = [
         ["number in the district's catalogue", str(metric.number)],
@@ -92,15 +90,13 @@ def figure(metric: Metric) -> str:
         ["events used", ", ".join(code(f"{metric.family}.{name}") for name in metric.events)],
         ["merged", _MERGES[metric.merge]],
         ["source", metric.source],
-        ["computed in", f"{code(f'streams/core/{metric.module}.py')}, recomputed in {code(_recomputed(metric))}"],
+        ["declared in", code(f"schemas/metrics/{metric.path}.py")],
+        ["computed in", code(f"streams/core/{metric.path}.py")],
+        ["recomputed in", code(f"sinks/sql/verify/{metric.path}.sql")],
     ]
     return f"### {metric.name}\n\n{metric.chinese}, {metric.english}\n\n{table(['', ''], rows)}"
 
 
-def _recomputed(metric: Metric) -> str:
-    return f"sinks/sql/verify/{metric.family}/{metric.module}.sql"
-
-
 def _shared(about: str | None) -> str:
-    """Return what a family's metrics have in common: the module's docstring without its first line."""
+    """Return what a family's metrics have in common: the docstring of its package without its first line."""
     return (about or "").split("\n", 1)[1].strip().replace("``", "`")
