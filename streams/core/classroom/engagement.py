@@ -7,37 +7,29 @@ import polars as pl
 
 from schemas.metrics.metric import WINDOW_LESSON
 from schemas.metrics.rules import ENGAGEMENT_PARTS, MetricRules
-from streams.core.rows import metric_rows, value
+from streams.core.rows import metric_rows
 
 
-def rows(found: list[pl.DataFrame], rules: MetricRules) -> list[pl.DataFrame]:
-    """Return the rows of the metric, given the rows ``found`` of the others; a part nobody found is unknown."""
-    lesson = [
-        frame
-        for frame in found
-        if not frame.is_empty() and frame["metric"][0] in ENGAGEMENT_PARTS and frame["window"][0] == WINDOW_LESSON.name
-    ]
-    values = {frame["metric"][0]: frame.select("key", value().alias(frame["metric"][0])) for frame in lesson}
-    parted = next(frame for frame in lesson if frame["metric"][0] == "participation_breadth").select(
-        "key", "window_start_us", "window_end_us", "sample_size"
+def rows(others: pl.DataFrame, rules: MetricRules) -> pl.DataFrame:
+    """Return the rows of the metric, given the rows of the ``others``; a part without a row is unknown (NULL)."""
+    metric, breadth = pl.col("metric"), "participation_breadth"
+    so_far = others.filter(pl.col("window") == WINDOW_LESSON.name, metric.is_in(ENGAGEMENT_PARTS))
+    parts = so_far.group_by("key").agg(
+        # The bounds of a lesson so far are the same for all of its metrics.
+        pl.col("window_start_us", "window_end_us").first(),
+        pl.col("sample_size").filter(metric == breadth).first(),
+        **{name: pl.col("value").filter(metric == name).first() for name in ENGAGEMENT_PARTS},
     )
-    for name in ENGAGEMENT_PARTS:
-        if name in values:
-            parted = parted.join(values[name], on="key", how="left")
-        else:
-            parted = parted.with_columns(pl.lit(None, pl.Float64).alias(name))
-    parted = parted.with_columns(
-        participation_gini=1 - pl.col("participation_gini"),
-        interactions_per_student_minute=(pl.col("interactions_per_student_minute") / rules.engagement_full_rate).clip(
-            upper_bound=1.0
-        ),
+    rate = pl.col("interactions_per_student_minute") / rules.engagement_full_rate
+    blended = parts.with_columns(
+        participation_gini=1 - pl.col("participation_gini"), interactions_per_student_minute=rate.clip(upper_bound=1.0)
     )
-    weighted = list(zip(ENGAGEMENT_PARTS, rules.engagement_weights, strict=True))
-    figures = parted.with_columns(
+    weights = [pl.lit(weight, pl.Float64) for weight in rules.engagement_weights]
+    weighted = list(zip(ENGAGEMENT_PARTS, weights, strict=True))
+    return metric_rows(
+        "engagement_index",
+        WINDOW_LESSON.name,
+        blended.with_columns(parts=pl.concat_arr(*ENGAGEMENT_PARTS, *weights).arr.to_list()),
         numerator=pl.sum_horizontal(pl.col(name) * weight for name, weight in weighted),
-        denominator=pl.sum_horizontal(pl.col(name).is_not_null() * pl.lit(weight) for name, weight in weighted),
-        parts=pl.concat_arr(
-            *ENGAGEMENT_PARTS, *(pl.lit(weight, pl.Float64) for weight in rules.engagement_weights)
-        ).arr.to_list(),
+        denominator=pl.sum_horizontal(pl.col(name).is_not_null() * weight for name, weight in weighted),
     )
-    return [metric_rows("engagement_index", WINDOW_LESSON.name, figures)]

@@ -26,12 +26,14 @@ def rows(facts: pl.DataFrame, fresh: pl.DataFrame, rules: MetricRules) -> pl.Dat
     codes = facts.schema if isinstance(facts.schema["key"], pl.Categorical) else coded(facts.schema)
     lessons = read(facts.cast(codes))
     changed = touched(lessons, fresh.cast(codes))
-    found = [
-        *talk.rows(lessons, changed),
-        *questions.rows(lessons, changed),
-        *participation.rows(lessons, changed),
-        *course.rows(lessons),
-        *students.rows(lessons, changed),
-    ]
-    every = joined([*found, *engagement.rows(found, rules)])
+    others = joined(
+        [
+            *talk.rows(lessons, changed),
+            *questions.rows(lessons, changed),
+            *participation.rows(lessons, changed),
+            *course.rows(lessons),
+            *students.rows(lessons, changed),
+        ]
+    )
+    every = pl.concat([others, joined([engagement.rows(others, rules)])])
     return every.with_columns(lessons.spelled(pl.col("key")))
