@@ -16,6 +16,7 @@ from schemas.errors import MustStop
 from schemas.events.event_types import FAMILIES
 from streams import settings
 from streams.cli.program import cli, commands
+from streams.kafka.fetch.batches import Fetched
 from streams.kafka.topics import DEAD_LETTER_TOPIC, declared
 from streams.kafka.transport import EVENT_TOPICS, BatchScheduler, RecordBatch
 from streams.output.numbers import fixed, significant
@@ -139,18 +140,18 @@ def test_every_topic_is_declared() -> None:
 
 
 def test_the_scheduler_hands_on_one_batch_a_partition() -> None:
-    """Records of an event topic become one message at their first offset; other topics pass through."""
+    """What a fetch covers of an event topic becomes one message at its first offset; other topics pass through."""
     from faust.types import TP
 
     event_topic = min(EVENT_TOPICS)
     records = {
-        TP(event_topic, 1): [Record(7, b"x"), Record(8, b"y")],
+        TP(event_topic, 1): Fetched([Record(7, b"x"), Record(8, b"y")], 6, 10),
         TP("other", 0): [Record(1, b"z")],
-        TP(event_topic, 2): [],
+        TP(event_topic, 2): Fetched([], 3, 3),
     }
     found = list(BatchScheduler().iterate(records))
     batches = [message for _tp, message in found if isinstance(message, RecordBatch)]
-    assert [(batch.partition, batch.offset, len(batch.records)) for batch in batches] == [(1, 7, 2)]
+    assert [(batch.partition, batch.start, batch.next_offset, len(batch.records)) for batch in batches] == [(1, 6, 10, 2)]
     assert [message for tp, message in found if tp.topic == "other"] == [Record(1, b"z")]
 
 
