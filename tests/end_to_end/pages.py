@@ -15,6 +15,7 @@ from tests.end_to_end.typed import ROOT, blocks
 
 README = ROOT / "README.md"
 CONNECT = ROOT / "docs/connect.md"
+DEVICE = ROOT / "docs/examples/device.py"
 #: The versions of librdkafka from which on it reads the embedded broker's API versions, and proves a password by SCRAM as
 #: Kafka 4 wants it.
 FOR_THE_EMBEDDED_BROKER = (2, 2, 0)
@@ -51,9 +52,8 @@ def variables(text: str, folder: Path) -> dict[str, str]:
 
 
 def python_device(folder: Path, settings: Mapping[str, str]) -> None:
-    """Send an event with the README's program, which leaves it in event.json."""
-    (folder / "device.py").write_text(block(README, "python"), encoding="utf-8")
-    run([sys.executable, "device.py"], folder, settings)
+    """Send an event with the program of the pages, which leaves it in event.json."""
+    run([sys.executable, str(DEVICE)], folder, settings)
 
 
 def needs_kcat(oldest: tuple[int, int, int] = (0, 0, 0)) -> None:

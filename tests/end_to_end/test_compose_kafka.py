@@ -90,7 +90,7 @@ def test_a_device_publishes_with_the_password_that_make_secrets_made(access: Kaf
 
 
 def test_the_vendors_page_works_against_compose(compose: tuple[Path, str]) -> None:
-    """With the exports of docs/connect.md, the README's program and the page's kcat lines send events."""
+    """With the exports of docs/connect.md, the page's program and its kcat lines send events."""
     folder, bootstrap = compose
     settings = pages.variables(pages.block(pages.CONNECT, "sh compose"), folder)
     assert settings["CLASSPULSE_KAFKA"] == "127.0.0.1:9092"

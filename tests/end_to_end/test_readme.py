@@ -15,7 +15,7 @@ from tests.end_to_end.typed import typed
 
 @pytest.mark.timeout(600)
 def test_whoever_tries_it_gets_scores(tmp_path: Path) -> None:
-    """The lines under "Try it yourself", typed as printed, lead to scores, an explanation, a report and no difference."""
+    """The lines under "Try it", typed as printed, lead to scores, an explanation, a report and no difference."""
     try:
         said = typed(pages.block(pages.README, "sh", "classpulse simulate"), tmp_path)
     finally:
@@ -33,11 +33,14 @@ def test_the_python_device_is_understood_and_the_query_answers(town: Town, tmp_p
     town.start_worker()
     (tmp_path / ".classpulse").mkdir()
     (tmp_path / ".classpulse/dev").symlink_to(town.folder)
+    (tmp_path / "docs").symlink_to(pages.ROOT / "docs")
     settings = pages.variables(pages.block(pages.CONNECT, "sh dev"), tmp_path)
-    pages.python_device(tmp_path, settings)
+    send, *ask = pages.block(pages.README, "sh", "classpulse received").splitlines()
+    assert send.startswith(pages.block(pages.CONNECT, "sh device").strip())
+    pages.shell(send, tmp_path, settings)
     town.wait_for_checkpoints(1)
     assert town.counters() == (1, 1, 0, 0)
-    told = pages.shell(pages.block(pages.README, "sh", "classpulse received"), tmp_path, settings)
+    told = pages.shell("\n".join(ask), tmp_path, settings)
     assert json.loads((tmp_path / "event.json").read_text())["id"] in told
     assert "classroom.hand.raised" in told
     assert "stored" in pages.shell(pages.block(pages.CONNECT, "sh received"), tmp_path, settings)
@@ -58,25 +61,25 @@ def test_a_vendor_asks_over_http(town: Town, tmp_path: Path) -> None:
 
 
 def test_kcat_sends_to_the_embedded_broker(town: Town, tmp_path: Path) -> None:
-    """The README's kcat line, with a kcat that is new enough: the same event sent again is a duplicate."""
+    """The page's kcat line, with a kcat that is new enough: the same event sent again is a duplicate."""
     pages.needs_kcat(pages.FOR_THE_EMBEDDED_BROKER)
     town.start_worker()
     settings = dev.environment(town.info)
     pages.python_device(tmp_path, settings)
-    pages.shell(pages.block(pages.README, "sh", "kcat -P"), tmp_path, settings)
+    pages.shell(pages.block(pages.CONNECT, "sh kcat plain"), tmp_path, settings)
     town.wait_for_checkpoints(2)
     assert town.counters() == (2, 1, 1, 0)
 
 
 def test_kcat_sends_to_apache_kafka_without_users(apache_installed: None, migrated: Path, tmp_path: Path) -> None:
-    """The README's kcat line against `dev up --broker apache`, with any kcat."""
+    """The page's kcat line against `dev up --broker apache`, with any kcat."""
     pages.needs_kcat()
     town = Town(tmp_path / "stack", migrated=migrated, broker="apache")
     try:
         town.start_worker()
         settings = dev.environment(town.info)
         pages.python_device(tmp_path, settings)
-        pages.shell(pages.block(pages.README, "sh", "kcat -P"), tmp_path, settings)
+        pages.shell(pages.block(pages.CONNECT, "sh kcat plain"), tmp_path, settings)
         town.wait_for_checkpoints(2)
         assert town.counters() == (2, 1, 1, 0)
     finally:

@@ -12,11 +12,12 @@ from streams.settings import OTHER_VARIABLES, PREFIX, Settings
 
 DOCS = folder()
 ROOT = DOCS.parent
-PAGES = sorted(DOCS.rglob("*.md"))
+FIRST_READ = ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md")
+PAGES = sorted([*DOCS.rglob("*.md"), *(ROOT / name for name in FIRST_READ)])
 #: How a histogram's parts end.
 PARTS = ("_bucket", "_sum", "_count")
 
-every_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(DOCS)) for page in PAGES])
+every_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 
 
 def text_of(page: Path) -> str:
@@ -67,4 +68,4 @@ def test_the_index_lists_every_page() -> None:
     """docs/README.md leads to each of the other pages."""
     index = text_of(DOCS / "README.md")
     listed = {(DOCS / target).resolve() for target in re.findall(r"\]\(([^)]+)\)", index)}
-    assert listed == {page.resolve() for page in PAGES} - {(DOCS / "README.md").resolve()}
+    assert listed == {page.resolve() for page in DOCS.rglob("*.md")} - {(DOCS / "README.md").resolve()}
