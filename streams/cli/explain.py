@@ -70,10 +70,10 @@ class InstantType(click.ParamType):
 )
 @click.option(
     "--as-of", type=InstantType(), metavar="INSTANT",
-    help="Explain what the score was then; without a zone in CLASSPULSE_TIME_ZONE. Default: now.",
+    help="Explain the score as it was then; an instant without a zone is in CLASSPULSE_TIME_ZONE. Default: now.",
 )  # fmt: skip
 @click.option("--node", default="", help="Only this part of the tree, such as teaching/five_study.")
-@click.option("--queries/--no-queries", default=True, help="Print the query for each indicator's events; default: yes.")
+@click.option("--queries/--no-queries", default=False, help="Print the SQL query for each indicator's events; default: no.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--url", help="ClickHouse's HTTP interface; default: CLASSPULSE_CLICKHOUSE_URL.")
 @click.option("--user", help="A user that may read; default: CLASSPULSE_CLICKHOUSE_USER.")
@@ -95,22 +95,23 @@ def explain(
 ) -> None:
     """Explain a score of the evaluation (评价), from the tree down to the stored events.
 
-    Prints the tree with Chinese and English names, scores, weights, coverage, metrics, sample sizes and norms, the quality
-    of the data beside it, and for each indicator the query that returns the events behind it. The query runs as it stands,
-    as a user that may read the events, such as the worker's. This command reads scores and the registry, no events.
+    Prints the tree with Chinese and English names, scores, weights, coverage, metrics, sample sizes and norms, and the
+    quality of the data. With --queries it also prints, for each indicator, the SQL that returns the events behind it. Any
+    user that may read the events, such as the worker's, can run it as printed. This command itself reads scores and the
+    registry, but no events.
 
     \b
       classpulse explain school s07 --week 2026-W47
       classpulse explain group g03
       classpulse explain teacher t-0117 --as-of 2026-11-23T18:00:00+08:00
-      classpulse explain district --node governance --no-queries
+      classpulse explain district --node governance --queries
 
     Who may see what: scores of the district, of groups, schools and classes are for the education authority and the
-    schools' leaders. A teacher's score is personal data, for the teacher and for whom the district has named; nobody is
-    ranked. The queries return students' pseudonyms: give their answers to nobody who may not see the events. It is the
-    database's users that keep the rights; this command has those of CLASSPULSE_CLICKHOUSE_USER.
+    leaders of the schools. A teacher's score is personal data: it is for the teacher and for those whom the district has
+    named; nobody is ranked. The queries return students' pseudonyms: do not give their results to anybody who may not see
+    the events. The database enforces the rights; this command has those of CLASSPULSE_CLICKHOUSE_USER.
 
-    Exit code: 0 explained, 2 there is no such score or the database cannot be read.
+    Exit status: 0 explained, 2 there is no such score or the database cannot be read.
     """
     if kind != "district" and not entity_id:
         raise click.UsageError(f"Say which {kind}: give its id.")

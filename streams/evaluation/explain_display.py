@@ -11,20 +11,21 @@ from streams.evaluation.weeks import iso_week
 from streams.output.numbers import fixed, significant
 from streams.output.terminal import Console, plain
 
-__all__ = ["PERSONAL", "show"]
+__all__ = ["PERSONAL", "QUERIES_HINT", "show"]
 
 PERSONAL: Final = (
-    "A teacher's score is personal data (教师个人信息): for the teacher, and whom the district has named for it;"
+    "A teacher's score is personal data (教师个人信息): it is for the teacher and for those whom the district has named;"
     " see docs/evaluation.md."
 )
-#: Where the output is no terminal nobody folds lines.
+QUERIES_HINT: Final = "Add --queries for the SQL that returns the events behind each indicator (查询原始事件)."
+#: Outside a terminal nothing folds long lines.
 _PLAIN_WIDTH: Final = 150
 _NORM_WIDTH: Final = 24
 _KINDS: Final = {"teacher": "教师", "class": "班级", "school": "学校", "group": "教育集团", "district": "区"}
 
 
 def show(found: Explanation, console: Console, *, queries: bool, below: str = "") -> None:
-    """Print the tree, the quality and, if asked, the queries; ``below``: only this node and what is below it."""
+    """Print the tree, the quality, and the queries or how to get them; ``below``: only this node and what is below it."""
     if not console.is_terminal:
         console.width = max(console.width, _PLAIN_WIDTH)
     parts = [part for part in found.parts if part.node == below or not below or part.node.startswith(f"{below}/")]
@@ -41,6 +42,8 @@ def show(found: Explanation, console: Console, *, queries: bool, below: str = ""
         for part in parts:
             if part.query:
                 _line(console, f"\n-- {part.node}  {part.chinese} {part.english}: the events behind it\n{part.query};")
+    else:
+        _line(console, QUERIES_HINT)
 
 
 def _line(console: Console, text: str) -> None:
@@ -56,7 +59,7 @@ def _title(found: Explanation) -> str:
 def _tree(parts: list[Part]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("评价 evaluation", no_wrap=True)
-    for heading in ("score 得分", "weight 权重", "coverage 覆盖", "figure 指标值", "sample 样本"):
+    for heading in ("score 得分", "weight 权重", "coverage 覆盖", "metric 指标值", "sample 样本"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("norm 标准", overflow="fold", min_width=_NORM_WIDTH)
     least = min((part.depth for part in parts), default=0)
@@ -79,7 +82,7 @@ def _score(part: Part) -> str:
         return fixed(part.value, 3)
     if not part.metric:
         return f"below {LOWEST_COVERAGE:.0%}"
-    return "no figure" if part.figure is None else "small sample"
+    return "no value" if part.figure is None else "small sample"
 
 
 def _metric(part: Part) -> str:
@@ -113,7 +116,7 @@ def _quality(found: Explanation) -> Iterator[str]:
     yield f"  duplicates 重复 {_share(counts['duplicate_share'])} ({counts['duplicates']:,} records dropped)"
     yield (
         f"  dead letters 死信, of the whole district {_share(counts['district_dead_letter_share'])}"
-        f" ({counts['district_dead_letters']:,} records refused)"
+        f" ({counts['district_dead_letters']:,} records rejected)"
     )
 
 

@@ -23,6 +23,7 @@ from streams.cli.evaluation import evaluation
 from streams.cli.explain import explain as explain_command
 from streams.cli.report import report
 from streams.evaluation.explain import explain
+from streams.evaluation.explain_display import QUERIES_HINT
 from streams.evaluation.explain_events import Scope, events_query, keys_query
 from streams.evaluation.scoring import step
 from streams.evaluation.standing import after_a_cycle
@@ -159,9 +160,9 @@ def test_an_explanation_adds_up(client: Client) -> None:
 
 @pytest.mark.usefixtures("environment")
 def test_the_command_prints_the_tree() -> None:
-    """Both names, score, metric, norm, quality, and the queries; without them with --no-queries."""
+    """Both names, score, metric, norm and quality; the queries with --queries, and otherwise a line that says so."""
     arguments = ["school", "s02", "--week", "2026-W47"]
-    shown = RUNNER.invoke(explain_command, arguments)
+    shown = RUNNER.invoke(explain_command, [*arguments, "--queries"])
     assert shown.exit_code == 0, shown.output
     for text in (
         "学校 school s02 · 2026-W47",
@@ -172,8 +173,11 @@ def test_the_command_prints_the_tree() -> None:
         "FROM events_classroom FINAL",
     ):
         assert text in shown.output
-    assert "SELECT" not in RUNNER.invoke(explain_command, [*arguments, "--no-queries"]).output
-    part = RUNNER.invoke(explain_command, [*arguments, "--node", "research", "--no-queries"]).output
+    assert QUERIES_HINT not in shown.output
+    brief = RUNNER.invoke(explain_command, arguments).output
+    assert "SELECT" not in brief
+    assert QUERIES_HINT in brief
+    part = RUNNER.invoke(explain_command, [*arguments, "--node", "research"]).output
     assert "高效研" in part
     assert "精准管" not in part
 

@@ -34,7 +34,7 @@ def target(clickhouse: Target) -> Target:
 @pytest.mark.parametrize(
     ("words", "status", "shows"),
     [
-        (("explain", "school", "s02"), 0, True),
+        (("explain", "school", "s02", "--queries"), 0, True),
         (("explain", "school", "s02", "--json"), 0, True),
         (("explain", "school", HOSTILE), 2, True),
         (("explain", "group", "g1", "--node", HOSTILE), 2, True),
