@@ -60,72 +60,96 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, extra="ignore", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
     )
 
-    kafka: Servers = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma-separated.")
+    kafka: Servers = Field("127.0.0.1:9092", description="Bootstrap servers of Kafka, `host:port`, comma-separated.")
     kafka_security: Security = Field(
-        "PLAINTEXT", description="How the connection to Kafka is protected; SASL: with a user and a password."
+        "PLAINTEXT",
+        description="Security protocol of the connection to Kafka. SSL encrypts; SASL needs a user name and a password.",
     )
-    kafka_mechanism: Mechanism = Field("SCRAM-SHA-512", description="How the user proves the password, with SASL.")
-    kafka_user: Text = Field("", description="Who asks Kafka, with SASL.", validate_default=True)
-    kafka_password: Secret = Field(SecretStr(""), description="Secret: that user's password.", validate_default=True)
+    kafka_mechanism: Mechanism = Field("SCRAM-SHA-512", description="SASL mechanism.")
+    kafka_user: Text = Field("", description="SASL user name.", validate_default=True)
+    kafka_password: Secret = Field(SecretStr(""), description="Secret: SASL password.", validate_default=True)
     kafka_ca_file: Text = Field(
-        "", description="PEM file of the authorities that sign Kafka's certificates, with SSL; empty: the system's."
+        "",
+        description="PEM file with the authorities that sign Kafka's certificates; without it those of the system count.",
     )
     group: Name = Field("classpulse", description="Consumer group; all workers of one group share the partitions.")
     leave_group: bool = Field(
         default=True,
-        description="Whether a worker that stops leaves the consumer group at once; false: its partitions move once the "
-        "session timeout has passed. The embedded broker needs false.",
+        description="Whether a worker leaves the consumer group at once when it stops. If false, its partitions are "
+        "assigned to others after the session timeout. The embedded broker needs false.",
     )
     clickhouse_url: ClickHouseUrl = Field(
         "http://127.0.0.1:8123",
-        description="ClickHouse's HTTP interface: scheme, host, port (without: 8123, with https 8443), and the path that a "
-        "proxy has before it.",
+        description="URL of ClickHouse's HTTP interface: scheme, host, port (default 8123, with https 8443), and the path "
+        "under which a proxy serves it, if any.",
     )
-    clickhouse_user: Name = Field("classpulse_worker", description="Who asks ClickHouse.")
-    clickhouse_password: Secret = Field(SecretStr(""), description="Secret: the user's password.")
-    clickhouse_database: Database = Field("classpulse", description="The database.")
-    clickhouse_timeout_seconds: Seconds = Field(30.0, description="A call that takes longer is repeated.")
+    clickhouse_user: Name = Field("classpulse_worker", description="ClickHouse user name.")
+    clickhouse_password: Secret = Field(SecretStr(""), description="Secret: password of the ClickHouse user.")
+    clickhouse_database: Database = Field("classpulse", description="ClickHouse database.")
+    clickhouse_timeout_seconds: Seconds = Field(
+        30.0, description="Timeout of a call to ClickHouse; a call that times out is repeated."
+    )
     pseudonym_key: Key = Field(
-        SecretStr(""), description="Secret of at least 16 bytes: students are stored as a keyed hash under it."
+        SecretStr(""),
+        description="Secret of at least 16 bytes: key of the hash that replaces the ids of students. Never change it.",
     )
-    time_zone: str = Field("Asia/Shanghai", description="Time zone of the district's days and weeks.")
+    time_zone: str = Field("Asia/Shanghai", description="Time zone in which the district's days and weeks begin.")
     engagement_weights: Weights = Field(
         (0.25, 0.25, 0.25, 0.25),
-        description="Weights of response rate, breadth, evenness and interaction rate in the engagement index. A change "
-        "needs `classpulse recompute --metric engagement_index`.",
+        description="Weights of response rate, breadth, evenness and interaction rate in the engagement index. After a "
+        "change run `classpulse recompute --metric engagement_index`.",
     )
     engagement_full_rate: Rate = Field(
-        0.5, description="Interactions per student and minute that count as full engagement."
+        0.5, description="Number of interactions per student and minute that counts as full engagement."
     )
-    flush_max_rows: Positive = Field(60_000, description="Write to ClickHouse once so many records wait.")
-    flush_interval_ms: Milliseconds = Field(500, description="Write to ClickHouse once a record has waited so long.")
+    flush_max_rows: Positive = Field(60_000, description="Write to ClickHouse as soon as this many records are waiting.")
+    flush_interval_ms: Milliseconds = Field(
+        500, description="Write to ClickHouse as soon as the oldest waiting record has waited this long."
+    )
     cache_max_rows: Positive = Field(
-        1_000_000, description="Events of open lessons held in memory; others are read back when needed."
+        1_000_000,
+        description="Most stored events of open lessons, teachers and activities kept in memory, for each event family. "
+        "Others are read back from ClickHouse when they are needed.",
     )
-    fetch_max_bytes: Positive = Field(8_388_608, description="Largest fetch from one partition.")
-    max_value_bytes: Positive = Field(1_048_576, description="A larger record is a dead letter.")
-    max_ahead_seconds: Positive = Field(3_600, description="An event further ahead of its record is a dead letter.")
+    fetch_max_bytes: Positive = Field(8_388_608, description="Most bytes that one fetch takes from one topic partition.")
+    max_value_bytes: Positive = Field(1_048_576, description="Largest value of a record; a larger one is rejected.")
+    max_ahead_seconds: Positive = Field(
+        3_600, description="How far an event's time may lie after its record's timestamp; beyond that it is rejected."
+    )
     earliest_time: Time = Field(
         datetime(2020, 1, 1, tzinfo=UTC),
-        description="An earlier event is a dead letter: the clock is wrong. 1972-01-01 or later.",
+        description="Earliest time of an event; an earlier one is rejected, because the device's clock is wrong. At least "
+        "1972-01-01.",
     )
     out_of_orderness_seconds: int = Field(
-        60, ge=0, le=2**31 - 1, description="The watermark trails the latest event by this."
+        60, ge=0, le=2**31 - 1, description="How far the watermark stays behind the latest event time seen."
     )
-    idle_seconds: Positive = Field(120, description="After this without a record the watermark follows the clock.")
-    session_timeout_seconds: Seconds = Field(10.0, description="Kafka gives a silent worker's partitions away.")
+    idle_seconds: Positive = Field(
+        120, description="After this time without a record, a partition's watermark follows the clock."
+    )
+    session_timeout_seconds: Seconds = Field(
+        10.0, description="After this time without a heartbeat, Kafka assigns a worker's partitions to others."
+    )
     max_poll_interval_seconds: Seconds = Field(
-        300.0, description="A worker that takes no records for so long, as ClickHouse is away, leaves the group."
+        300.0,
+        description="A worker that fetches no records for this long, for example while ClickHouse is unavailable, leaves "
+        "the consumer group; it joins again afterwards.",
     )
     breaker_share: float = Field(
-        0.5, ge=0, le=1, description="Refused share of a partition's recent records that holds its offsets; 0: never."
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of rejected records among a partition's recent ones at which the partition is paused; 0: never.",
     )
-    shutdown_seconds: Seconds = Field(20.0, description="Budget for an orderly stop.")
-    web_host: Name = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
-    web_port: int = Field(9464, ge=0, le=65_535, description="Port of /metrics, /healthz and /readyz; 0: any free.")
-    log_format: LogFormat = Field("text", description="Format of the log: text for people, or a JSON object a line.")
+    shutdown_seconds: Seconds = Field(20.0, description="Time limit of an orderly stop.")
+    web_host: Name = Field("127.0.0.1", description="Address on which /metrics, /healthz and /readyz are served.")
+    web_port: int = Field(
+        9464, ge=0, le=65_535, description="Port on which /metrics, /healthz and /readyz are served; 0: any free port."
+    )
+    log_format: LogFormat = Field("text", description="Log format: text for people, or json, one object a line.")
     worker_name: Name = Field(
-        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", description="Name in checkpoints and logs."
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}",
+        description="Name of the worker in checkpoints and logs.",
     )
 
     @field_validator("time_zone")

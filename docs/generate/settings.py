@@ -60,4 +60,6 @@ def _default(name: str, info: FieldInfo) -> str:
         return "none"
     if isinstance(info.default, tuple):
         return code(",".join(map(str, info.default)))
+    if isinstance(info.default, bool):
+        return code(str(info.default).lower())
     return code(info.default.isoformat() if isinstance(info.default, datetime) else str(info.default))
