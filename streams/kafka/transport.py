@@ -1,8 +1,14 @@
-"""Faust's Kafka transport with differences, so that batches do the work and ClickHouse owns the offsets. The first two:
+"""Faust's Kafka transport, changed so that batches are processed whole and ClickHouse owns the offsets.
 
-1. :class:`BatchScheduler` hands on one message for each partition and fetch: what it covers of the log, and its records.
+It differs from Faust's own in these ways:
+
+1. :class:`BatchScheduler` delivers one message for each topic partition and fetch, which covers a range of the log.
 2. :class:`CheckpointConsumer` resumes from the checkpoints in ClickHouse, never from Kafka's committed offsets; those are
    written after each flush for lag tools only.
+3. It drops no batch as already read, and leaves no partition out of a fetch because its batch is still waiting.
+4. It reads committed records only, with smaller fetches and shorter waits.
+5. It waits for a broker at its start, where Faust would fail.
+6. It joins its group again after a pause, and leaves it at a stop only if ``leave_group`` says so.
 
 Why: Faust's per-record path is the bottleneck, and its acknowledgements can run ahead of what was stored
 (``docs/decisions/0001``). Written against faust-streaming 0.15.3 and aiokafka 0.14.0, which are pinned.
