@@ -335,6 +335,9 @@ class Worker:
         """Write what is held within the budget for an orderly stop; what is not written will be read again."""
         budget_seconds = self._settings.shutdown_seconds
         self._exit_after(budget_seconds)
+        if self.app.crashed and self._failure is None:
+            self._failure = self.app.crash_reason
+            log.critical("the worker failed: %r", self._failure)
         is_away = self._clickhouse.problem or self._dead_letter_topic.state.problem
         if self._failure is None and self.watch.joined and not is_away:
             held = self.pipeline.pending_records
