@@ -34,7 +34,10 @@ _LONG_WITHIN = 0.8
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give every process that runs tests as many long ones: ``--dist worksteal`` gives each an equal share in order."""
+    """Give every process that runs tests as many long ones: ``--dist worksteal`` gives each an equal share in order.
+
+    The tests of a module stay together: between two others, its fixtures would be torn down and set up again.
+    """
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
     if processes == 1:
         return
@@ -47,7 +50,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         own = long[number::processes]
         others = list(itertools.islice(short, max(0, len(items) * (number + 1) // processes - len(ordered) - len(own))))
         ranked = [(_LONG_WITHIN * (nth + 1) / len(own), item) for nth, item in enumerate(own)]
-        ranked += [(nth / len(others), item) for nth, item in enumerate(others)]
+        begins: dict[Path, float] = {}
+        ranked += [(begins.setdefault(item.path, nth / len(others)), item) for nth, item in enumerate(others)]
         ordered += [item for _, item in sorted(ranked, key=itemgetter(0))]
     items[:] = [*ordered, *short]
 

@@ -68,8 +68,11 @@ def running_clickhouse(folder: Path) -> Iterator[Target]:
 
 
 def fresh_database(server: Target, name: str) -> Target:
-    """Create a database of that name with every table and view."""
+    """Create a database of that name with every table and view; what an earlier one of that name had is gone."""
     target = Target(server.url, server.user, server.password, name)
+    client = connect(server)
+    client.command(f"DROP DATABASE IF EXISTS {name} SYNC")
+    client.close()
     for _ in migrate(target):
         pass
     return target

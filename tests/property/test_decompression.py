@@ -246,13 +246,13 @@ def test_the_guard_takes_the_place_once() -> None:
     """Installed twice, the fetcher's answer is still wrapped once; the names it replaces exist in this aiokafka."""
     program = """
 from aiokafka.consumer import fetcher
-from streams import decompression
+from streams.kafka.fetch import guard
 original = fetcher.Fetcher.fetched_records
-decompression.guard()
+guard.guard()
 once = fetcher.Fetcher.fetched_records
-decompression.guard()
-assert fetcher.MemoryRecords is decompression.GuardedRecords and fetcher.FetchResult is decompression.GuardedResult
-assert fetcher.PartitionRecords is decompression.PiecewiseRecords
+guard.guard()
+assert fetcher.MemoryRecords is guard.GuardedRecords and fetcher.FetchResult is guard.GuardedResult
+assert fetcher.PartitionRecords is guard.PiecewiseRecords
 assert once is fetcher.Fetcher.fetched_records and once is not original
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -38,7 +38,7 @@ LARGEST_BATCH_BYTES: Final = 64 * 1024 * 1024
 POLL_BYTES: Final = 64 * 1024 * 1024
 POLL_RECORDS: Final = 150_000
 
-log = logging.getLogger("classpulse.decompression")
+log = logging.getLogger("classpulse.fetch")
 
 _SMALLEST_LEGACY_BYTES: Final = 26
 

@@ -64,7 +64,7 @@ APPLY = r"""
 import json, sys
 from types import SimpleNamespace
 from chdb import connect
-from sinks import contract
+from sinks.views import contract
 connection = connect(sys.argv[1])
 def query(sql):
     answer = connection.query(sql, "JSONCompact")

@@ -152,7 +152,7 @@ def test_the_tree_has_names_norms_and_order(scored: Client) -> None:
     ).result_rows
     assert [row[0] for row in rows] == list(range(6))
     assert rows[0][1:4] == ("", "试行方案", "Trial")
-    assert rows[2][1:] == ("governance/attendance", "出勤率", "attendance rate", "0.5 → 0, 1 → 1", 0.5625)
+    assert rows[2][1:] == ("governance/attendance", "出勤率", "attendance", "0.5 → 0, 1 → 1", 0.5625)
 
 
 def test_what_has_not_changed_is_not_written(town: Town) -> None:

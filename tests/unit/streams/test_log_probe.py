@@ -13,12 +13,13 @@ from streams.kafka.topics import Topic, create
 
 PROGRAM = """
 import asyncio, json, sys
-from streams import decompression, log_probe
+from streams.kafka import probe
+from streams.kafka.fetch.guard import guard
 if sys.argv[2] == "guarded":
-    decompression.guard()
-log_probe.ANSWER_SECONDS = 8.0
+    guard()
+probe.ANSWER_SECONDS = 8.0
 offsets = {("probed", number): number for number in range(4)}
-found = asyncio.run(log_probe.fingerprints({"bootstrap_servers": sys.argv[1]}, offsets))
+found = asyncio.run(probe.fingerprints({"bootstrap_servers": sys.argv[1]}, offsets))
 print(json.dumps(sorted(number for _topic, number in found)))
 """
 

@@ -21,7 +21,7 @@ SCENES = {
 }
 PROGRAM = f"""
 import logging, threading, warnings
-from streams import logs
+from streams.output import logs
 
 def fail(name):
     try:
@@ -76,7 +76,7 @@ def test_no_control_character_reaches_the_log(log_format: str) -> None:
     """What moves the cursor, reverses or ends a line is escaped; other languages stay as they are."""
     line = said("escape", log_format)
     text = json.loads(line)["message"] if log_format == "json" else line.rstrip("\n")
-    assert text.endswith(r"school \x1b[2J\r\n\u202e\u2028 of 上海")
+    assert text.endswith(r"school \x1b[2J\x0d\x0a\u202e\u2028 of 上海")
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
@@ -104,7 +104,7 @@ def test_an_unexpected_failure_is_told_in_the_same_format(scene: str, named: str
 
 def test_a_configured_process_knows_it() -> None:
     """The last word of a command that writes no log is said plainly, so this one has to know."""
-    program = "from streams import logs; a = logs.configured(); logs.configure('text'); print(a, logs.configured())"
+    program = "from streams.output import logs; a = logs.configured(); logs.configure('text'); print(a, logs.configured())"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout == "False True\n"
 
