@@ -128,7 +128,14 @@ class Membership:
         if self._is_assigned():
             self.state.back()
         elif self._kafka.state.problem is None:
-            self.state.away(await self._waiting())
+            waiting = await self._waiting()
+            if not self._is_assigned():  # Kafka may have assigned partitions while it was asked
+                self.state.away(waiting)
+
+    @property
+    def problem(self) -> str | None:
+        """What the worker waits for, as of now: the last look may be older than the assignment."""
+        return None if self._is_assigned() else self.state.problem
 
     async def _waiting(self) -> str:
         try:

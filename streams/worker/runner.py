@@ -389,7 +389,7 @@ class Worker:
         return self.watch.alive()
 
     def _ready(self) -> Health:
-        waiting = self._membership.state.problem
+        waiting = self._membership.problem
         problems = (*self._topic_watch.problems, *self.watch.ready().problems)
         return Health((*problems, waiting) if waiting is not None else problems)
 

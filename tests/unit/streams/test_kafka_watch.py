@@ -54,3 +54,22 @@ def test_nothing_is_said_of_the_group_while_it_works_or_kafka_is_away() -> None:
     kafka = Kafka(("", 0))
     kafka.state.away("waiting for Kafka")
     assert waited_for(kafka) is None
+
+
+def test_what_was_asked_before_the_assignment_is_not_said_after_it() -> None:
+    """Partitions assigned while Kafka describes the group, or after that, end the wait at once, not at the next look."""
+    assigned = False
+
+    class Slow(Kafka):
+        async def members(self, group: str) -> tuple[str, int]:
+            nonlocal assigned
+            assigned = True
+            return await super().members(group)
+
+    membership = Membership(cast("KafkaWatch", Slow(("", 0))), "workers", 10, lambda: assigned)
+    asyncio.run(membership.step())
+    assert (membership.problem, membership.state.problem) == (None, None)
+    membership.state.away("waiting for the group")
+    assert membership.problem is None
+    assigned = False
+    assert membership.problem == "waiting for the group"
