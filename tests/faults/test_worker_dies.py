@@ -29,10 +29,11 @@ main()
 
 def kill_at(town: BrokenTown, proxy: Proxy, moment: str, table: str) -> None:
     """Kill a worker at a step of a write in mid-stream, and let another one finish."""
-    produced = town.produce(8_000).produced
+    produced = town.produce(4_000).produced
     worker = town.start_worker()
-    town.wait_for_checkpoints(produced // 4)
+    town.wait_for_checkpoints(produced)
     killing = proxy.inject(Freeze(worker.kill, moment), when=inserts_into(table), times=1)  # type: ignore[arg-type]
+    town.produce(4_000, seed=2)
     assert killing.wait(60), "the step never came"
     wait_until(lambda: not worker.running, "the worker to be dead")
     proxy.heal()
