@@ -53,6 +53,7 @@ check: lint types imports  ## Lint, types, import rules.
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 types: $(STAMP)
 	$(BIN)/mypy

@@ -16,9 +16,21 @@ from sinks.clickhouse import address
 from streams.kafka.access import servers
 
 __all__ = [
-    "ClickHouseUrl", "Database", "Key", "Milliseconds", "Name", "Positive", "Rate", "Seconds", "Secret", "Servers", "Text",
-    "Time", "Weights", "secret_text",
-]  # fmt: skip
+    "ClickHouseUrl",
+    "Database",
+    "Key",
+    "Milliseconds",
+    "Name",
+    "Positive",
+    "Rate",
+    "Seconds",
+    "Secret",
+    "Servers",
+    "Text",
+    "Time",
+    "Weights",
+    "secret_text",
+]
 
 #: Kafka and ClickHouse count in 32 bits; a day is longer than anything here should wait.
 _LARGEST: Final = 2**31 - 1

@@ -43,9 +43,14 @@ PREFIX: Final = "CLASSPULSE_"
 OTHER_VARIABLES: Final = frozenset(
     PREFIX + name
     for name in (
-        "SECRETS_DIR", "REQUIRE_APACHE", "TEST_PARTITIONS", "TEST_AWAY_SECONDS", "PROTOCOL_EXAMPLES", "PROTOCOL_STEPS",
+        "SECRETS_DIR",
+        "REQUIRE_APACHE",
+        "TEST_PARTITIONS",
+        "TEST_AWAY_SECONDS",
+        "PROTOCOL_EXAMPLES",
+        "PROTOCOL_STEPS",
     )
-)  # fmt: skip
+)
 #: What Kubernetes sets in each container for a service whose name begins with classpulse.
 _SERVICE_LINK: Final = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
 _SERVICE_URL: Final = re.compile(r"(tcp|udp|sctp)://")

@@ -25,9 +25,14 @@ _numbers = itertools.count()
 #: Most of these take half a minute and more: they are spread among the others, so that progress shows from the beginning,
 #: and none begins in the last part, where it would keep all others waiting.
 _LONG = (
-    "faults/", "end_to_end/test_cookbook", "end_to_end/test_demo", "end_to_end/test_dlq", "end_to_end/test_readme",
-    "end_to_end/test_torture", "end_to_end/test_worker",
-)  # fmt: skip
+    "faults/",
+    "end_to_end/test_cookbook",
+    "end_to_end/test_demo",
+    "end_to_end/test_dlq",
+    "end_to_end/test_readme",
+    "end_to_end/test_torture",
+    "end_to_end/test_worker",
+)
 
 
 _LONG_WITHIN = 0.8

@@ -75,27 +75,44 @@ def _listed(numbers: dict[str, float], meanings: dict[str, str], heading: str) -
 def _rates(needs: list[tuple[Scale, Need]]) -> str:
     rows = [
         [
-            scale.name, f"{scale.students:,}", f"{scale.lessons:,}", _number(need.events_per_second),
-            _number(need.busiest_events_per_second), _number(need.rows_per_second),
-            _size(need.kafka_bytes_per_second) + "/s", _size(need.kafka_bytes), _size(need.stored_bytes),
+            scale.name,
+            f"{scale.students:,}",
+            f"{scale.lessons:,}",
+            _number(need.events_per_second),
+            _number(need.busiest_events_per_second),
+            _number(need.rows_per_second),
+            _size(need.kafka_bytes_per_second) + "/s",
+            _size(need.kafka_bytes),
+            _size(need.stored_bytes),
         ]
         for scale, need in needs
-    ]  # fmt: skip
+    ]
     headings = [
-        "", "students", "lessons at once", "events/s", "busiest events/s", "ClickHouse rows/s", "into Kafka, all copies",
-        "kept in Kafka", "kept in ClickHouse, one copy",
-    ]  # fmt: skip
+        "",
+        "students",
+        "lessons at once",
+        "events/s",
+        "busiest events/s",
+        "ClickHouse rows/s",
+        "into Kafka, all copies",
+        "kept in Kafka",
+        "kept in ClickHouse, one copy",
+    ]
     return table(headings, rows)
 
 
 def _needs(needs: list[tuple[Scale, Need]]) -> str:
     rows = [
         [
-            scale.name, f"{need.workers:,}", f"{need.partitions:,}", _number(need.clickhouse_cores), f"{need.cells:,}",
+            scale.name,
+            f"{need.workers:,}",
+            f"{need.partitions:,}",
+            _number(need.clickhouse_cores),
+            f"{need.cells:,}",
             need.bottleneck,
         ]
         for scale, need in needs
-    ]  # fmt: skip
+    ]
     headings = ["", "workers", "classroom partitions", "ClickHouse cores", "cells = ClickHouse nodes, one copy", "bound by"]
     return table(headings, rows)
 

@@ -257,8 +257,7 @@ def _unsigned_zeros(lists: pa.Array) -> pa.Array:
         return lists
     # Item by item: -0.0 is rare, and an addition of 0.0 is optimised away in Polars.
     eased = [
-        None if items is None else [None if item is None else item + 0.0 for item in items]
-        for items in lists.to_pylist()
+        None if items is None else [None if item is None else item + 0.0 for item in items] for items in lists.to_pylist()
     ]
     return pa.array(eased, lists.type)
 

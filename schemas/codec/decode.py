@@ -89,9 +89,7 @@ def decode(
 
     events, rejects = [], []
     for row in sorted(doubted):
-        verdict = validate(
-            family, records[row], row, clock=clock, now_us=now_us, max_value_bytes=max_value_bytes, log=log
-        )
+        verdict = validate(family, records[row], row, clock=clock, now_us=now_us, max_value_bytes=max_value_bytes, log=log)
         if isinstance(verdict, Event):
             events.append(event_values(family, verdict))
         else:

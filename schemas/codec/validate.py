@@ -77,9 +77,7 @@ def validate(
     return Reject(row, fault.reason, fault.field, _shortened(fault.detail))
 
 
-def faults(
-    family: Family, record: Record, *, clock: ClockLimits, now_us: int, max_value_bytes: int
-) -> list[Fault]:
+def faults(family: Family, record: Record, *, clock: ClockLimits, now_us: int, max_value_bytes: int) -> list[Fault]:
     """Return all that is wrong with ``record``, in the order of ``validate``, whose verdict is the first; none: accepted.
 
     What can only be judged once another fault is gone is left out, such as the data of an unknown type.
@@ -155,9 +153,15 @@ def _retirement(record: Record, key: bytes, log: str) -> tuple[dict[str, Any], J
         raise Refused(Reason.ENCODING, "partitionkey", f"expected UTF-8 in the record key, got {quote(key)}") from None
     moment = _EPOCH + timedelta(milliseconds=min(max(record.timestamp, 0), _LATEST_MS))
     attributes = {
-        "specversion": "1.0", "id": str(record.offset), "source": log, "type": type_uri(RETIRED),
-        "time": moment.isoformat(), "subject": entity, "dataschema": schema_uri(RETIRED), "partitionkey": entity,
-    }  # fmt: skip
+        "specversion": "1.0",
+        "id": str(record.offset),
+        "source": log,
+        "type": type_uri(RETIRED),
+        "time": moment.isoformat(),
+        "subject": entity,
+        "dataschema": schema_uri(RETIRED),
+        "partitionkey": entity,
+    }
     return attributes, JsonObject([]), False
 
 

@@ -28,9 +28,19 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 __all__ = [
-    "ACTIVE_DAYS_LONG", "ACTIVE_DAYS_SHORT", "DIMENSIONS", "HALF_LIFE_DAYS", "INACTIVE_DAYS", "KINDS", "LEAST_MAD",
-    "MAD_SCALE", "MIN_PEERS", "PORTRAIT_VERSION", "Dimension", "Kind",
-]  # fmt: skip
+    "ACTIVE_DAYS_LONG",
+    "ACTIVE_DAYS_SHORT",
+    "DIMENSIONS",
+    "HALF_LIFE_DAYS",
+    "INACTIVE_DAYS",
+    "KINDS",
+    "LEAST_MAD",
+    "MAD_SCALE",
+    "MIN_PEERS",
+    "PORTRAIT_VERSION",
+    "Dimension",
+    "Kind",
+]
 
 Kind = Literal["student", "teacher", "class", "school", "group"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -74,11 +84,15 @@ _ATTENDANCE: Final = Dimension(
 _ENGAGEMENT: Final = Dimension(
     name="engagement", chinese="课堂参与", english="engagement", metric="engagement_index", direction="higher"
 )
-_RESPONSE: Final = Dimension(name="response", chinese="应答", english="answering",
-metric="response_rate", direction="higher")
+_RESPONSE: Final = Dimension(
+    name="response", chinese="应答", english="answering", metric="response_rate", direction="higher"
+)
 _BREADTH: Final = Dimension(
-    name="breadth", chinese="参与广度", english="breadth of participation",
-    metric="participation_breadth", direction="higher"
+    name="breadth",
+    chinese="参与广度",
+    english="breadth of participation",
+    metric="participation_breadth",
+    direction="higher",
 )
 _CORRECTNESS: Final = Dimension(
     name="correctness", chinese="正确率", english="correct answers", metric="correct_rate", direction="higher"
@@ -87,32 +101,55 @@ _WAIT: Final = Dimension(
     name="wait", chinese="充分候答", english="enough wait time", metric="long_wait_share", direction="higher"
 )
 _TALK: Final = Dimension(
-    name="teacher_occupancy", chinese="教师行为占有", english="teacher's share of behaviour",
-    metric="teacher_occupancy", direction="context"
+    name="teacher_occupancy",
+    chinese="教师行为占有",
+    english="teacher's share of behaviour",
+    metric="teacher_occupancy",
+    direction="context",
 )
 _BALANCE: Final = Dimension(
-    name="strategy_balance", chinese="五学均衡", english="balance of the five strategies",
-    metric="strategy_balance", direction="higher"
+    name="strategy_balance",
+    chinese="五学均衡",
+    english="balance of the five strategies",
+    metric="strategy_balance",
+    direction="higher",
 )
 _TOOLS: Final = Dimension(
-    name="digital_tools", chinese="数字工具使用", english="time with digital tools",
-    metric="tool_share", direction="context"
+    name="digital_tools",
+    chinese="数字工具使用",
+    english="time with digital tools",
+    metric="tool_share",
+    direction="context",
 )
 _PREP: Final = Dimension(
-    name="preparation", chinese="有效备课", english="active preparation",
-    metric="active_prep_minutes", direction="context", weekly=True
+    name="preparation",
+    chinese="有效备课",
+    english="active preparation",
+    metric="active_prep_minutes",
+    direction="context",
+    weekly=True,
 )
 _CO_PREP: Final = Dimension(
-    name="co_preparation", chinese="协同备课", english="preparing together",
-    metric="co_prep_rate", direction="higher", weekly=True
+    name="co_preparation",
+    chinese="协同备课",
+    english="preparing together",
+    metric="co_prep_rate",
+    direction="higher",
+    weekly=True,
 )
 _RESEARCH: Final = Dimension(
-    name="research", chinese="有效教研参与", english="research activities",
-    metric="effective_participation_rate", direction="higher"
+    name="research",
+    chinese="有效教研参与",
+    english="research activities",
+    metric="effective_participation_rate",
+    direction="higher",
 )
 _TEACHER_RESEARCH: Final = Dimension(
-    name="research", chinese="有效教研参与", english="research activities",
-    metric="teacher_effective_attendance", direction="higher"
+    name="research",
+    chinese="有效教研参与",
+    english="research activities",
+    metric="teacher_effective_attendance",
+    direction="higher",
 )
 
 DIMENSIONS: Final[dict[Kind, tuple[Dimension, ...]]] = {
@@ -121,20 +158,32 @@ DIMENSIONS: Final[dict[Kind, tuple[Dimension, ...]]] = {
             name="attendance", chinese="出勤", english="attendance", metric="student_attendance_rate", direction="higher"
         ),
         Dimension(
-            name="participation", chinese="课堂互动", english="interactions",
-            metric="student_interactions_per_minute", direction="higher"
+            name="participation",
+            chinese="课堂互动",
+            english="interactions",
+            metric="student_interactions_per_minute",
+            direction="higher",
         ),
         Dimension(
-            name="correctness", chinese="正确率", english="correct answers",
-            metric="student_correct_rate", direction="higher"
+            name="correctness",
+            chinese="正确率",
+            english="correct answers",
+            metric="student_correct_rate",
+            direction="higher",
         ),
         Dimension(
-            name="assessment", chinese="测评成绩", english="assessment results",
-            metric="student_assessment_score", direction="higher"
+            name="assessment",
+            chinese="测评成绩",
+            english="assessment results",
+            metric="student_assessment_score",
+            direction="higher",
         ),
         Dimension(
-            name="personal_learning", chinese="个性学", english="personal plans",
-            metric="student_plan_steps_per_lesson", direction="higher"
+            name="personal_learning",
+            chinese="个性学",
+            english="personal plans",
+            metric="student_plan_steps_per_lesson",
+            direction="higher",
         ),
     ),
     "teacher": (_ENGAGEMENT, _WAIT, _TALK, _BALANCE, _TOOLS, _PREP, _CO_PREP, _TEACHER_RESEARCH),

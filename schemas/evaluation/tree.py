@@ -14,9 +14,19 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from schemas.evaluation.indicators import exists_for, figure
 
 __all__ = [
-    "KINDS", "LOWEST_COVERAGE", "MOST_NODES", "Band", "Dimension", "Evaluation", "Indicator", "Kind", "Linear", "Node",
-    "Norm", "ShareNorm",
-]  # fmt: skip
+    "KINDS",
+    "LOWEST_COVERAGE",
+    "MOST_NODES",
+    "Band",
+    "Dimension",
+    "Evaluation",
+    "Indicator",
+    "Kind",
+    "Linear",
+    "Node",
+    "Norm",
+    "ShareNorm",
+]
 
 Kind = Literal["teacher", "class", "school", "group", "district"]
 #: What is scored: 教师, 班级, 学校, 教育集团, 区.

@@ -17,9 +17,7 @@ class LessonStarted(Data):
     teacher_id: Identifier = Field(description="Who teaches.", examples=["t-0117"])
     course: Label = Field(description="School subject.", examples=["数学"])
     grade: Grade = Field(description="Grade, 1 to 12.", examples=[5])
-    mode: Literal["standard", "dual_teacher"] = Field(
-        description="Standard, or 双师 dual-teacher.", examples=["standard"]
-    )
+    mode: Literal["standard", "dual_teacher"] = Field(description="Standard, or 双师 dual-teacher.", examples=["standard"])
     roster: Identifiers = Field(description="Students expected, at most 500.", examples=[["stu-004211", "stu-004212"]])
     scheduled_start: Timestamp = Field(description="By the timetable.", examples=["2026-11-16T08:00:00+08:00"])
     scheduled_end: Timestamp = Field(description="By the timetable.", examples=["2026-11-16T08:40:00+08:00"])

@@ -37,9 +37,7 @@ class ResourceAttached(Data):
 class PlanShared(Data):
     """The plan was shared with others."""
 
-    audience: Literal["colleague", "school", "group", "district"] = Field(
-        description="With whom.", examples=["school"]
-    )
+    audience: Literal["colleague", "school", "group", "district"] = Field(description="With whom.", examples=["school"])
 
 
 class PlanCoedited(Data):

@@ -26,7 +26,7 @@ __all__ = [
     "Merge",
     "Metric",
     "Window",
-]  # fmt: skip
+]
 
 SECOND_US: Final = 1_000_000
 MINUTE_US: Final = 60 * SECOND_US
@@ -56,9 +56,18 @@ WINDOW_ACTIVITY: Final = Window("activity", "one research activity")
 WINDOW_PARTICIPANT: Final = Window("participant", "one teacher in a research activity")
 
 WINDOWS: Final = (
-    WINDOW_1M, WINDOW_5M, WINDOW_10M, WINDOW_LESSON, WINDOW_PROMPT, WINDOW_STUDENT, WINDOW_7D, WINDOW_28D,
-    WINDOW_ISO_WEEK, WINDOW_ACTIVITY, WINDOW_PARTICIPANT,
-)  # fmt: skip
+    WINDOW_1M,
+    WINDOW_5M,
+    WINDOW_10M,
+    WINDOW_LESSON,
+    WINDOW_PROMPT,
+    WINDOW_STUDENT,
+    WINDOW_7D,
+    WINDOW_28D,
+    WINDOW_ISO_WEEK,
+    WINDOW_ACTIVITY,
+    WINDOW_PARTICIPANT,
+)
 
 #: How the metric of several lessons, teachers or activities comes from theirs; never as a mean of means.
 #: ratio: sum of numerators / sum of denominators. values: exact quantile of the joined ``parts``. sketch: quantile of the

@@ -54,7 +54,9 @@ def parse(url: str) -> Address:
     except ValueError as error:
         raise ValueError("it is no URL: its host or its port cannot be read") from error
     if parts.scheme not in DEFAULT_PORTS or not parts.netloc:
-        raise ValueError("give ClickHouse's HTTP interface, such as http://127.0.0.1:8123 or https://clickhouse.example:8443")
+        raise ValueError(
+            "give ClickHouse's HTTP interface, such as http://127.0.0.1:8123 or https://clickhouse.example:8443"
+        )
     if "@" in parts.netloc:
         raise ValueError(
             "it holds a user or a password; give these as CLASSPULSE_CLICKHOUSE_USER and CLASSPULSE_CLICKHOUSE_PASSWORD"
@@ -66,6 +68,4 @@ def parse(url: str) -> Address:
     if port == 0:
         raise ValueError("its port is 0")
     path = parts.path.strip("/")
-    return Address(
-        parts.scheme, parts.hostname, port or DEFAULT_PORTS[parts.scheme], f"/{path}" if path else ""
-    )
+    return Address(parts.scheme, parts.hostname, port or DEFAULT_PORTS[parts.scheme], f"/{path}" if path else "")

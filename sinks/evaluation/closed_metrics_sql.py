@@ -84,10 +84,22 @@ _TEACHERS: Final = """
 _TAKEN: Final = ", ".join(
     f"f.{name} AS {name}"
     for name in (
-        "window", "key", "metric", "item", "partition", "window_start", "window_end", "value", "numerator", "denominator",
-        "sample_size", "parts", "catalogue_version", "revision",
+        "window",
+        "key",
+        "metric",
+        "item",
+        "partition",
+        "window_start",
+        "window_end",
+        "value",
+        "numerator",
+        "denominator",
+        "sample_size",
+        "parts",
+        "catalogue_version",
+        "revision",
     )
-)  # fmt: skip
+)
 
 _NO_PLACES: Final = "[]::Array(Tuple(school_id String, class_id String, teacher_id String))"
 

@@ -24,9 +24,22 @@ __all__ = ["EVALUATOR", "FIRST_WEEK", "NODE_COLUMNS", "Activator", "Config", "ac
 FIRST_WEEK: Final = date(1970, 1, 5)
 _ATTEMPTS: Final = 5
 NODE_COLUMNS: Final = (
-    "config_version", "kind", "number", "node", "depth", "chinese", "english", "own_weight", "weight",
-    "metric", "item", "unit", "norm", "min_sample", "about",
-)  # fmt: skip
+    "config_version",
+    "kind",
+    "number",
+    "node",
+    "depth",
+    "chinese",
+    "english",
+    "own_weight",
+    "weight",
+    "metric",
+    "item",
+    "unit",
+    "norm",
+    "min_sample",
+    "about",
+)
 _SQL: Final = """SELECT toInt64(config_version), checksum, from_week, yaml, activated_at,
     activated_by, reason, database_user, host_user
 FROM evaluation_configs WHERE activated_at <= {as_of:DateTime64(3, 'UTC')}
@@ -89,9 +102,7 @@ def config_of(activations: Sequence[Config], week: date) -> Config | None:
     return begun[-1] if begun else None
 
 
-def activate(
-    client: Client, yaml_text: str, *, now: datetime, from_week: date, activator: Activator = EVALUATOR
-) -> Config:
+def activate(client: Client, yaml_text: str, *, now: datetime, from_week: date, activator: Activator = EVALUATOR) -> Config:
     """Let a configuration count from ``from_week`` (a Monday) on; returns it with its version.
 
     What is active already, with the same content for the same week, stays as it is. Content that was active before gets
@@ -117,11 +128,18 @@ def activate(
             "evaluation_configs",
             [[version, checksum, first, yaml_text, activated_at, *who]],
             column_names=[
-                "config_version", "checksum", "from_week", "yaml", "activated_at",
-                "activated_by", "reason", "database_user", "host_user",
+                "config_version",
+                "checksum",
+                "from_week",
+                "yaml",
+                "activated_at",
+                "activated_by",
+                "reason",
+                "database_user",
+                "host_user",
             ],
             settings=WRITE_SETTINGS,
-        )  # fmt: skip
+        )
         activated = Config(version, checksum, first, yaml_text, activated_at, *who)
         if any((config.version, config.checksum) == (version, checksum) for config in configs(client, FAR_FUTURE)):
             _insert_nodes(client, evaluation, version)

@@ -145,9 +145,7 @@ class PortraitStore:
             {} if recorded_after is None else {"after": recorded_after},
         )["day"].to_list()
 
-    def said_days(
-        self, kind: Kind, span: tuple[date, date] = EVERY_DAY, entities: pl.Series | None = None
-    ) -> list[date]:
+    def said_days(self, kind: Kind, span: tuple[date, date] = EVERY_DAY, entities: pl.Series | None = None) -> list[date]:
         """Return the days of the span, both included, of which anything was ever said of the entities (None: of any)."""
         condition, parameters = _condition("day >= {first:Date32} AND day <= {last:Date32}", entities)
         return answered(
@@ -171,7 +169,8 @@ class PortraitStore:
             schema={"metric": pl.String, "item": pl.String, "dimension": pl.String, "weekly": pl.Boolean},
             orient="row",
         )
-        found = answered(self._client,
+        found = answered(
+            self._client,
             "SELECT entity_id, toDate32(day) AS day, metric, item, value AS observed FROM v1_rollup_days("
             "level = {kind:String}, school = '', as_of = {as_of:DateTime64(3, 'UTC')},"
             " day_from = {day_from:Date}, day_to = {day_to:Date})"
@@ -191,7 +190,8 @@ class PortraitStore:
     def said(self, kind: Kind, day: date, entities: pl.Series | None = None) -> pl.DataFrame:
         """Return what the portraits say on ``day``: ``school_id, entity_id, dimension, day`` and ``FIGURES``."""
         condition, parameters = _condition("day = {day:Date32}", entities)
-        return answered(self._client,
+        return answered(
+            self._client,
             f"SELECT * EXCEPT (live) FROM ({_latest(condition)})",
             {"kind": kind, "day": day, **parameters},
         )
@@ -204,12 +204,14 @@ class PortraitStore:
         condition, parameters = _condition("day < {day:Date32}", entities)
         latest = _latest(condition)
         parameters |= {"kind": kind, "day": day, "mask_days": _MASK_DAYS}
-        levels = answered(self._client,
+        levels = answered(
+            self._client,
             "SELECT entity_id, dimension, argMax(level, day) AS level, max(day) AS observed_on"
             f" FROM ({latest}) WHERE observed IS NOT NULL GROUP BY entity_id, dimension {_IN_ORDER}",
             parameters,
         )
-        activity = answered(self._client,
+        activity = answered(
+            self._client,
             "SELECT entity_id, last_active, toInt64(bitAnd(if(gap <= {mask_days:UInt8}, bitShiftRight(days, gap), 0),"
             f" {(1 << ACTIVE_DAYS_LONG) - 1})) AS active_mask FROM (SELECT entity_id, max(day) AS last_active,"
             " dateDiff('day', last_active, {day:Date32}) AS gap,"
@@ -227,7 +229,8 @@ class PortraitStore:
     def falling_silent(self, kind: Kind, day: date) -> pl.Series:
         """Return the entities whose latest observation before ``day`` is as old as makes them inactive on it."""
         latest = _latest("day >= {first:Date32} AND day < {day:Date32}")
-        found = answered(self._client,
+        found = answered(
+            self._client,
             f"SELECT entity_id FROM ({latest}) WHERE observed IS NOT NULL"
             " GROUP BY entity_id HAVING max(day) = {first:Date32}",
             {"kind": kind, "day": day, "first": day - timedelta(days=INACTIVE_DAYS)},
@@ -246,7 +249,8 @@ class PortraitStore:
 
     def recorded_after(self, kind: Kind, after: datetime) -> pl.DataFrame:
         """Return ``entity_id, from_day``: the first day of which something was said of the entity after that."""
-        return answered(self._client,
+        return answered(
+            self._client,
             "SELECT entity_id, min(day) AS from_day FROM portraits"
             " WHERE kind = {kind:String} AND recorded_at > {instant:DateTime64(3, 'UTC')} GROUP BY entity_id",
             {"kind": kind, "instant": after},
@@ -255,7 +259,8 @@ class PortraitStore:
     def last_levels(self, kind: Kind, week: date) -> pl.DataFrame:
         """Return ``entity_id, peer_group, dimension, level``: the last level of the ISO week of each observed in it."""
         latest = _latest("day >= {monday:Date32} AND day <= {sunday:Date32}")
-        return answered(self._client,
+        return answered(
+            self._client,
             "SELECT entity_id, argMax(peer_group, day) AS peer_group, dimension, argMax(level, day) AS level"
             f" FROM ({latest}) WHERE observed IS NOT NULL GROUP BY entity_id, dimension",
             {"kind": kind, "monday": week, "sunday": week + timedelta(days=6)},
@@ -263,7 +268,8 @@ class PortraitStore:
 
     def peers(self, kind: Kind, week: date) -> pl.DataFrame:
         """Return ``peer_group, dimension`` and ``PEER_METRICS`` of the week, as stored."""
-        return answered(self._client,
+        return answered(
+            self._client,
             "SELECT peer_group, dimension, tupleElement(latest, 1) AS peers, tupleElement(latest, 2) AS median,"
             " tupleElement(latest, 3) AS mad FROM"
             f" (SELECT peer_group, dimension, argMax(tuple({', '.join(PEER_METRICS)}), recorded_at) AS latest"
@@ -278,7 +284,8 @@ class PortraitStore:
 
     def places(self) -> pl.DataFrame:
         """Return ``kind, entity_id, from_week, school_id, peer_group`` as stored."""
-        return answered(self._client,
+        return answered(
+            self._client,
             "SELECT kind, entity_id, from_week, tupleElement(latest, 1) AS school_id, tupleElement(latest, 2) AS peer_group"
             " FROM (SELECT kind, entity_id, from_week, argMax(tuple(school_id, peer_group, live), recorded_at) AS latest"
             " FROM portrait_places GROUP BY kind, entity_id, from_week) WHERE tupleElement(latest, 3) = 1",
@@ -302,9 +309,14 @@ class PortraitStore:
             "portrait_runs",
             [[run.recorded_at, run.panes_until, run.registry_until, run.last_day_over, run.portrait_version, rows_written]],
             column_names=[
-                "recorded_at", "panes_until", "registry_until", "last_day_over", "portrait_version", "rows_written",
+                "recorded_at",
+                "panes_until",
+                "registry_until",
+                "last_day_over",
+                "portrait_version",
+                "rows_written",
             ],
-        )  # fmt: skip
+        )
 
 
 def _latest(condition: str) -> str:

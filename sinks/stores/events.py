@@ -56,9 +56,7 @@ class EventStore:
         rows = dropped.select(pl.lit(family.topic).alias("topic"), *DUPLICATE_COLUMNS)
         self._warehouse.insert(DUPLICATES, rows)
 
-    def facts(
-        self, family: Family, columns: Sequence[str], keys: Sequence[str], below: dict[int, int]
-    ) -> pl.DataFrame:
+    def facts(self, family: Family, columns: Sequence[str], keys: Sequence[str], below: dict[int, int]) -> pl.DataFrame:
         """Return the stored events of ``keys`` as ``key, type, source, id, time_us`` and ``columns``.
 
         ``below`` gives, for each partition, the position from which events do not count yet: what a crashed worker

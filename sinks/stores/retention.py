@@ -41,8 +41,15 @@ KEYS_PER_QUERY: Final = 2_000
 NEVER_AGED: Final = date(1970, 1, 1)
 #: The shortest that each can be, in days.
 _UNIT_DAYS: Final = {
-    "Second": 1 / 86_400, "Minute": 1 / 1_440, "Hour": 1 / 24, "Day": 1, "Week": 7, "Month": 28, "Quarter": 90, "Year": 365
-}  # fmt: skip
+    "Second": 1 / 86_400,
+    "Minute": 1 / 1_440,
+    "Hour": 1 / 24,
+    "Day": 1,
+    "Week": 7,
+    "Month": 28,
+    "Quarter": 90,
+    "Year": 365,
+}
 _TEXTS: Final = re.compile(r"'(?:[^'\\]|\\.|'')*'")
 _INTERVAL: Final = re.compile(r"\btoInterval(\w+)\((\d+)\)")
 

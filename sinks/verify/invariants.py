@@ -109,11 +109,13 @@ class Tally:
         if not own:
             return
         parameters = {
-            "events_table": self.family.table, "key_from": key_from, "key_to": key_to,
+            "events_table": self.family.table,
+            "key_from": key_from,
+            "key_to": key_to,
             "partitions": [checkpoint.partition for checkpoint in own],
             "first_positions": [self.event_base(checkpoint).position for checkpoint in own],
             "positions": [checkpoint.position for checkpoint in own],
-        }  # fmt: skip
+        }
         for partition, unique_events, rows in client.query(counts_sql, parameters=parameters).result_rows:
             self.unique_events[partition] += unique_events
             self.rows[partition] += rows
@@ -139,18 +141,26 @@ def add_laws(client: Client, tally: Tally, report: VerifyReport) -> None:
             " WHERE topic = {topic:String} AND partition = {partition:UInt16}"
             " AND position >= {first_position:UInt64} AND position < {position:UInt64}",
             parameters={
-                "topic": topic, "partition": partition, "first_position": letters_from.position,
+                "topic": topic,
+                "partition": partition,
+                "first_position": letters_from.position,
                 "position": checkpoint.position,
             },
         ).result_rows[0][0]
         for law in (
             Law(topic, partition, "consumed = stored + duplicates + dead letters", accounted, checkpoint.consumed),
             Law(
-                topic, partition, "stored = unique events in the table", unique_events,
+                topic,
+                partition,
+                "stored = unique events in the table",
+                unique_events,
                 checkpoint.stored - events_from.stored,
             ),
             Law(
-                topic, partition, "dead letters = rows in dead_letters", refused,
+                topic,
+                partition,
+                "dead letters = rows in dead_letters",
+                refused,
                 checkpoint.dead_letters - letters_from.dead_letters,
             ),
             Law(topic, partition, "rows of events = unique events", unique_events, tally.rows[partition]),

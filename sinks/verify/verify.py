@@ -117,9 +117,7 @@ def verify(
             for module, metrics in modules_of(family.name).items():
                 _verify_range(client, where, module, metrics, report)
             if on_progress is not None:
-                on_progress(
-                    Progress(family.name, done, len(ranges), report.rows_expected, report.differences_total)
-                )
+                on_progress(Progress(family.name, done, len(ranges), report.rows_expected, report.differences_total))
         add_laws(client, tally, report)
     return report
 
@@ -161,9 +159,11 @@ def _tally(client: Client, family: Family, checkpoints: Sequence[Checkpoint], re
 
 def _ranges(client: Client, every: Range, rows_per_range: int) -> list[Range]:
     parameters = {
-        "events_table": every.family.table, "metrics": _metrics(every.family), "rows_per_range": rows_per_range,
+        "events_table": every.family.table,
+        "metrics": _metrics(every.family),
+        "rows_per_range": rows_per_range,
         "last_aged_day": every.last_aged_day,
-    }  # fmt: skip
+    }
     bounds = client.query(verify_sql("ranges"), parameters=parameters).result_rows
     return [replace(every, key_from=key_from, key_to=key_to) for key_from, key_to in bounds]
 
@@ -185,11 +185,17 @@ def _verify_range(client: Client, where: Range, module: str, metrics: list[str],
 
 def _look(client: Client, where: Range, module: str, metrics: list[str], limit: int) -> Look:
     parameters = {
-        "key_from": where.key_from, "key_to": where.key_to, "keys": list(where.keys), **rule_parameters(where.rules),
-        "metrics": metrics, "catalogue_version": CATALOGUE_VERSION, "limit": limit,
-        "topic": where.family.topic, "last_aged_day": where.last_aged_day,
+        "key_from": where.key_from,
+        "key_to": where.key_to,
+        "keys": list(where.keys),
+        **rule_parameters(where.rules),
+        "metrics": metrics,
+        "catalogue_version": CATALOGUE_VERSION,
+        "limit": limit,
+        "topic": where.family.topic,
+        "last_aged_day": where.last_aged_day,
         "reach_us": REACH_US.get(where.family.name, WHOLE_KEY),
-    }  # fmt: skip
+    }
     query = verify_sql("compare").replace("/* recomputed rows */", metrics_sql(where.family.name, module))
     rows_expected, rows_stored, differing_rows, signature, keys, listed = client.query(
         query, parameters=parameters

@@ -99,9 +99,20 @@ def _text(value: str) -> str:
 
 def _catalogue_row(metric: Metric) -> str:
     texts = [
-        metric.name, metric.chinese, metric.family, metric.unit, metric.numerator, metric.denominator, metric.sample,
-        metric.exists, metric.direction, metric.merge, metric.item, metric.parts, metric.source,
-    ]  # fmt: skip
+        metric.name,
+        metric.chinese,
+        metric.family,
+        metric.unit,
+        metric.numerator,
+        metric.denominator,
+        metric.sample,
+        metric.exists,
+        metric.direction,
+        metric.merge,
+        metric.item,
+        metric.parts,
+        metric.source,
+    ]
     windows = ", ".join(_text(window.name) for window in metric.windows)
     return f"({metric.number}, [{windows}], {', '.join(map(_text, texts))})"
 

@@ -30,8 +30,15 @@ _PARAMETERS: Final = {
     "as_of": "what was known at this instant; the far future for now",
 }
 _METRICS: Final = (
-    "observed", "level", "active_days_7", "active_days_28", "inactive", "peer_group", "portrait_version", "live"
-)  # fmt: skip
+    "observed",
+    "level",
+    "active_days_7",
+    "active_days_28",
+    "inactive",
+    "peer_group",
+    "portrait_version",
+    "live",
+)
 _OF_SCHOOL: Final = "({school:String} = '' OR school_id = {school:String})"
 _AS_OF: Final = "recorded_at <= {as_of:DateTime64(3, 'UTC')}"
 

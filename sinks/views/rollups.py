@@ -92,8 +92,12 @@ def _entity(school: str, class_: str, teacher: str, student: str) -> str:
 
 
 def _rows(day: str) -> str:
-    own = _entity("toString(school_id)", "toString(class_id)", "if(window = 'activity', '', toString(teacher_id))",
-                  "if(window = 'student', item, '')")  # fmt: skip
+    own = _entity(
+        "toString(school_id)",
+        "toString(class_id)",
+        "if(window = 'activity', '', toString(teacher_id))",
+        "if(window = 'student', item, '')",
+    )
     # A place before this one has the same students.
     before = _entity("p.1", "p.2", "p.3", "entity_id")
     return _ROWS.format(day=day, entity=own, earlier_entity=before, all_schools=_ALL_SCHOOLS)

@@ -27,11 +27,17 @@ TIMEOUT_SECONDS: Final = 600.0
 @click.command()
 @click.option("--once/--follow", "once", default=True, help="One cycle (default), or one after the other until stopped.")
 @click.option(
-    "--interval-seconds", default=60.0, show_default=True, type=NumberType(0.001, 86_400),
+    "--interval-seconds",
+    default=60.0,
+    show_default=True,
+    type=NumberType(0.001, 86_400),
     help="With --follow: from the beginning of one cycle to that of the next.",
 )
 @click.option(
-    "--web-port", default=0, show_default=True, type=PORT,
+    "--web-port",
+    default=0,
+    show_default=True,
+    type=PORT,
     help="With --follow: serve /metrics, /healthz and /readyz here, on CLASSPULSE_WEB_HOST; 0: do not.",
 )
 @click.option("--user", help="A user with the evaluator's rights; default: CLASSPULSE_CLICKHOUSE_USER.")

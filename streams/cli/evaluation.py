@@ -66,16 +66,24 @@ def check(file: Path) -> None:
 @evaluation.command(name="activate")
 @FILE
 @click.option(
-    "--from", "from_week", type=WeekType(), metavar="WEEK",
+    "--from",
+    "from_week",
+    type=WeekType(),
+    metavar="WEEK",
     help="First ISO week to score by it, such as 2026-W49; default: the current one. Earlier ones are scored again by it.",
-)  # fmt: skip
+)
 @click.option(
     "--reason", required=True, callback=_one_line, metavar="TEXT", help="Why; it is kept in the history with the file."
 )
 @click.option(
-    "--by", envvar=["SUDO_USER", "LOGNAME", "USER"], required=True, callback=_one_line, metavar="NAME", show_envvar=True,
+    "--by",
+    envvar=["SUDO_USER", "LOGNAME", "USER"],
+    required=True,
+    callback=_one_line,
+    metavar="NAME",
+    show_envvar=True,
     help="Who you are, for the history.",
-)  # fmt: skip
+)
 @click.option("--yes", is_flag=True, help="Do not ask; for scripts.")
 @click.option("--user", help="A user that may insert; default: CLASSPULSE_CLICKHOUSE_USER.")
 @click.option("--password-env", default="CLASSPULSE_CLICKHOUSE_PASSWORD", show_default=True, help="Where its password is.")
@@ -173,9 +181,7 @@ def show(*, packaged: bool, week: date | None, version: int | None) -> None:
     else:
         found = config_of(known, week or local_week(datetime.now(UTC), settings.metric_rules))
     if found is None:
-        echo(
-            "classpulse: none is active yet; this is the packaged default, which the first evaluation uses.", err=True
-        )
+        echo("classpulse: none is active yet; this is the packaged default, which the first evaluation uses.", err=True)
     else:
         echo(f"classpulse: {_told(found)}", err=True)
     echo(default_text() if found is None else found.yaml, nl=False)

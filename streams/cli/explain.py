@@ -69,9 +69,11 @@ class InstantType(click.ParamType):
     "--week", type=WeekType(), metavar="WEEK", help="ISO week such as 2026-W47; default: the latest with a score."
 )
 @click.option(
-    "--as-of", type=InstantType(), metavar="INSTANT",
+    "--as-of",
+    type=InstantType(),
+    metavar="INSTANT",
     help="Explain the score as it was then; an instant without a zone is in CLASSPULSE_TIME_ZONE. Default: now.",
-)  # fmt: skip
+)
 @click.option("--node", default="", help="Only this part of the tree, such as teaching/five_study.")
 @click.option("--queries/--no-queries", default=False, help="Print the SQL query for each indicator's events; default: no.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")

@@ -22,7 +22,8 @@ MOST_EVENTS: Final = 10_000
 LONGEST_LINE_CHARACTERS: Final = 1_048_576
 _QUERY: Final = (
     "SELECT outcome, formatDateTime(at, '%Y-%m-%dT%H:%i:%SZ', 'UTC') AS at, records, type, reason, field"  # noqa: S608 - ours
-    f" FROM {RECEIVED}(key = {{key:String}}, source = {{source:String}}, id = {{id:String}})")
+    f" FROM {RECEIVED}(key = {{key:String}}, source = {{source:String}}, id = {{id:String}})"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,9 +74,7 @@ def recompute(
     sys.exit(1 if report.left else 0)
 
 
-def _wanted(
-    metrics: tuple[str, ...], *, every: bool, first_day: datetime, last_day: datetime
-) -> recomputation.Wanted:
+def _wanted(metrics: tuple[str, ...], *, every: bool, first_day: datetime, last_day: datetime) -> recomputation.Wanted:
     if every == bool(metrics):
         raise click.UsageError("Give either --metric NAME, as often as needed, or --all.")
     known = [metric.name for metric in METRICS]

@@ -34,11 +34,15 @@ STANDARD_OUTPUT: Final = Path("-")
     "--week", type=WeekType(), metavar="WEEK", help="ISO week such as 2026-W47; default: the latest with a score."
 )
 @click.option(
-    "--as-of", type=InstantType(), metavar="INSTANT",
+    "--as-of",
+    type=InstantType(),
+    metavar="INSTANT",
     help="Report what was known then; without a zone in CLASSPULSE_TIME_ZONE. Default: now.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
     help="Where to write the page; - for standard output. Default: report-KIND-ID-WEEK.html in this folder.",
 )
 @click.option("--url", help="ClickHouse's HTTP interface; default: CLASSPULSE_CLICKHOUSE_URL.")

@@ -29,14 +29,10 @@ LONGEST_VALUE_CHARACTERS: Final = 120
 @click.command()
 @click.option("--url", help="ClickHouse's HTTP interface; default: CLASSPULSE_CLICKHOUSE_URL.")
 @click.option("--user", help="A user that may read; default: CLASSPULSE_CLICKHOUSE_USER.")
-@click.option(
-    "--password-env", default="CLASSPULSE_CLICKHOUSE_PASSWORD", show_default=True, help="Where its password is."
-)
+@click.option("--password-env", default="CLASSPULSE_CLICKHOUSE_PASSWORD", show_default=True, help="Where its password is.")
 @click.option("--database", help="Default: CLASSPULSE_CLICKHOUSE_DATABASE.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000), help="Differences to list.")
-@click.option(
-    "--since", type=DayType(), help="Leave out what was stored before this day (UTC)."
-)
+@click.option("--since", type=DayType(), help="Leave out what was stored before this day (UTC).")
 @click.option(
     "--evaluator",
     is_flag=True,

@@ -134,9 +134,10 @@ class _Update:
         """Return the days from ``silent_from`` on, that are over, on which somebody may become inactive."""
         if silent_from > self._last_day_over:
             return []
-        return [day + _INACTIVE for day in self._store.said_days(
-            self._kind, (silent_from - _INACTIVE, self._last_day_over - _INACTIVE)
-        )]  # fmt: skip
+        return [
+            day + _INACTIVE
+            for day in self._store.said_days(self._kind, (silent_from - _INACTIVE, self._last_day_over - _INACTIVE))
+        ]
 
     def _carry(self, entities: pl.Series, day: date) -> None:
         """Take up entities that are not carried forward yet, with their state at the beginning of ``day``."""

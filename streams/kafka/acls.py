@@ -30,9 +30,16 @@ _TOPIC, _GROUP, _CLUSTER = 2, 3, 4
 _LITERAL, _PREFIXED = 3, 4
 _ALLOW: Final = 3
 _OPERATIONS: Final = {
-    "READ": 3, "WRITE": 4, "CREATE": 5, "DELETE": 6, "ALTER": 7, "DESCRIBE": 8, "DESCRIBE_CONFIGS": 10,
-    "ALTER_CONFIGS": 11, "IDEMPOTENT_WRITE": 12,
-}  # fmt: skip
+    "READ": 3,
+    "WRITE": 4,
+    "CREATE": 5,
+    "DELETE": 6,
+    "ALTER": 7,
+    "DESCRIBE": 8,
+    "DESCRIBE_CONFIGS": 10,
+    "ALTER_CONFIGS": 11,
+    "IDEMPOTENT_WRITE": 12,
+}
 #: What Kafka calls the cluster as a resource.
 _CLUSTER_NAME: Final = "kafka-cluster"
 
@@ -100,9 +107,7 @@ async def grant(client_options: Mapping[str, Any], rights: Sequence[Right]) -> N
     ``client_options`` are those of a user that may ALTER the cluster. Raises :class:`MustStop` when the user may not, or
     the broker checks no rights; :class:`RetryLater` when a broker does not hear of them; and ``KafkaError``.
     """
-    client = AIOKafkaClient(
-        **client_options, client_id="classpulse-acls", request_timeout_ms=int(REQUEST_SECONDS * 1000)
-    )
+    client = AIOKafkaClient(**client_options, client_id="classpulse-acls", request_timeout_ms=int(REQUEST_SECONDS * 1000))
     try:
         await client.bootstrap()
         nodes = [broker.nodeId for broker in client.cluster.brokers()]

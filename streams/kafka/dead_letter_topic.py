@@ -30,8 +30,11 @@ FIRST_DELAY_SECONDS: Final = 0.2
 LONGEST_DELAY_SECONDS: Final = 10.0
 #: What waiting does not mend. (Whether an error is "retriable" by aiokafka says little: its own timeout is not.)
 _REFUSALS: Final = (
-    ClusterAuthorizationFailedError, InvalidTopicError, MessageSizeTooLargeError, TopicAuthorizationFailedError,
-)  # fmt: skip
+    ClusterAuthorizationFailedError,
+    InvalidTopicError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+)
 
 
 def _portions(letters: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:

@@ -268,9 +268,7 @@ class CheckpointConsumer(driver.Consumer):
         consumer = self._thread._ensure_consumer()  # noqa: SLF001 - Faust has no other way to commit given offsets
         assigned = {(tp.topic, tp.partition) for tp in self.assignment()}
         committed = {
-            TopicPartition(*place): OffsetAndMetadata(offset, "")
-            for place, offset in offsets.items()
-            if place in assigned
+            TopicPartition(*place): OffsetAndMetadata(offset, "") for place, offset in offsets.items() if place in assigned
         }
         if committed:
             await self._thread.call_thread(consumer.commit, committed)

@@ -202,6 +202,4 @@ def resume_point(saved: Checkpoint | None, topic: str, partition: int, log: Log)
         same = log.fingerprint == saved.last_fingerprint
     if same:
         return saved
-    return replace(
-        saved, epoch=saved.epoch + 1, next_offset=log.start, last_offset=NO_OFFSET, last_fingerprint=0
-    )
+    return replace(saved, epoch=saved.epoch + 1, next_offset=log.start, last_offset=NO_OFFSET, last_fingerprint=0)

@@ -337,10 +337,12 @@ def _stored(part: PartitionWrite, fresh: pl.DataFrame) -> int:
 
 def _origin(family: Family, fresh: pl.DataFrame, write: Write) -> pl.DataFrame:
     """Return the topic, the partition and the revision of the rows of each key."""
-    revisions = {
-        part.after.partition: part.after.position for part in write.parts if part.partition.family is family
-    }
-    return fresh.group_by("key").agg(pl.col("partition").first()).with_columns(
-        pl.lit(family.topic).alias("topic"),
-        pl.col("partition").replace_strict(revisions, return_dtype=pl.UInt64).alias("revision"),
+    revisions = {part.after.partition: part.after.position for part in write.parts if part.partition.family is family}
+    return (
+        fresh.group_by("key")
+        .agg(pl.col("partition").first())
+        .with_columns(
+            pl.lit(family.topic).alias("topic"),
+            pl.col("partition").replace_strict(revisions, return_dtype=pl.UInt64).alias("revision"),
+        )
     )

@@ -62,9 +62,7 @@ class Telemetry:
         self.lag_seconds = gauge(
             "lag_seconds", "While there is lag: seconds since the newest checkpointed record came", *_PLACE
         )
-        self.watermark_delay_seconds = gauge(
-            "watermark_delay_seconds", "Clock minus watermark, in event time", *_PLACE
-        )
+        self.watermark_delay_seconds = gauge("watermark_delay_seconds", "Clock minus watermark, in event time", *_PLACE)
         self.cached_rows = gauge("cached_rows", "Stored events held in memory", "family")
         self.missing_partitions = gauge(
             "missing_partitions", "Declared partitions that Kafka does not have or no broker leads", "topic"

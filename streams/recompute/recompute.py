@@ -133,9 +133,12 @@ class Stores:
     def of(cls, warehouse: Warehouse) -> "Stores":
         """Return the stores behind one connection."""
         return cls(
-            EventStore(warehouse), MetricStore(warehouse), CheckpointStore(warehouse, "recompute"), RowStore(warehouse),
+            EventStore(warehouse),
+            MetricStore(warehouse),
+            CheckpointStore(warehouse, "recompute"),
+            RowStore(warehouse),
             AgedKeys(warehouse),
-        )  # fmt: skip
+        )
 
 
 def recompute(

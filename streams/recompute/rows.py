@@ -83,9 +83,7 @@ class RowStore:
         )
 
     def _read(self, what: str, sql: str, keys: Sequence[str], **parameters: Any) -> pl.DataFrame:
-        parts = [
-            self._warehouse.query(what, sql, {"keys": some, **parameters}) for some in in_parts(keys, KEYS_PER_QUERY)
-        ]
+        parts = [self._warehouse.query(what, sql, {"keys": some, **parameters}) for some in in_parts(keys, KEYS_PER_QUERY)]
         return pl.concat(parts)
 
 

@@ -80,9 +80,7 @@ class Flow:
         chunk = await self._decode(self._pipeline.decode_batch, partition, batch, following.records)
         if self._pipeline.partitions.get(place) is not partition:
             return  # a rebalance came in between; whoever owns it now reads it again
-        admitted = not chunk.records or partition.breaker.admits(
-            chunk.records, len(chunk.dead_letters), time.monotonic()
-        )
+        admitted = not chunk.records or partition.breaker.admits(chunk.records, len(chunk.dead_letters), time.monotonic())
         if partition.breaker.holds():
             self._hold_offsets(place, partition)
         if not admitted:

@@ -118,9 +118,8 @@ class Resumer:
         saved = await self._run(self._pipeline.load_checkpoints)
         logs = await self._reader().logs(wanted)
         applied = {
-            place: saved[place].last_offset for place in logs
-            if place in saved and saved[place].last_offset != NO_OFFSET
-        }  # fmt: skip
+            place: saved[place].last_offset for place in logs if place in saved and saved[place].last_offset != NO_OFFSET
+        }
         found = await self._probe(applied)
         if self._wanted is not wanted:
             return False

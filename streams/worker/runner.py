@@ -148,9 +148,7 @@ class Worker:
             flush_max_rows=settings.flush_max_rows,
             flush_interval_ms=settings.flush_interval_ms,
         )
-        self.watch = Watch(
-            self.pipeline, self.flow, self.resumer, self.telemetry, self._consumer, self._waits
-        )
+        self.watch = Watch(self.pipeline, self.flow, self.resumer, self.telemetry, self._consumer, self._waits)
         self._membership = Membership(
             self._kafka,
             settings.group,

@@ -90,9 +90,12 @@ class Watch:
         """Show no values of partitions that another worker may own from now on."""
         shown = self._telemetry
         for gauge in (
-            shown.lag_records, shown.lag_seconds, shown.watermark_delay_seconds, shown.circuit_open,
+            shown.lag_records,
+            shown.lag_seconds,
+            shown.watermark_delay_seconds,
+            shown.circuit_open,
             shown.open_transaction_seconds,
-        ):  # fmt: skip
+        ):
             gauge.clear()
         self._held_back.clear()
 
@@ -148,8 +151,10 @@ class Watch:
             held = (*held[:2], True)
             log.warning(
                 "%s/%s: %s records wait for a transaction that is open since offset %s; its producer must commit or abort",
-                *place, end.written - end.readable, end.readable,
-            )  # fmt: skip
+                *place,
+                end.written - end.readable,
+                end.readable,
+            )
         if held:
             self._held_back[place] = held
         else:

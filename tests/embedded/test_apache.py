@@ -176,8 +176,12 @@ def dev(folder: Path, *arguments: str, path: str | None = None) -> subprocess.Co
         environment["PATH"] = path
     return subprocess.run(
         [sys.executable, "-m", "streams", "dev", *arguments, "--folder", str(folder)],
-        capture_output=True, text=True, timeout=120, check=False, env=environment,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=environment,
+    )
 
 
 def test_dev_commands_run_a_stack_on_apache(tmp_path: Path) -> None:

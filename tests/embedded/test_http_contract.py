@@ -67,8 +67,18 @@ def test_every_output_format_of_the_engine(ch: Http) -> None:
         answer = ch(f"SELECT 1 AS a, 'x' AS b FORMAT {name}")
         if answer.status != 200:
             failed[name] = answer.text[:120]
-    needing_more = {"AvroConfluent", "CapnProto", "GeoJSON", "Npy", "PNG", "Prometheus", "Protobuf", "ProtobufList",
-                    "ProtobufSingle", "Template"}  # fmt: skip
+    needing_more = {
+        "AvroConfluent",
+        "CapnProto",
+        "GeoJSON",
+        "Npy",
+        "PNG",
+        "Prometheus",
+        "Protobuf",
+        "ProtobufList",
+        "ProtobufSingle",
+        "Template",
+    }
     assert set(failed) <= needing_more, failed
 
 
@@ -210,8 +220,14 @@ def test_post_without_length_is_411(ch: Http) -> None:
 def test_transport_parameters_are_tolerated(ch: Http) -> None:
     """Parameters that steer the transport are not taken for settings."""
     answer = ch(
-        "SELECT 1", quota_key="k", client_protocol_version=54405, buffer_size=1024, wait_end_of_query=1, role="r",
-        send_progress_in_http_headers=1, http_headers_progress_interval_ms=10000,
+        "SELECT 1",
+        quota_key="k",
+        client_protocol_version=54405,
+        buffer_size=1024,
+        wait_end_of_query=1,
+        role="r",
+        send_progress_in_http_headers=1,
+        http_headers_progress_interval_ms=10000,
         cancel_http_readonly_queries_on_client_close=1,
-    )  # fmt: skip
+    )
     assert answer.body == b"1\n"

@@ -117,10 +117,7 @@ def test_insert_settings_reach_the_engine(ch: Http) -> None:
     """A deduplication token sent as a URL parameter, or in a SETTINGS clause, works as on a server."""
     name = "default.dedup"
     ch(f"DROP TABLE IF EXISTS {name} SYNC")
-    ch(
-        f"CREATE TABLE {name} (id UInt64) ENGINE = MergeTree ORDER BY id "
-        "SETTINGS non_replicated_deduplication_window = 100"
-    )
+    ch(f"CREATE TABLE {name} (id UInt64) ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 100")
     for _ in range(2):
         ch(
             "1\n",

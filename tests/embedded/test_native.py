@@ -11,18 +11,50 @@ from .wire import READER, Http
 CURRENT = 54_460
 INFORMATION = b"\x01\x00\x02\xff\xff\xff\xff\x00"
 TYPES = (
-    "Bool", "UInt8", "Int16", "UInt32", "Int64", "UInt128", "Int256", "Float32", "Float64", "Date", "Date32",
-    "DateTime", "DateTime('Asia/Shanghai')", "DateTime64(3, 'Asia/Shanghai')", "UUID", "IPv4", "IPv6",
-    "Enum8('a, b(' = 1, 'LowCardinality' = 2)", "Enum16('x' = 300)", "Decimal(9, 2)", "Decimal(18, 2)", "Decimal(38, 2)",
-    "Decimal(76, 2)", "FixedString(7)", "String", "Nullable(String)", "Nullable(Decimal(9, 2))", "Array(String)",
-    "Array(Array(Nullable(UInt8)))", "Map(String, Array(UInt16))", "Tuple(UInt8, String)",
+    "Bool",
+    "UInt8",
+    "Int16",
+    "UInt32",
+    "Int64",
+    "UInt128",
+    "Int256",
+    "Float32",
+    "Float64",
+    "Date",
+    "Date32",
+    "DateTime",
+    "DateTime('Asia/Shanghai')",
+    "DateTime64(3, 'Asia/Shanghai')",
+    "UUID",
+    "IPv4",
+    "IPv6",
+    "Enum8('a, b(' = 1, 'LowCardinality' = 2)",
+    "Enum16('x' = 300)",
+    "Decimal(9, 2)",
+    "Decimal(18, 2)",
+    "Decimal(38, 2)",
+    "Decimal(76, 2)",
+    "FixedString(7)",
+    "String",
+    "Nullable(String)",
+    "Nullable(Decimal(9, 2))",
+    "Array(String)",
+    "Array(Array(Nullable(UInt8)))",
+    "Map(String, Array(UInt16))",
+    "Tuple(UInt8, String)",
     "Array(Tuple(a UInt8, `b c` String))",
-    "Tuple(a DateTime('Asia/Shanghai'), b Tuple(c Enum8('(,' = 1), d String))", "LowCardinality(String)",
-    "LowCardinality(Nullable(String))", "Array(LowCardinality(String))",
+    "Tuple(a DateTime('Asia/Shanghai'), b Tuple(c Enum8('(,' = 1), d String))",
+    "LowCardinality(String)",
+    "LowCardinality(Nullable(String))",
+    "Array(LowCardinality(String))",
     "Map(LowCardinality(String), LowCardinality(FixedString(2)))",
-    "Tuple(LowCardinality(String), Array(LowCardinality(FixedString(3))))", "Point", "Ring", "Polygon",
-    "MultiPolygon", "SimpleAggregateFunction(max, UInt64)",
-)  # fmt: skip
+    "Tuple(LowCardinality(String), Array(LowCardinality(FixedString(3))))",
+    "Point",
+    "Ring",
+    "Polygon",
+    "MultiPolygon",
+    "SimpleAggregateFunction(max, UInt64)",
+)
 
 
 def columns_of(block: bytes) -> list[tuple[bytes, int, int]]:
@@ -54,9 +86,9 @@ def test_every_column_gets_its_byte(ch: Http, rows: int) -> None:
     filled = ch(f"INSERT INTO default.native SELECT * FROM generateRandom('{quoted}', 1, 9, 3) LIMIT {rows}")
     assert filled.status == 200, filled.text
     plain = ch("SELECT * FROM default.native", default_format="Native", client_protocol_version=0).body
-    expected = INFORMATION + plain[:2] + b"".join(
-        header + b"\x00" + plain[begin:end] for header, begin, end in columns_of(plain)
-    )  # fmt: skip
+    expected = (
+        INFORMATION + plain[:2] + b"".join(header + b"\x00" + plain[begin:end] for header, begin, end in columns_of(plain))
+    )
     assert ch("SELECT * FROM default.native", default_format="Native", client_protocol_version=CURRENT).body == expected
 
 

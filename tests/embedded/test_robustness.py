@@ -164,9 +164,7 @@ def test_session_is_locked_while_in_use(ch: Http) -> None:
     holder.start()
     started.wait()
     deadline = time.monotonic() + 5
-    running_query = (
-        "SELECT count() FROM system.processes WHERE startsWith(Settings['log_comment'], 'holds-the-session')"
-    )
+    running_query = "SELECT count() FROM system.processes WHERE startsWith(Settings['log_comment'], 'holds-the-session')"
     while ch(running_query).body != b"1\n":
         assert time.monotonic() < deadline
     assert ch("SELECT 1", session_id="busy").code == 373

@@ -200,9 +200,16 @@ def test_failure_to_start_shows_the_log(tmp_path: Path) -> None:
 def test_second_server_on_the_same_data_is_refused(folder: Path, info: StackInfo) -> None:
     """Two engines never open one data folder: the second process ends with an error and the first serves on."""
     command = [
-        sys.executable, "-m", "deploy.local.clickhouse.server", "--data", str(folder / "clickhouse"),
-        "--port", str(processes.free_port()), "--users", str(folder / "users.json"),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "deploy.local.clickhouse.server",
+        "--data",
+        str(folder / "clickhouse"),
+        "--port",
+        str(processes.free_port()),
+        "--users",
+        str(folder / "users.json"),
+    ]
     second = subprocess.run(command, cwd=Path(stack.__file__).parents[3], capture_output=True, timeout=60, check=False)
     assert second.returncode == 2
     assert b"cannot" in second.stderr

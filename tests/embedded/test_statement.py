@@ -45,8 +45,10 @@ def test_parts_of_a_query() -> None:
     """FORMAT and what follows it are told apart from the body."""
     query = read_query(b"select 1 as format from t settings a = 1 format JSON settings b = 2;")
     assert (query.body, query.format_name, query.tail) == (
-        b"select 1 as format from t settings a = 1 ", "JSON", b" settings b = 2",
-    )  # fmt: skip
+        b"select 1 as format from t settings a = 1 ",
+        "JSON",
+        b" settings b = 2",
+    )
     assert (query.first_word, query.second_word) == ("SELECT", "")
     assert read_query(b"SELECT 1 INTO/**/OUTFILE 'x'").writes_outfile
 

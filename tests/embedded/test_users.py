@@ -147,9 +147,20 @@ def test_writer_values_are_literals(ch: Http, table: str) -> None:
 def test_no_table_function_reaches_outside(ch: Http) -> None:
     """Every table function of the engine is either harmless or denied to a reader, read or described."""
     harmless = {
-        "SQLStandardValues", "generateRandom", "generateSeries", "generate_series", "null", "numbers", "numbers_mt",
-        "primes", "values", "view", "viewIfPermitted", "zeros", "zeros_mt",
-    }  # fmt: skip
+        "SQLStandardValues",
+        "generateRandom",
+        "generateSeries",
+        "generate_series",
+        "null",
+        "numbers",
+        "numbers_mt",
+        "primes",
+        "values",
+        "view",
+        "viewIfPermitted",
+        "zeros",
+        "zeros_mt",
+    }
     names = set(ch("SELECT name FROM system.table_functions").text.split())
     assert len(names) > 50
     allowed = set()
@@ -172,11 +183,18 @@ def test_nobody_reads_the_servers_variables(ch: Http) -> None:
 def test_reader_reads_and_sets_harmless_settings(ch: Http, table: str) -> None:
     """Reading, SHOW, EXPLAIN, and settings that change no right work for a reader."""
     for sql in (
-        f"SELECT count() FROM {table}", "SHOW TABLES FROM classpulse", f"DESCRIBE {table}", "EXPLAIN SELECT 1",
-        "SELECT 1 SETTINGS max_threads = 1", "SELECT name FROM system.tables LIMIT 1", "EXISTS TABLE classpulse.v1_x",
-        "WITH 1 AS a SELECT a", "SELECT * FROM numbers(3)", "SELECT 'file(1)'",
+        f"SELECT count() FROM {table}",
+        "SHOW TABLES FROM classpulse",
+        f"DESCRIBE {table}",
+        "EXPLAIN SELECT 1",
+        "SELECT 1 SETTINGS max_threads = 1",
+        "SELECT name FROM system.tables LIMIT 1",
+        "EXISTS TABLE classpulse.v1_x",
+        "WITH 1 AS a SELECT a",
+        "SELECT * FROM numbers(3)",
+        "SELECT 'file(1)'",
         "SELECT replaceRegexpOne('a', '\\\\w', 'b')",
-    ):  # fmt: skip
+    ):
         answer = ch(sql, user=READER, max_execution_time=10)
         assert answer.status == 200, (sql, answer.text)
 
@@ -235,13 +253,19 @@ def test_writer_inserts_and_reads_but_has_no_ddl(ch: Http, table: str, tmp_path:
     assert ch(f"INSERT INTO {table} (id) SELECT 2", user=WRITER).status == 200
     assert ch(f"SELECT sum(id) FROM {table}", user=WRITER).body == b"3\n"
     for sql in (
-        "CREATE TABLE default.w (a Int8) ENGINE = Memory", f"DROP TABLE {table}", f"TRUNCATE TABLE {table}",
-        f"ALTER TABLE {table} ADD COLUMN z Int8", f"ALTER TABLE {table} DELETE WHERE 1", "CREATE DATABASE w",
-        "SET ROLE embedded_owner", "SYSTEM FLUSH LOGS", "KILL QUERY WHERE 1",
+        "CREATE TABLE default.w (a Int8) ENGINE = Memory",
+        f"DROP TABLE {table}",
+        f"TRUNCATE TABLE {table}",
+        f"ALTER TABLE {table} ADD COLUMN z Int8",
+        f"ALTER TABLE {table} DELETE WHERE 1",
+        "CREATE DATABASE w",
+        "SET ROLE embedded_owner",
+        "SYSTEM FLUSH LOGS",
+        "KILL QUERY WHERE 1",
         f"INSERT INTO {table} (name) SELECT * FROM file('/etc/hostname', LineAsString)",
         f"INSERT INTO FUNCTION file('{tmp_path / 'escape'}', CSV, 'a Int8') VALUES (1)",
         f"INSERT INTO {table} (name) SELECT file('/etc/hostname')",
-    ):  # fmt: skip
+    ):
         answer = ch(sql, user=WRITER)
         assert (answer.status, answer.code) == (403, 497), (sql, answer.text)
         assert answer.text.startswith(f"Code: 497. DB::Exception: {WRITER}: Not enough privileges.")

@@ -27,9 +27,14 @@ from sinks.verify.verify import verify
 from streams.kafka import topics
 
 TROUBLED = Disturbance(
-    disorder_share=0.05, duplicate_share=0.04, late_share=0.01, offline_share=0.05, skew_share=0.05,
-    wild_clock_share=0.001, malformed_share=0.01,
-)  # fmt: skip
+    disorder_share=0.05,
+    duplicate_share=0.04,
+    late_share=0.01,
+    offline_share=0.05,
+    skew_share=0.05,
+    wild_clock_share=0.001,
+    malformed_share=0.01,
+)
 PATIENCE_SECONDS = 90.0
 _COUNTERS = "SELECT sum(consumed), sum(stored), sum(duplicates), sum(dead_letters) FROM checkpoints FINAL"
 
@@ -197,9 +202,7 @@ class Town:
 
     def produced(self) -> tuple[int, int, int, int]:
         """Return produced, stored, duplicates, dead letters by the simulator's account."""
-        sums = [
-            (ledger.produced, ledger.stored, ledger.duplicates, ledger.dead_letters) for ledger in self.ledgers
-        ]
+        sums = [(ledger.produced, ledger.stored, ledger.duplicates, ledger.dead_letters) for ledger in self.ledgers]
         produced, stored, duplicates, letters = (sum(column) for column in zip(*sums, strict=True))
         return produced - self._lost, stored - self._lost, duplicates, letters
 

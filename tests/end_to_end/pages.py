@@ -33,9 +33,14 @@ def run(command: list[str], folder: Path, settings: Mapping[str, str]) -> str:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CLASSPULSE_")}
     done = subprocess.run(
-        command, cwd=folder, env={**environment, "PATH": path, "PYTHONPATH": str(ROOT), **settings},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        command,
+        cwd=folder,
+        env={**environment, "PATH": path, "PYTHONPATH": str(ROOT), **settings},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

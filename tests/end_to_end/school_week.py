@@ -25,9 +25,15 @@ from streams.pipeline.telemetry import Telemetry
 
 #: Friday and Monday: the first week is closed by the second's events.
 DISTRICT = SimulationConfig(
-    days=2, date=date(2026, 3, 9), schools=3, classes_per_school=1, students_per_class=10, dual_teacher_share=0.2,
-    binary_share=0.0, disturbance=Disturbance(duplicate_share=0.01, malformed_share=0.002),
-)  # fmt: skip
+    days=2,
+    date=date(2026, 3, 9),
+    schools=3,
+    classes_per_school=1,
+    students_per_class=10,
+    dual_teacher_share=0.2,
+    binary_share=0.0,
+    disturbance=Disturbance(duplicate_share=0.01, malformed_share=0.002),
+)
 RULES = MetricRules()
 #: Of the eight lessons of a class and day those are kept, so that the tests stay quick.
 LESSONS = (b"-1", b"-2", b"-3")
@@ -101,15 +107,22 @@ def fill(target: Target) -> tuple[datetime, datetime]:
 
 def _pipeline(warehouse: Warehouse) -> Pipeline:
     sinks = Sinks(
-        EventStore(warehouse), MetricStore(warehouse), CheckpointStore(warehouse, "test"), DeadLetterStore(warehouse),
+        EventStore(warehouse),
+        MetricStore(warehouse),
+        CheckpointStore(warehouse, "test"),
+        DeadLetterStore(warehouse),
         Letters(),
-    )  # fmt: skip
+    )
     day_us = 86_400_000_000
     decoder = Decoder(ClockLimits(0, day_us), 60_000_000, 100_000, Pseudonymizer(b"0123456789abcdef"))
     pipeline = Pipeline(
-        sinks, Rules(60_000_000, 120_000_000, 1_000_000), decoder, Telemetry(), lambda: 4_000_000_000_000_000,
+        sinks,
+        Rules(60_000_000, 120_000_000, 1_000_000),
+        decoder,
+        Telemetry(),
+        lambda: 4_000_000_000_000_000,
         ThreadPoolExecutor(1),
-    )  # fmt: skip
+    )
     places = {(family.topic, 0): Log(0, 10_000_000) for family in FAMILIES}
     pipeline.assign(places, pipeline.load_checkpoints())
     return pipeline

@@ -8,10 +8,23 @@ from pathlib import Path
 import pytest
 
 KEYS = {
-    "ceiling_events_per_second", "classpulse_events_per_second", "ratio_to_ceiling", "peers", "laws_hold",
-    "verify_differences", "rounds", "machine", "versions", "broker", "events", "bytes_per_event", "mix",
-    "worker_cpu_us_per_event", "clickhouse_cpu_us_per_event", "not_measured",
-}  # fmt: skip
+    "ceiling_events_per_second",
+    "classpulse_events_per_second",
+    "ratio_to_ceiling",
+    "peers",
+    "laws_hold",
+    "verify_differences",
+    "rounds",
+    "machine",
+    "versions",
+    "broker",
+    "events",
+    "bytes_per_event",
+    "mix",
+    "worker_cpu_us_per_event",
+    "clickhouse_cpu_us_per_event",
+    "not_measured",
+}
 
 
 def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -23,17 +36,31 @@ def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_run_measures_everything_that_is_there(tmp_path: Path) -> None:
     """The ceiling, classpulse and a peer are measured in each round, the laws hold, and an absent peer is named."""
     done = bench(
-        tmp_path / "bench", "--events", "4000", "--rounds", "2", "--mix", "rough", "--json", "--peer", "aiokafka-pydantic",
-        "--peer", "bytewax", "--peers-python", str(tmp_path / "nowhere"),
-    )  # fmt: skip
+        tmp_path / "bench",
+        "--events",
+        "4000",
+        "--rounds",
+        "2",
+        "--mix",
+        "rough",
+        "--json",
+        "--peer",
+        "aiokafka-pydantic",
+        "--peer",
+        "bytewax",
+        "--peers-python",
+        str(tmp_path / "nowhere"),
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result.keys() >= KEYS
     assert (result["laws_hold"], result["verify_differences"], result["broker"]) == (True, 0, "embedded")
     assert set(result["not_measured"]) == {"bytewax"}
     assert {name: len(rounds) for name, rounds in result["rounds"].items()} == {
-        "ceiling": 2, "classpulse": 2, "aiokafka-pydantic": 2
-    }  # fmt: skip
+        "ceiling": 2,
+        "classpulse": 2,
+        "aiokafka-pydantic": 2,
+    }
     for each in result["rounds"]["classpulse"]:
         fates = [each[fate] for fate in ("stored", "duplicates", "dead_letters")]
         assert sum(fates) == 4_000

@@ -54,18 +54,31 @@ def compose(apache_installed: None, tmp_path_factory: pytest.TempPathFactory) ->
         settings[name] = value
     environment = {"PATH": os.environ["PATH"], "CLUSTER_ID": CLUSTER_ID, **settings}
     prepare = [
-        jars.java(), "-cp", jars.class_path(), "kafka.docker.KafkaDockerWrapper", "setup",
-        "--default-configs-dir", str(folder), "--mounted-configs-dir", str(folder / "none"),
-        "--final-configs-dir", str(folder),
-    ]  # fmt: skip
+        jars.java(),
+        "-cp",
+        jars.class_path(),
+        "kafka.docker.KafkaDockerWrapper",
+        "setup",
+        "--default-configs-dir",
+        str(folder),
+        "--mounted-configs-dir",
+        str(folder / "none"),
+        "--final-configs-dir",
+        str(folder),
+    ]
     for name in ("server.properties", "log4j2.yaml", "tools-log4j2.yaml"):
         (folder / name).write_text("")
     prepared = subprocess.run(prepare, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert prepared.returncode == 0, prepared.stdout + prepared.stderr
     run = [
-        jars.java(), *settings["KAFKA_OPTS"].split(), "-Xmx256m", "-cp", jars.class_path(), "kafka.Kafka",
+        jars.java(),
+        *settings["KAFKA_OPTS"].split(),
+        "-Xmx256m",
+        "-cp",
+        jars.class_path(),
+        "kafka.Kafka",
         str(folder / "server.properties"),
-    ]  # fmt: skip
+    ]
     process = processes.spawn("kafka", run, host, folder / "kafka.log", environment)
     try:
         processes.wait_until_ready(process, lambda: broker.answers_metadata(local), 60)
@@ -73,10 +86,17 @@ def compose(apache_installed: None, tmp_path_factory: pytest.TempPathFactory) ->
         client = {name: value for name, value in job["environment"].items() if name.startswith("CLASSPULSE_KAFKA_")}
         made = subprocess.run(
             [sys.executable, "-m", "streams", *job["command"]],
-            env={**os.environ, **client, "CLASSPULSE_KAFKA": f"127.0.0.1:{host}",
-                 "CLASSPULSE_KAFKA_PASSWORD": (folder / "secrets/kafka_admin_password").read_text()},
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            env={
+                **os.environ,
+                **client,
+                "CLASSPULSE_KAFKA": f"127.0.0.1:{host}",
+                "CLASSPULSE_KAFKA_PASSWORD": (folder / "secrets/kafka_admin_password").read_text(),
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert made.returncode == 0, made.stderr
         yield folder, f"127.0.0.1:{host}"
     finally:

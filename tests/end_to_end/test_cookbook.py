@@ -77,9 +77,7 @@ def test_every_query_of_the_cookbook_answers(town: Town, tmp_path: Path) -> None
     typed(make, tmp_path, town.environment())
     assert "s01-c1" in typed(ask, tmp_path)
     passwords = town.info.users
-    clients = {
-        user: connect(Target(town.info.clickhouse_url, user, passwords[user], "classpulse")) for user, _ in QUERIES
-    }
+    clients = {user: connect(Target(town.info.clickhouse_url, user, passwords[user], "classpulse")) for user, _ in QUERIES}
     empty = [text for user, text in QUERIES if not clients[user].query(text).result_rows]
     assert empty == []
     for client in clients.values():

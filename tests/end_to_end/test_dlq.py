@@ -17,13 +17,23 @@ from streams.kafka.topics import DEAD_LETTER_TOPIC
 from tests.end_to_end.harness import Town
 
 MALFORMED = Disturbance(
-    disorder_share=0.0, duplicate_share=0.0, late_share=0.0, offline_share=0.0, skew_share=0.0, wild_clock_share=0.0,
+    disorder_share=0.0,
+    duplicate_share=0.0,
+    late_share=0.0,
+    offline_share=0.0,
+    skew_share=0.0,
+    wild_clock_share=0.0,
     malformed_share=0.05,
-)  # fmt: skip
+)
 CLEAN = Disturbance(
-    disorder_share=0.0, duplicate_share=0.0, late_share=0.0, offline_share=0.0, skew_share=0.0, wild_clock_share=0.0,
+    disorder_share=0.0,
+    duplicate_share=0.0,
+    late_share=0.0,
+    offline_share=0.0,
+    skew_share=0.0,
+    wild_clock_share=0.0,
     malformed_share=0.0,
-)  # fmt: skip
+)
 
 
 def dlq(town: Town, *arguments: str, status: int = 0) -> bytes:
@@ -123,7 +133,7 @@ def test_hostile_records_are_refused_shown_and_never_stop_the_worker(town: Town)
     """Huge keys and headers, nothing at all, foreign letters and letters whose original is gone."""
     gone = DeadLetter(
         "classpulse.classroom", 0, 10**6, 10**6, 1, "data", "", "", b"k", bytes(LARGEST_VALUE_BYTES + 1), [("x", b"")]
-    )  # fmt: skip
+    )
     escapes = b'{"source":"\x1b]0;owned\x07","id":'
 
     async def publish_hostile() -> None:

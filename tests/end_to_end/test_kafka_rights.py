@@ -42,8 +42,12 @@ def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the command line as a person does."""
     return subprocess.run(
         [sys.executable, "-m", "streams", *arguments],
-        env={**os.environ, **settings}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +88,10 @@ def test_worker_with_its_own_rights_stores_what_a_device_sends(
     with log.open("wb") as output:
         worker = subprocess.Popen(
             [sys.executable, "-m", "streams", "worker"],
-            env={**os.environ, **worker_settings(secure, database)}, stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            env={**os.environ, **worker_settings(secure, database)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     try:
 
         def all_consumed() -> bool:

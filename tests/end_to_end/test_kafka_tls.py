@@ -30,9 +30,20 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     """Make a key with a certificate for 127.0.0.1 alone; return its store, and the certificate as PEM."""
     store, pem = folder / f"{name}.p12", folder / f"{name}.pem"
     keytool(
-        "-genkeypair", "-keyalg", "EC", "-dname", "CN=kafka", "-ext", "san=ip:127.0.0.1", "-ext", "bc:critical=ca:true",
-        "-storetype", "PKCS12", "-keystore", str(store),
-    )  # fmt: skip
+        "-genkeypair",
+        "-keyalg",
+        "EC",
+        "-dname",
+        "CN=kafka",
+        "-ext",
+        "san=ip:127.0.0.1",
+        "-ext",
+        "bc:critical=ca:true",
+        "-storetype",
+        "PKCS12",
+        "-keystore",
+        str(store),
+    )
     keytool("-exportcert", "-rfc", "-keystore", str(store), "-file", str(pem))
     return store, pem
 

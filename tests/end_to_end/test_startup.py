@@ -88,9 +88,7 @@ def test_kafka_goes_while_a_worker_starts(town: Town, tmp_path: Path) -> None:
     go_on = tmp_path / "go-on"
     with Proxy(address_of(town.info.kafka_bootstrap), "kafka") as proxy:
         first, second = (
-            town.start_process(
-                [sys.executable, "-c", HESITANT, "worker"], CLASSPULSE_KAFKA=proxy.address, GO_ON=str(go_on)
-            )
+            town.start_process([sys.executable, "-c", HESITANT, "worker"], CLASSPULSE_KAFKA=proxy.address, GO_ON=str(go_on))
             for _number in range(2)
         )
         said(first, "hesitating")

@@ -75,8 +75,14 @@ def test_the_judge_finds_what_is_lost_doubled_foreign_or_miscounted(town: Town) 
     verdict = judged(town, account, settle(town.client, account, 60, lambda _consumed: None))
     assert verdict.lost == 1
     found = "\n".join(verdict.problems)
-    for part in ("events_classroom: 1 events are lost", "events_prep: 1 events were never produced", "-copy",
-                 "classpulse.registry/0", "dead letters by reason", "letters in the topic"):  # fmt: skip
+    for part in (
+        "events_classroom: 1 events are lost",
+        "events_prep: 1 events were never produced",
+        "-copy",
+        "classpulse.registry/0",
+        "dead letters by reason",
+        "letters in the topic",
+    ):
         assert part in found
     assert verdict.differences > 0
 

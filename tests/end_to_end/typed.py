@@ -38,9 +38,13 @@ def typed(lines: str, folder: Path, environment: Mapping[str, str] | None = None
     with output.open("wb") as log:
         # A file and no pipe: a worker that is left running would hold the pipe open.
         shell = subprocess.Popen(
-            ["bash", "-ec", f". .venv/bin/activate\n{lines}"], cwd=folder, env={**os.environ, **(environment or {})},
-            stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            ["bash", "-ec", f". .venv/bin/activate\n{lines}"],
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         try:
             status = shell.wait(timeout_seconds)
         finally:

@@ -62,15 +62,20 @@ def event(
     """Return a structured event; ``changes`` replace attributes, and must agree with ``fate``."""
     now = datetime.now(UTC)
     content = {
-        "specversion": "1.0", "id": f"e{number}", "source": "/schools/s07/devices/t1", "type": type_uri(name),
-        "time": (at or now - timedelta(minutes=5) + timedelta(milliseconds=number)).isoformat(), "subject": key,
-        "dataschema": schema_uri(name), "partitionkey": key, "data": {"student_id": "stu-1"}, **changes,
-    }  # fmt: skip
+        "specversion": "1.0",
+        "id": f"e{number}",
+        "source": "/schools/s07/devices/t1",
+        "type": type_uri(name),
+        "time": (at or now - timedelta(minutes=5) + timedelta(milliseconds=number)).isoformat(),
+        "subject": key,
+        "dataschema": schema_uri(name),
+        "partitionkey": key,
+        "data": {"student_id": "stu-1"},
+        **changes,
+    }
     return record(json.dumps(content).encode(), key=key, fate=fate, reason=reason)
 
 
-def record(
-    value: bytes | None, *, key: str = "lesson-1", fate: Any = "dead_letter", reason: str | None = None
-) -> Produced:
+def record(value: bytes | None, *, key: str = "lesson-1", fate: Any = "dead_letter", reason: str | None = None) -> Produced:
     """Return a record of the classroom as it is."""
     return Produced(CLASSROOM, key.encode(), value, [], int(time.time() * 1000), fate, reason)

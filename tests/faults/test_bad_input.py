@@ -67,8 +67,12 @@ def test_fault_21_unknown_type_and_version(town: BrokenTown) -> None:
     assert [row[0] for row in reasons] == ["unknown_type", "unknown_version"]
     replay = subprocess.run(
         [sys.executable, "-m", "streams", "dlq", "replay", "--all", "--yes"],
-        env=town.environment(), capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        env=town.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert replay.returncode == 0, replay.stderr
     wait_until(lambda: town.counters() == (5, 1, 0, 4), "the replayed records to be refused again")
 

@@ -82,9 +82,7 @@ def test_fault_08_clickhouse_away_during_a_rebalance(town: BrokenTown, clickhous
 def test_fault_09_clickhouse_accepts_and_never_answers(town: BrokenTown, clickhouse_proxy: Proxy) -> None:
     """An insert without an answer times out and is repeated, with one effect."""
     worker = town.start_worker(CLASSPULSE_CLICKHOUSE_TIMEOUT_SECONDS="1")
-    silent = [
-        clickhouse_proxy.inject(HalfOpen("client"), when=inserts_into(table), times=2) for table in TABLES
-    ]
+    silent = [clickhouse_proxy.inject(HalfOpen("client"), when=inserts_into(table), times=2) for table in TABLES]
     town.produce(6_000)
     town.assert_laws()
     assert all(fault.hits == 2 for fault in silent)
@@ -94,9 +92,7 @@ def test_fault_09_clickhouse_accepts_and_never_answers(town: BrokenTown, clickho
 def test_fault_10_reset_after_the_insert_was_executed(town: BrokenTown, clickhouse_proxy: Proxy) -> None:
     """An insert that ClickHouse executed and the worker believes failed is repeated, with one effect."""
     town.start_worker()
-    resets = [
-        clickhouse_proxy.inject(ResetAfterRequest(), when=inserts_into(table), times=3) for table in TABLES
-    ]
+    resets = [clickhouse_proxy.inject(ResetAfterRequest(), when=inserts_into(table), times=3) for table in TABLES]
     town.produce(8_000)
     town.assert_laws()
     assert all(fault.hits == 3 for fault in resets)

@@ -49,9 +49,14 @@ class Turn:
 
 turns = st.lists(
     st.builds(
-        Turn, st.sampled_from(WORKERS), st.sampled_from(PLACES), st.integers(1, 5), orders, st.booleans(),
+        Turn,
+        st.sampled_from(WORKERS),
+        st.sampled_from(PLACES),
+        st.integers(1, 5),
+        orders,
+        st.booleans(),
         st.one_of(st.none(), st.none(), stale_offsets),
     ),
     min_size=1,
     max_size=8,
-)  # fmt: skip
+)

@@ -92,35 +92,45 @@ def check_settled(database: Database, truths: Mapping[Place, Truth], points: Map
 
 
 def _letters(database: Database, place: Place) -> list[Row]:
-    return [
-        row for row in database.tables["dead_letters"].final() if (row["topic"], row["partition"]) == place
-    ]  # fmt: skip
+    return [row for row in database.tables["dead_letters"].final() if (row["topic"], row["partition"]) == place]
 
 
 def _found_rows(database: Database) -> dict[RowKey, Metrics]:
     return {
         RowKey(row["metric"], row["window"], row["key"], row["item"], row["slot_us"]): Metrics(
-            row["window_start_us"], row["window_end_us"], row["value"], row["numerator"], row["denominator"],
-            row["sample_size"], tuple(row["parts"]),
+            row["window_start_us"],
+            row["window_end_us"],
+            row["value"],
+            row["numerator"],
+            row["denominator"],
+            row["sample_size"],
+            tuple(row["parts"]),
         )
         for row in database.tables["metric_rows"].final()
-    }  # fmt: skip
+    }
 
 
 def _check_metrics(found: Mapping[RowKey, Metrics], expected: Mapping[RowKey, Metrics]) -> None:
     must(
-        found.keys() == expected.keys(), "there is a row for every figure",
-        missing=expected.keys() - found.keys(), superfluous=found.keys() - expected.keys(),
-    )  # fmt: skip
+        found.keys() == expected.keys(),
+        "there is a row for every figure",
+        missing=expected.keys() - found.keys(),
+        superfluous=found.keys() - expected.keys(),
+    )
     for key, right in expected.items():
         row = found[key]
         exact = (row.window_start_us, row.window_end_us, row.sample_size, row.value is None) == (
-            right.window_start_us, right.window_end_us, right.sample_size, right.value is None
-        )  # fmt: skip
+            right.window_start_us,
+            right.window_end_us,
+            right.sample_size,
+            right.value is None,
+        )
         pairs = [
-            (row.numerator, right.numerator), (row.denominator, right.denominator), (row.value or 0, right.value or 0),
+            (row.numerator, right.numerator),
+            (row.denominator, right.denominator),
+            (row.value or 0, right.value or 0),
             *((one or 0, other or 0) for one, other in zip(row.parts, right.parts, strict=False)),
-        ]  # fmt: skip
+        ]
         exact = exact and len(row.parts) == len(right.parts)
         close = all(abs(one - other) <= _TOLERANCE * max(1, abs(other)) for one, other in pairs)
         must(exact and close, "a metric is what the stored events say", key=key, found=row, expected=right)

@@ -89,9 +89,8 @@ class PartitionLog:
         if not self.start <= offset <= self.end:
             offset = self.start
         there = [
-            entry for at, entry in sorted(self.entries.items())
-            if offset <= at < self.readable_end and not entry.removed
-        ]  # fmt: skip
+            entry for at, entry in sorted(self.entries.items()) if offset <= at < self.readable_end and not entry.removed
+        ]
         next_offset = max(offset, self.readable_end)
         if len(there) > count:
             del there[count:]

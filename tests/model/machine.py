@@ -31,8 +31,6 @@ __all__ = ["ORPHANS_ARE_ADOPTED", "LawBrokenError", "ProtocolMachine"]
 ORPHANS_ARE_ADOPTED = True
 
 
-
-
 @dataclass
 class Tally:
     """What a run went through."""
@@ -98,9 +96,10 @@ class ProtocolMachine(RuleBasedStateMachine):
             log.retain_from(data.draw(st.integers(log.start + 1, passed)))
         elif how == "compact":
             there = [
-                offset for offset, entry in log.entries.items()
+                offset
+                for offset, entry in log.entries.items()
                 if log.start <= offset and not entry.removed and (offset < passed or not entry.fetched)
-            ]  # fmt: skip
+            ]
             if there:
                 log.remove(data.draw(st.sampled_from(sorted(there))))
 
@@ -346,8 +345,7 @@ class ProtocolMachine(RuleBasedStateMachine):
             raise RuntimeError("the checkpoints are not read yet")
         saved = resuming.saved
         seen = {
-            place: self.logs[place].as_seen(start, end, saved.get(place))
-            for place, (start, end) in resuming.ranges.items()
+            place: self.logs[place].as_seen(start, end, saved.get(place)) for place, (start, end) in resuming.ranges.items()
         }
         orphans = {place: self._orphans(place) for place in seen}
         worker.inbox.clear()

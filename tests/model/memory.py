@@ -101,9 +101,7 @@ class MemoryEventStore:
             rows = dropped.select(pl.lit(family.topic).alias("topic"), *DUPLICATE_COLUMNS)
             self._session.insert(DUPLICATES, list(rows.iter_rows(named=True)))
 
-    def facts(
-        self, family: Family, columns: Sequence[str], keys: Sequence[str], below: dict[int, int]
-    ) -> pl.DataFrame:
+    def facts(self, family: Family, columns: Sequence[str], keys: Sequence[str], below: dict[int, int]) -> pl.DataFrame:
         """Return the stored events of ``keys`` below the positions."""
         wanted = set(keys)
         found = [
@@ -134,9 +132,7 @@ def _stored_value(dtype: pl.DataType, value: Any) -> Any:
 
 
 def _frame(family: Family, rows: list[Row], columns: Sequence[str]) -> pl.DataFrame:
-    schema = FIGURES[family.name].fact_schema(family) | {
-        "type": pl.String, "partition": pl.UInt16, "position": pl.UInt64
-    }  # fmt: skip
+    schema = FIGURES[family.name].fact_schema(family) | {"type": pl.String, "partition": pl.UInt16, "position": pl.UInt64}
     wanted = {name: schema[name] for name in columns}
     absent = {name for name, kind in wanted.items() if kind == pl.String and name not in EVERY_FACT}
     found = [{name: None if name in absent and row[name] == "" else row[name] for name in wanted} for row in rows]
@@ -191,13 +187,17 @@ class MemoryDeadLetterStore:
                 "dead_letters",
                 [
                     {
-                        "topic": letter.topic, "partition": letter.partition, "position": letter.position,
-                        "reason": str(letter.reason), "field": letter.field, "value_bytes": len(letter.value or b""),
+                        "topic": letter.topic,
+                        "partition": letter.partition,
+                        "position": letter.position,
+                        "reason": str(letter.reason),
+                        "field": letter.field,
+                        "value_bytes": len(letter.value or b""),
                         "recorded_at_us": letter.timestamp_ms * 1000,
                     }
                     for letter in letters
                 ],
-            )  # fmt: skip
+            )
 
     def count_between(self, topic: str, partition: int, positions: tuple[int, int]) -> int:
         """Return how many letters a partition has from the first position to before the second."""

@@ -58,9 +58,7 @@ class CheckpointsFirst(MemoryCheckpointStore):
 class EverythingCounts(MemoryEventStore):
     """What is stored above the checkpoint counts as known."""
 
-    def facts(
-        self, family: Family, columns: Sequence[str], keys: Sequence[str], below: dict[int, int]
-    ) -> pl.DataFrame:
+    def facts(self, family: Family, columns: Sequence[str], keys: Sequence[str], below: dict[int, int]) -> pl.DataFrame:
         """Ignore the positions."""
         return super().facts(family, columns, keys, dict.fromkeys(below, 2**63))
 
@@ -126,9 +124,13 @@ def test_a_planted_mistake_is_found(pipeline_class: type[Pipeline], built: Calla
     """The machine finds a run that breaks a law."""
     planted = type("Planted", (ProtocolMachine,), {"pipeline_class": pipeline_class, "built": staticmethod(built)})
     few = settings(
-        max_examples=MOST_RUNS, stateful_step_count=40, database=None, phases=[Phase.generate],
-        report_multiple_bugs=False, suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+        max_examples=MOST_RUNS,
+        stateful_step_count=40,
+        database=None,
+        phases=[Phase.generate],
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
     with pytest.raises(LawBrokenError):
         # These seeds find them within few examples.
         run_state_machine_as_test(seed(2 if pipeline_class is KeepsFacts else 1)(planted), settings=few)

@@ -56,10 +56,13 @@ def in_memory() -> Stores:
     database = Database()
     session = Session(database)
     return Stores(
-        MemoryEventStore(session), MemoryMetricStore(session), MemoryCheckpointStore(session, "test"),
-        MemoryDeadLetterStore(session), lambda table: database.tables[table].merge(),
+        MemoryEventStore(session),
+        MemoryMetricStore(session),
+        MemoryCheckpointStore(session, "test"),
+        MemoryDeadLetterStore(session),
+        lambda table: database.tables[table].merge(),
         lambda table, names: [{name: row[name] for name in names} for row in database.tables[table].final()],
-    )  # fmt: skip
+    )
 
 
 def in_clickhouse(warehouse: Warehouse) -> Stores:
@@ -76,9 +79,13 @@ def in_clickhouse(warehouse: Warehouse) -> Stores:
         warehouse.call("merge", lambda client: client.command(f"OPTIMIZE TABLE {table} FINAL"))
 
     return Stores(
-        EventStore(warehouse), MetricStore(warehouse), CheckpointStore(warehouse, "test"), DeadLetterStore(warehouse),
-        merge, read,
-    )  # fmt: skip
+        EventStore(warehouse),
+        MetricStore(warehouse),
+        CheckpointStore(warehouse, "test"),
+        DeadLetterStore(warehouse),
+        merge,
+        read,
+    )
 
 
 def decoded(
@@ -117,9 +124,10 @@ def metric(key: str, value: float, revision: int, slot_us: int = 0) -> pl.DataFr
     row = ("participation_rate", "activity", key, "", slot_us, BASE_US, BASE_US + 1, value, value, 1.0, 1, [value])
     frame = pl.DataFrame([row], schema=ROW_SCHEMA, orient="row")
     return frame.with_columns(
-        pl.lit(RESEARCH.topic).alias("topic"), pl.lit(0, pl.UInt16).alias("partition"),
+        pl.lit(RESEARCH.topic).alias("topic"),
+        pl.lit(0, pl.UInt16).alias("partition"),
         pl.lit(revision, pl.UInt64).alias("revision"),
-    )  # fmt: skip
+    )
 
 
 def letter(position: int, partition: int = 0) -> DeadLetter:
@@ -185,9 +193,7 @@ def test_an_event_inserted_again_is_one_row(stores: Stores) -> None:
     stores.events.insert(CLASSROOM, decoded(told, first=5))
     stores.events.insert(CLASSROOM, decoded(told, first=7).with_columns(pl.col("time_us") + 1))
     rows = stores.read("events_classroom", ["time_us", "position"])
-    assert sorted((row["time_us"], row["position"]) for row in rows) == [
-        (told[0].time_us, 5), (told[0].time_us + 1, 7)
-    ]  # fmt: skip
+    assert sorted((row["time_us"], row["position"]) for row in rows) == [(told[0].time_us, 5), (told[0].time_us + 1, 7)]
     stores.merge("events_classroom")
     assert len(facts(stores, ["classroom-0-0"], {0: 100})) == 2
     assert len(facts(stores, ["classroom-0-0"], {0: 5})) == 0
@@ -252,8 +258,10 @@ def test_duplicates_are_one_row_a_position(stores: Stores) -> None:
     stores.events.note_duplicates(CLASSROOM, dropped.head(1))
     rows = stores.read("duplicates", ["topic", "partition", "position", "key", "source", "schoolid"])
     assert sorted((row["topic"], row["partition"], row["position"]) for row in rows) == [
-        (CLASSROOM.topic, 0, 3), (CLASSROOM.topic, 0, 4), (CLASSROOM.topic, 0, 5)
-    ]  # fmt: skip
+        (CLASSROOM.topic, 0, 3),
+        (CLASSROOM.topic, 0, 4),
+        (CLASSROOM.topic, 0, 5),
+    ]
 
 
 def test_nothing_is_inserted_for_nothing(stores: Stores) -> None:

@@ -78,18 +78,30 @@ def tell(place: Place, kind: str, seed: int, number: int, earlier: Sequence[Told
 def _event(place: Place, key: str, source: str, identifier: str, time_us: int, choose: random.Random) -> Told:
     name, data = (_lesson if place[0] == CLASSROOM.topic else _activity)(choose)
     body = {
-        "specversion": "1.0", "id": identifier, "source": source, "type": type_uri(name), "time": _text(time_us),
-        "subject": key, "dataschema": schema_uri(name), "partitionkey": key, "data": data,
-    }  # fmt: skip
+        "specversion": "1.0",
+        "id": identifier,
+        "source": source,
+        "type": type_uri(name),
+        "time": _text(time_us),
+        "subject": key,
+        "dataschema": schema_uri(name),
+        "partitionkey": key,
+        "data": data,
+    }
     return Told(key, json.dumps(body).encode(), (key, source, identifier), time_us)
 
 
 def _lesson(choose: random.Random) -> tuple[str, dict[str, object]]:
     student, prompt = choose.choice(_PEOPLE), choose.choice(_PROMPTS)
     started = {
-        "teacher_id": "t1", "course": "数学", "grade": 5, "mode": "standard", "roster": list(_PEOPLE[:2]),
-        "scheduled_start": _text(BASE_US), "scheduled_end": _text(BASE_US + 10 * MINUTE_US),
-    }  # fmt: skip
+        "teacher_id": "t1",
+        "course": "数学",
+        "grade": 5,
+        "mode": "standard",
+        "roster": list(_PEOPLE[:2]),
+        "scheduled_start": _text(BASE_US),
+        "scheduled_end": _text(BASE_US + 10 * MINUTE_US),
+    }
     return choose.choice(
         [
             ("classroom.lesson.started", started),
@@ -107,9 +119,12 @@ def _lesson(choose: random.Random) -> tuple[str, dict[str, object]]:
 
 def _activity(choose: random.Random) -> tuple[str, dict[str, object]]:
     published = {
-        "host_id": "t9", "mode": "seminar", "invited": list(_PEOPLE[:2]),
-        "scheduled_start": _text(BASE_US), "scheduled_end": _text(BASE_US + 10 * MINUTE_US),
-    }  # fmt: skip
+        "host_id": "t9",
+        "mode": "seminar",
+        "invited": list(_PEOPLE[:2]),
+        "scheduled_start": _text(BASE_US),
+        "scheduled_end": _text(BASE_US + 10 * MINUTE_US),
+    }
     teacher = {"teacher_id": choose.choice(_PEOPLE)}
     return choose.choice(
         [

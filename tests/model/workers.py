@@ -76,9 +76,14 @@ class WorkerModel:
 
     @classmethod
     def started(
-        cls, pipeline_class: type[Pipeline], built: Built, database: Database, echoes: list[Request],
-        published: list[DeadLetter], now_us: Callable[[], int],
-    ) -> "WorkerModel":  # fmt: skip
+        cls,
+        pipeline_class: type[Pipeline],
+        built: Built,
+        database: Database,
+        echoes: list[Request],
+        published: list[DeadLetter],
+        now_us: Callable[[], int],
+    ) -> "WorkerModel":
         """Return a worker without partitions."""
         session = SteppedSession(database, echoes)
         decoder = Decoder(ClockLimits(0, 100 * MINUTE_US), MINUTE_US, 100_000, _PSEUDONYMIZER)

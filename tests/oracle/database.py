@@ -17,38 +17,102 @@ from sinks.clickhouse.migrations import migrate
 from tests.oracle.oracle import Event, Metrics, RowKey
 
 __all__ = [
-    "fresh_database", "insert_checkpoint", "insert_events", "insert_rows", "open_client", "running_clickhouse",
+    "fresh_database",
+    "insert_checkpoint",
+    "insert_events",
+    "insert_rows",
+    "open_client",
+    "running_clickhouse",
     "time_of",
-]  # fmt: skip
+]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EVENT_COLUMNS = ("key", "time", "source", "id", "type", "subject", "schoolid", "classid", "partition", "position")
 DATA_COLUMNS = {
     "classroom": (
-        "correct", "course", "duration_ms", "fias_code", "grade", "latency_ms", "mode", "plan_id", "platform", "progress",
-        "prompt_id", "roster", "scheduled_end", "scheduled_start", "score", "speaker", "strategy", "student_id",
+        "correct",
+        "course",
+        "duration_ms",
+        "fias_code",
+        "grade",
+        "latency_ms",
+        "mode",
+        "plan_id",
+        "platform",
+        "progress",
+        "prompt_id",
+        "roster",
+        "scheduled_end",
+        "scheduled_start",
+        "score",
+        "speaker",
+        "strategy",
+        "student_id",
         "teacher_id",
     ),
     "prep": (
-        "audience", "characters_changed", "course", "editor_id", "grade", "lesson_id", "lesson_start", "origin", "platform",
-        "resource_id", "score", "substantive",
+        "audience",
+        "characters_changed",
+        "course",
+        "editor_id",
+        "grade",
+        "lesson_id",
+        "lesson_start",
+        "origin",
+        "platform",
+        "resource_id",
+        "score",
+        "substantive",
     ),
     "research": (
-        "feedback_id", "host_id", "improvement_id", "invited", "kind", "lesson_end", "lesson_id", "mode", "report_id",
-        "rubric_scores", "scheduled_end", "scheduled_start", "teacher_id",
+        "feedback_id",
+        "host_id",
+        "improvement_id",
+        "invited",
+        "kind",
+        "lesson_end",
+        "lesson_id",
+        "mode",
+        "report_id",
+        "rubric_scores",
+        "scheduled_end",
+        "scheduled_start",
+        "teacher_id",
     ),
     "registry": ("career_stage", "course", "grade", "group_id", "name", "school_id", "stage", "students"),
-}  # fmt: skip
+}
 TIME_FIELDS = {"lesson_end", "lesson_start", "scheduled_end", "scheduled_start"}
 LIST_FIELDS = {"invited", "roster", "rubric_scores", "students"}
 #: Numbers and truth values, NULL where an event has none; every other field is text.
 NULLABLE_FIELDS = {
-    "characters_changed", "correct", "duration_ms", "fias_code", "grade", "latency_ms", "progress", "score", "substantive",
-}  # fmt: skip
+    "characters_changed",
+    "correct",
+    "duration_ms",
+    "fias_code",
+    "grade",
+    "latency_ms",
+    "progress",
+    "score",
+    "substantive",
+}
 ROW_COLUMNS = (
-    "metric", "window", "key", "item", "slot", "window_start", "window_end", "value", "numerator", "denominator",
-    "sample_size", "parts", "catalogue_version", "topic", "partition", "revision",
-)  # fmt: skip
+    "metric",
+    "window",
+    "key",
+    "item",
+    "slot",
+    "window_start",
+    "window_end",
+    "value",
+    "numerator",
+    "denominator",
+    "sample_size",
+    "parts",
+    "catalogue_version",
+    "topic",
+    "partition",
+    "revision",
+)
 
 
 def time_of(time_us: int | None) -> datetime | None:
@@ -100,11 +164,20 @@ def insert_events(
         family = event["type"].split(".")[0]
         by_family.setdefault(family, []).append(
             [
-                event["key"], time_of(event["time_us"]), event["source"], event["id"], event["type"],
-                event.get("subject", event["key"]), event.get("schoolid", ""), event.get("classid", ""), partition,
-                position, *(_field(event, name) for name in DATA_COLUMNS[family]), *stored,
+                event["key"],
+                time_of(event["time_us"]),
+                event["source"],
+                event["id"],
+                event["type"],
+                event.get("subject", event["key"]),
+                event.get("schoolid", ""),
+                event.get("classid", ""),
+                partition,
+                position,
+                *(_field(event, name) for name in DATA_COLUMNS[family]),
+                *stored,
             ]
-        )  # fmt: skip
+        )
     for family, rows in by_family.items():
         client.insert(f"events_{family}", rows, column_names=[*EVENT_COLUMNS, *DATA_COLUMNS[family], *stored_columns])
 
@@ -117,15 +190,22 @@ def _field(event: Event, name: str) -> Any:
     return event.get(name, None if name in NULLABLE_FIELDS else "")
 
 
-def insert_checkpoint(
-    client: Client, family: str, position: int, partition: int = 0, **counters: int | datetime
-) -> None:
+def insert_checkpoint(client: Client, family: str, position: int, partition: int = 0, **counters: int | datetime) -> None:
     """Store a checkpoint; counters not given are as if every record below ``position`` had been stored."""
     values: Mapping[str, Any] = {
-        "topic": f"classpulse.{family}", "partition": partition, "position": position, "epoch": 0,
-        "next_offset": position, "max_time": EPOCH, "watermark": EPOCH, "consumed": position, "stored": position,
-        "duplicates": 0, "dead_letters": 0, "worker": "test",
-    } | counters  # fmt: skip
+        "topic": f"classpulse.{family}",
+        "partition": partition,
+        "position": position,
+        "epoch": 0,
+        "next_offset": position,
+        "max_time": EPOCH,
+        "watermark": EPOCH,
+        "consumed": position,
+        "stored": position,
+        "duplicates": 0,
+        "dead_letters": 0,
+        "worker": "test",
+    } | counters
     client.insert("checkpoints", [list(values.values())], column_names=list(values))
 
 
@@ -141,11 +221,25 @@ def insert_rows(
     written_columns, written = (["written_at"], [written_at]) if written_at else ([], [])
     data = [
         [
-            key.metric, key.window, key.key, key.item, time_of(key.slot_us), time_of(row.window_start_us),
-            time_of(row.window_end_us), row.value, row.numerator, row.denominator, row.sample_size, row.parts,
-            CATALOGUE_VERSION, f"classpulse.{family}", partition, revision, *written,
+            key.metric,
+            key.window,
+            key.key,
+            key.item,
+            time_of(key.slot_us),
+            time_of(row.window_start_us),
+            time_of(row.window_end_us),
+            row.value,
+            row.numerator,
+            row.denominator,
+            row.sample_size,
+            row.parts,
+            CATALOGUE_VERSION,
+            f"classpulse.{family}",
+            partition,
+            revision,
+            *written,
         ]
         for key, row in rows
-    ]  # fmt: skip
+    ]
     if data:
         client.insert("metric_rows", data, column_names=[*ROW_COLUMNS, *written_columns])

@@ -44,8 +44,7 @@ def _event(name: str, times: st.SearchStrategy[int], **data: st.SearchStrategy[A
 def _numbered(key: str, drawn: list[Drawn]) -> list[Event]:
     """Give each event an identity; sources and ids are not in the order of drawing, and sources repeat."""
     return [
-        {**event, "key": key, "source": f"/d/{n % 2}", "id": f"e{(n + 1) * 37 % 101:03}"}
-        for n, event in enumerate(drawn)
+        {**event, "key": key, "source": f"/d/{n % 2}", "id": f"e{(n + 1) * 37 % 101:03}"} for n, event in enumerate(drawn)
     ]
 
 

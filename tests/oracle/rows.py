@@ -29,7 +29,7 @@ __all__ = [
     "overlap_us",
     "presence",
     "window_starts",
-]  # fmt: skip
+]
 
 Event = Mapping[str, Any]
 NEVER_US = 2**62

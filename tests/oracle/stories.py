@@ -19,9 +19,12 @@ def event(name: str, second: float, number: int, key: str, **data: object) -> Ev
 def lesson(key: str, answers: int = 4) -> list[Event]:
     """A lesson with a start, three students of whom one leaves, two prompts, answers, talk, tools and an end."""
     plan = {
-        "roster": ["ann", "bo", "chen"], "scheduled_start_us": BASE_US,
-        "scheduled_end_us": BASE_US + 2400 * SECOND_US, "schoolid": "s07", "classid": "s07-c2",
-    }  # fmt: skip
+        "roster": ["ann", "bo", "chen"],
+        "scheduled_start_us": BASE_US,
+        "scheduled_end_us": BASE_US + 2400 * SECOND_US,
+        "schoolid": "s07",
+        "classid": "s07-c2",
+    }
     events = [event("classroom.lesson.started", 7, 0, key, **plan)]
     events += [
         event("classroom.attendance.joined", 11.5 * n, 10 + n, key, student_id=student)

@@ -43,9 +43,14 @@ def fold_in_writes(family: Family, writes: list[list[Event]], forget_after: set[
         for row in (row for frame in found for row in frame.iter_rows(named=True)):
             key = RowKey(row["metric"], row["window"], row["key"], row["item"], row["slot_us"])
             rows[key] = Metrics(
-                row["window_start_us"], row["window_end_us"], row["value"], row["numerator"], row["denominator"],
-                row["sample_size"], tuple(row["parts"]),
-            )  # fmt: skip
+                row["window_start_us"],
+                row["window_end_us"],
+                row["value"],
+                row["numerator"],
+                row["denominator"],
+                row["sample_size"],
+                tuple(row["parts"]),
+            )
         identities = {(event["key"], event["source"], event["id"]) for event in store}
         for event in write:
             if (identity := (event["key"], event["source"], event["id"])) not in identities:

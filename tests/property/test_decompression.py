@@ -57,9 +57,7 @@ def forged(codec: int, payload: bytes, records: int) -> bytes:
     """Return a batch with any payload and a right checksum."""
     length = HEADER_BYTES - 12 + len(payload)
     head = bytearray(
-        struct.pack(
-            ">qiibIhiqqqhii", BASE_OFFSET, length, 0, 2, 0, codec, records - 1, 5_000, 6_000, -1, -1, -1, records
-        )
+        struct.pack(">qiibIhiqqqhii", BASE_OFFSET, length, 0, 2, 0, codec, records - 1, 5_000, 6_000, -1, -1, -1, records)
     )
     struct.pack_into(">I", head, 17, calc_crc32c(bytes(head[21:]) + payload))
     return bytes(head) + payload
@@ -452,9 +450,7 @@ def test_a_consumer_with_deserializers_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("records", "size_bytes", "most"), [(700, 10**9, 700), (10**9, 100_000, 1_200)])
-def test_a_poll_hands_on_a_bounded_part(
-    monkeypatch: pytest.MonkeyPatch, records: int, size_bytes: int, most: int
-) -> None:
+def test_a_poll_hands_on_a_bounded_part(monkeypatch: pytest.MonkeyPatch, records: int, size_bytes: int, most: int) -> None:
     """What is beyond the budget of records or of bytes waits for the next polls, and nothing is lost between them."""
     monkeypatch.setattr(decompression, "_budget", Budget(size_bytes, records))
     rows = [(0, b"k", bytes(100), [])] * 400

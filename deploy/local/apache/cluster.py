@@ -39,9 +39,14 @@ _ATTEMPTS: Final = 3
 _POLL_SECONDS: Final = 0.05
 # For a quick start and little memory, not for throughput.
 _JVM_OPTIONS: Final = (
-    "-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Djava.awt.headless=true",
+    "-Xms64m",
+    "-Xmx256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:-UsePerfData",
+    "-Djava.awt.headless=true",
     "-Djava.net.preferIPv4Stack=true",
-)  # fmt: skip
+)
 _LOG_OPTIONS: Final = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -277,8 +282,15 @@ def _format(binary: str, jars: str, layout: Layout, properties: Path, users: Map
     with os.fdopen(os.open(arguments, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
     command = [
-        binary, *_JVM_OPTIONS, *_LOG_OPTIONS, "-cp", jars, "kafka.tools.StorageTool", "format", f"@{arguments}",
-    ]  # fmt: skip
+        binary,
+        *_JVM_OPTIONS,
+        *_LOG_OPTIONS,
+        "-cp",
+        jars,
+        "kafka.tools.StorageTool",
+        "format",
+        f"@{arguments}",
+    ]
     try:
         answer = subprocess.run(  # noqa: S603 (the command is made here)
             command, capture_output=True, text=True, timeout=_FORMAT_SECONDS, check=False, env=_environment()

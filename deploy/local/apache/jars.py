@@ -92,9 +92,15 @@ def _resolve(folder: Path) -> None:
         pom.write_bytes(_POM.read_bytes())
         jars = Path(partial, "jars")
         command = [
-            maven, "--batch-mode", "--quiet", "--file", str(pom), "dependency:copy-dependencies",
-            "-DincludeScope=runtime", f"-DoutputDirectory={jars}",
-        ]  # fmt: skip
+            maven,
+            "--batch-mode",
+            "--quiet",
+            "--file",
+            str(pom),
+            "dependency:copy-dependencies",
+            "-DincludeScope=runtime",
+            f"-DoutputDirectory={jars}",
+        ]
         try:
             answer = subprocess.run(  # noqa: S603 (the account's own Maven)
                 command, capture_output=True, text=True, timeout=_RESOLVE_SECONDS, check=False, stdin=subprocess.DEVNULL

@@ -64,9 +64,14 @@ def write_users_file(path: Path, users: Mapping[str, tuple[Profile, str]]) -> No
     for name, (profile, password) in users.items():
         salt = secrets.token_bytes(_SALT_BYTES)
         entries.append(
-            {"name": name, "profile": profile.value, "scheme": "scrypt", "salt": salt.hex(),
-             "hash": _digest(password, salt).hex()}
-        )  # fmt: skip
+            {
+                "name": name,
+                "profile": profile.value,
+                "scheme": "scrypt",
+                "salt": salt.hex(),
+                "hash": _digest(password, salt).hex(),
+            }
+        )
     text = json.dumps({"version": _FILE_VERSION, "users": entries}, indent=2) + "\n"
     partial = path.with_name(path.name + ".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -92,9 +97,7 @@ class Users:
             mode = path.stat().st_mode & 0o077
             document = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise StackError(
-                f"cannot read the users file {path}: {error}; create it with write_users_file()"
-            ) from error
+            raise StackError(f"cannot read the users file {path}: {error}; create it with write_users_file()") from error
         if mode:
             raise StackError(f"the users file {path} is open to other accounts; run: chmod 600 {path}")
         try:
@@ -132,8 +135,7 @@ class Users:
         if entry is None or not hmac.compare_digest(digest, entry.digest):
             raise EngineError(
                 516,
-                f"{credentials.name}: Authentication failed: password is incorrect, "
-                "or there is no user with such name.",
+                f"{credentials.name}: Authentication failed: password is incorrect, or there is no user with such name.",
                 status=403 if credentials.given else 401,
             )
         with self._lock:

@@ -40,9 +40,19 @@ _SERVER_DEFAULTS = {"implicit_select": "0", "allow_introspection_functions": "0"
 
 # Table functions that make rows out of nothing but their arguments.
 HARMLESS_TABLE_FUNCTIONS = frozenset(
-    {"numbers", "numbers_mt", "zeros", "zeros_mt", "values", "null", "primes", "generateRandom", "generateSeries",
-     "generate_series"}
-)  # fmt: skip
+    {
+        "numbers",
+        "numbers_mt",
+        "zeros",
+        "zeros_mt",
+        "values",
+        "null",
+        "primes",
+        "generateRandom",
+        "generateSeries",
+        "generate_series",
+    }
+)
 _EXPLAIN = b"EXPLAIN AST "
 _POSITION = re.compile(r"position (\d+)")
 _SPOOL_FILE = re.compile(r"\s*\(in file/uri [^)]*\)")

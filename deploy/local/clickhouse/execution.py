@@ -246,9 +246,10 @@ class Job:
             return statement, _chain(text[statement.data_start :], self.body)
         if len(text) > limit:
             raise EngineError(
-                62, f"Syntax error: Max query size exceeded (can be increased with the `max_query_size` setting): "
+                62,
+                f"Syntax error: Max query size exceeded (can be increased with the `max_query_size` setting): "
                 f"the query is longer than {limit} bytes",
-            )  # fmt: skip
+            )
         return read_query(text), iter(())
 
 

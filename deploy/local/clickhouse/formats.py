@@ -7,12 +7,31 @@ __all__ = ["DEFAULT_FORMAT", "content_type"]
 DEFAULT_FORMAT = "TabSeparated"
 
 _JSON_DOCUMENTS = frozenset(
-    {"JSON", "JSONCompact", "JSONStrings", "JSONCompactStrings", "JSONColumns", "JSONCompactColumns",
-     "JSONColumnsWithMetadata", "JSONObjectEachRow"}
-)  # fmt: skip
+    {
+        "JSON",
+        "JSONCompact",
+        "JSONStrings",
+        "JSONCompactStrings",
+        "JSONColumns",
+        "JSONCompactColumns",
+        "JSONColumnsWithMetadata",
+        "JSONObjectEachRow",
+    }
+)
 _BINARY = (
-    "Native", "RowBinary", "Arrow", "Parquet", "ORC", "Avro", "MsgPack", "Protobuf", "CapnProto", "BSON", "Npy", "Null",
-)  # fmt: skip
+    "Native",
+    "RowBinary",
+    "Arrow",
+    "Parquet",
+    "ORC",
+    "Avro",
+    "MsgPack",
+    "Protobuf",
+    "CapnProto",
+    "BSON",
+    "Npy",
+    "Null",
+)
 _BY_PREFIX: tuple[tuple[tuple[str, ...], str], ...] = (
     (("JSON", "NDJSON"), "application/x-ndjson; charset=UTF-8"),
     (("TabSeparated", "TSV"), "text/tab-separated-values; charset=UTF-8"),

@@ -20,11 +20,32 @@ OWNER: Final = "embedded_owner"
 #: The tables of the database `system` that a server shows to everybody. The engine as a library shows them all, among
 #: them the statements of other users.
 READABLE_SYSTEM_TABLES: Final = frozenset(
-    {"one", "contributors", "licenses", "time_zones", "collations", "formats", "privileges", "data_type_families",
-     "database_engines", "table_engines", "table_functions", "disk_types", "dictionary_layouts",
-     "aggregate_function_combinators", "completions", "functions", "databases", "tables", "columns", "settings",
-     "current_roles", "enabled_roles", "quota_usage"}
-)  # fmt: skip
+    {
+        "one",
+        "contributors",
+        "licenses",
+        "time_zones",
+        "collations",
+        "formats",
+        "privileges",
+        "data_type_families",
+        "database_engines",
+        "table_engines",
+        "table_functions",
+        "disk_types",
+        "dictionary_layouts",
+        "aggregate_function_combinators",
+        "completions",
+        "functions",
+        "databases",
+        "tables",
+        "columns",
+        "settings",
+        "current_roles",
+        "enabled_roles",
+        "quota_usage",
+    }
+)
 
 
 class Profile(StrEnum):

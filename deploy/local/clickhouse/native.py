@@ -58,6 +58,7 @@ def _contents(block: bytes, place: int, columns: int, rows: int) -> Iterator[int
             place = end_of_column(block, place, kind, rows)
         except ValueError as error:
             raise EngineError(
-                48, f"A Native result for client_protocol_version {_FIRST_WITH_CUSTOM_SERIALIZATION} or later is not "
+                48,
+                f"A Native result for client_protocol_version {_FIRST_WITH_CUSTOM_SERIALIZATION} or later is not "
                 f"supported by the embedded server: {error}; convert the column, or use another format",
-            ) from error  # fmt: skip
+            ) from error

@@ -12,13 +12,31 @@ __all__ = ["end_of_column", "variable_integer"]
 
 #: Bytes of one value.
 _FIXED: Final = {
-    "Bool": 1, "Nothing": 1, "Enum8": 1, "Enum16": 2, "BFloat16": 2, "Float32": 4, "Float64": 8,
-    "Date": 2, "Date32": 4, "DateTime": 4, "DateTime64": 8, "Time": 4, "Time64": 8, "UUID": 16, "IPv4": 4, "IPv6": 16,
-} | {f"{sign}Int{bits}": bits // 8 for sign in ("", "U") for bits in (8, 16, 32, 64, 128, 256)}  # fmt: skip
+    "Bool": 1,
+    "Nothing": 1,
+    "Enum8": 1,
+    "Enum16": 2,
+    "BFloat16": 2,
+    "Float32": 4,
+    "Float64": 8,
+    "Date": 2,
+    "Date32": 4,
+    "DateTime": 4,
+    "DateTime64": 8,
+    "Time": 4,
+    "Time64": 8,
+    "UUID": 16,
+    "IPv4": 4,
+    "IPv6": 16,
+} | {f"{sign}Int{bits}": bits // 8 for sign in ("", "U") for bits in (8, 16, 32, 64, 128, 256)}
 _ALIASES: Final = {
-    "Point": "Tuple(Float64, Float64)", "Ring": "Array(Point)", "LineString": "Array(Point)", "Polygon": "Array(Ring)",
-    "MultiLineString": "Array(LineString)", "MultiPolygon": "Array(Polygon)",
-}  # fmt: skip
+    "Point": "Tuple(Float64, Float64)",
+    "Ring": "Array(Point)",
+    "LineString": "Array(Point)",
+    "Polygon": "Array(Ring)",
+    "MultiLineString": "Array(LineString)",
+    "MultiPolygon": "Array(Polygon)",
+}
 _DECIMAL_DIGITS_AND_BYTES: Final = ((9, 4), (18, 8), (38, 16), (76, 32))
 _TYPE: Final = re.compile(r"(\w+)(?:\((.*)\))?", re.DOTALL)
 # An element of a tuple may have a name, in backquotes where it is no word.

@@ -22,12 +22,24 @@ _CONTEXT_WORDS = frozenset({"SET", "USE"})
 _ROLE_WORDS = frozenset({"ROLE", "DEFAULT"})
 # Settings whose value is a path the engine would read or write, or that change the language the checks here read.
 _LOCKED_SETTINGS = frozenset(
-    {"dialect", "allow_experimental_prql_dialect", "allow_experimental_kusto_dialect",
-     "input_format_values_interpret_expressions", "input_format_values_deduce_templates_of_expressions",
-     "format_schema", "format_schema_source", "output_format_schema", "format_schema_message_name",
-     "input_format_record_errors_file_path", "errors_output_format", "format_template_row", "format_template_resultset",
-     "format_template_row_format", "format_template_resultset_format"}
-)  # fmt: skip
+    {
+        "dialect",
+        "allow_experimental_prql_dialect",
+        "allow_experimental_kusto_dialect",
+        "input_format_values_interpret_expressions",
+        "input_format_values_deduce_templates_of_expressions",
+        "format_schema",
+        "format_schema_source",
+        "output_format_schema",
+        "format_schema_message_name",
+        "input_format_record_errors_file_path",
+        "errors_output_format",
+        "format_template_row",
+        "format_template_resultset",
+        "format_template_row_format",
+        "format_template_resultset_format",
+    }
+)
 # Names in the engine's syntax tree. chDB's table function Python reads variables of this process: nobody may call it.
 _PYTHON_NAME = re.compile(rb"^\s*(?:Function|Identifier) python(?: |\(|$)", re.MULTILINE | re.IGNORECASE)
 _FILE_NAMES = re.compile(

@@ -14,12 +14,33 @@ __all__ = ["ClickHouseRequest", "ExternalTable", "parse"]
 
 # URL parameters that steer the transport; everything else is a setting of the engine.
 _TRANSPORT = frozenset(
-    {"query", "query_id", "user", "password", "database", "default_format", "session_id", "session_timeout",
-     "session_check", "close_session", "compress", "decompress", "enable_http_compression", "buffer_size",
-     "wait_end_of_query", "quota_key", "client_protocol_version", "role", "stacktrace", "http_zlib_compression_level",
-     "send_progress_in_http_headers", "http_headers_progress_interval_ms", "add_http_cors_header",
-     "cancel_http_readonly_queries_on_client_close"}
-)  # fmt: skip
+    {
+        "query",
+        "query_id",
+        "user",
+        "password",
+        "database",
+        "default_format",
+        "session_id",
+        "session_timeout",
+        "session_check",
+        "close_session",
+        "compress",
+        "decompress",
+        "enable_http_compression",
+        "buffer_size",
+        "wait_end_of_query",
+        "quota_key",
+        "client_protocol_version",
+        "role",
+        "stacktrace",
+        "http_zlib_compression_level",
+        "send_progress_in_http_headers",
+        "http_headers_progress_interval_ms",
+        "add_http_cors_header",
+        "cancel_http_readonly_queries_on_client_close",
+    }
+)
 _FORMAT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*\Z")
 _SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
 _EXTERNAL_SUFFIXES = ("_structure", "_types", "_format")
@@ -147,9 +168,10 @@ def _session_timeout(value: str | None) -> int:
     seconds = int(value)
     if seconds > _LONGEST_SESSION_SECONDS:
         raise EngineError(
-            374, f"Session timeout '{seconds}' is larger than max_session_timeout: {_LONGEST_SESSION_SECONDS}. "
-            "Maximum session timeout could be modified in configuration file."
-        )  # fmt: skip
+            374,
+            f"Session timeout '{seconds}' is larger than max_session_timeout: {_LONGEST_SESSION_SECONDS}. "
+            "Maximum session timeout could be modified in configuration file.",
+        )
     return seconds
 
 

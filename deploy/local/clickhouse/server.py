@@ -120,9 +120,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--users", type=Path, required=True, help="users file (JSON, mode 0600)")
     parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on")
     parser.add_argument("--most-queries", type=int, default=16, help="queries that may run at once")
-    parser.add_argument(
-        "--max-memory-bytes", type=int, default=0, help="memory of the engine; 0 = half of the machine's"
-    )
+    parser.add_argument("--max-memory-bytes", type=int, default=0, help="memory of the engine; 0 = half of the machine's")
     return parser.parse_args(arguments)
 
 

@@ -32,9 +32,28 @@ _TOKEN = re.compile(
 )
 _TYPE_SIGNS = frozenset({b",", b"=", b"-"})
 _MORE_THAN_TYPES = frozenset(
-    {"DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL", "CODEC", "TTL", "STATISTICS", "SETTINGS", "COLLATE", "CONSTRAINT",
-     "CHECK", "ASSUME", "INDEX", "PROJECTION", "PRIMARY", "FOREIGN", "AS", "ENGINE", "SELECT"}
-)  # fmt: skip
+    {
+        "DEFAULT",
+        "MATERIALIZED",
+        "ALIAS",
+        "EPHEMERAL",
+        "CODEC",
+        "TTL",
+        "STATISTICS",
+        "SETTINGS",
+        "COLLATE",
+        "CONSTRAINT",
+        "CHECK",
+        "ASSUME",
+        "INDEX",
+        "PROJECTION",
+        "PRIMARY",
+        "FOREIGN",
+        "AS",
+        "ENGINE",
+        "SELECT",
+    }
+)
 _BLANKS_BEFORE_DATA = b" \t\f\v"
 
 

@@ -80,12 +80,8 @@ class DemoWorker:
         """Return the seconds from the first fetch to the last checkpoint, by the worker's own metrics."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as page:
             text = page.read().decode()
-        values = {
-            sample.name: sample.value for family in text_string_to_metric_families(text) for sample in family.samples
-        }
-        seconds = (
-            values["classpulse_checkpoint_timestamp_seconds"] - values["classpulse_started_timestamp_seconds"]
-        )
+        values = {sample.name: sample.value for family in text_string_to_metric_families(text) for sample in family.samples}
+        seconds = values["classpulse_checkpoint_timestamp_seconds"] - values["classpulse_started_timestamp_seconds"]
         return max(seconds, 1e-3)
 
     def stop(self) -> None:
@@ -109,9 +105,7 @@ class Watcher:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._ended.set()
         self._thread.join()
 

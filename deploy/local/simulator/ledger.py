@@ -9,9 +9,22 @@ from typing import Any, Literal, NamedTuple
 Fate = Literal["stored", "duplicate", "dead_letter"]
 #: Every reason a record can be a dead letter for; the worker uses the same names.
 REASONS = (
-    "empty", "too_large", "encoding", "json", "nesting", "duplicate_key", "envelope", "content_type", "unknown_type",
-    "unknown_version", "wrong_topic", "key", "data", "clock_ahead", "clock_behind",
-)  # fmt: skip
+    "empty",
+    "too_large",
+    "encoding",
+    "json",
+    "nesting",
+    "duplicate_key",
+    "envelope",
+    "content_type",
+    "unknown_type",
+    "unknown_version",
+    "wrong_topic",
+    "key",
+    "data",
+    "clock_ahead",
+    "clock_behind",
+)
 
 
 class Produced(NamedTuple):

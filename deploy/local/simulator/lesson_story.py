@@ -31,9 +31,14 @@ PROGRESS: Final = KINDS["classroom.plan.progressed"]
 
 _STRATEGIES: Final = ("question_led", "situational", "interactive", "evaluative", "digital")
 _TOOLS: Final = (
-    ("投屏", "school"), ("随堂测", "district"), ("国家智慧教育平台", "national"), ("成都云教", "municipal"),
-    ("思维导图", "district"), ("虚拟实验", "national"), ("同屏批注", "school"),
-)  # fmt: skip
+    ("投屏", "school"),
+    ("随堂测", "district"),
+    ("国家智慧教育平台", "national"),
+    ("成都云教", "municipal"),
+    ("思维导图", "district"),
+    ("虚拟实验", "national"),
+    ("同屏批注", "school"),
+)
 _ABSENT_SHARE: Final = 0.03
 _LATE_SHARE: Final = 0.06
 _AWAY_SHARE: Final = 0.04

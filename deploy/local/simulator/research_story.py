@@ -24,8 +24,14 @@ IMPROVEMENT: Final = KINDS["research.improvement.linked"]
 #: An activity is announced so many days before it is held.
 NOTICE_DAYS: Final = 2
 _MODES: Final = (
-    "observation", "observation", "joint_preparation", "seminar", "training", "reflection", "other",
-)  # fmt: skip
+    "observation",
+    "observation",
+    "joint_preparation",
+    "seminar",
+    "training",
+    "reflection",
+    "other",
+)
 _CONTRIBUTIONS: Final = ("comment", "comment", "question", "material", "demonstration")
 
 _Told = tuple[int, Kind, Teacher, str]

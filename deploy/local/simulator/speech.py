@@ -8,26 +8,57 @@ from typing import Final
 #: Weights of (speaker, FIAS category) for each strategy of the five-study classroom. Category None: not coded.
 _TALK: Final[dict[str, dict[tuple[str, int | None], int]]] = {
     "question_led": {
-        ("teacher", 4): 22, ("teacher", 5): 14, ("teacher", 3): 10, ("teacher", 2): 6, ("teacher", 1): 2,
-        ("teacher", 6): 4, ("student", 8): 22, ("student", 9): 10, ("both", None): 4, ("silence", 10): 8,
+        ("teacher", 4): 22,
+        ("teacher", 5): 14,
+        ("teacher", 3): 10,
+        ("teacher", 2): 6,
+        ("teacher", 1): 2,
+        ("teacher", 6): 4,
+        ("student", 8): 22,
+        ("student", 9): 10,
+        ("both", None): 4,
+        ("silence", 10): 8,
     },
     "situational": {
-        ("teacher", 5): 30, ("teacher", 4): 10, ("teacher", 1): 5, ("teacher", 3): 5, ("student", 8): 10,
-        ("student", 9): 14, ("both", None): 6, ("silence", 10): 12,
+        ("teacher", 5): 30,
+        ("teacher", 4): 10,
+        ("teacher", 1): 5,
+        ("teacher", 3): 5,
+        ("student", 8): 10,
+        ("student", 9): 14,
+        ("both", None): 6,
+        ("silence", 10): 12,
     },
     "interactive": {
-        ("student", 9): 32, ("student", 8): 14, ("both", None): 22, ("teacher", 3): 8, ("teacher", 2): 5,
-        ("teacher", 6): 5, ("teacher", 4): 6, ("silence", 10): 6,
+        ("student", 9): 32,
+        ("student", 8): 14,
+        ("both", None): 22,
+        ("teacher", 3): 8,
+        ("teacher", 2): 5,
+        ("teacher", 6): 5,
+        ("teacher", 4): 6,
+        ("silence", 10): 6,
     },
     "evaluative": {
-        ("silence", 10): 34, ("teacher", 2): 8, ("teacher", 3): 8, ("teacher", 7): 4, ("teacher", 4): 10,
-        ("teacher", 5): 10, ("student", 8): 16, ("student", 9): 6,
+        ("silence", 10): 34,
+        ("teacher", 2): 8,
+        ("teacher", 3): 8,
+        ("teacher", 7): 4,
+        ("teacher", 4): 10,
+        ("teacher", 5): 10,
+        ("student", 8): 16,
+        ("student", 9): 6,
     },
     "digital": {
-        ("silence", 10): 20, ("teacher", 6): 12, ("teacher", 5): 24, ("student", 8): 12, ("student", 9): 12,
-        ("both", None): 6, ("teacher", 4): 8,
+        ("silence", 10): 20,
+        ("teacher", 6): 12,
+        ("teacher", 5): 24,
+        ("student", 8): 12,
+        ("student", 9): 12,
+        ("both", None): 6,
+        ("teacher", 4): 8,
     },
-}  # fmt: skip
+}
 _LECTURE: Final = '{"speaker":"teacher","fias_code":5,"duration_ms":'
 
 

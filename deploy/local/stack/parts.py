@@ -30,9 +30,19 @@ from deploy.local.stack.processes import (
 )
 
 __all__ = [
-    "START_SECONDS", "STOP_SECONDS", "Part", "PartStatus", "kill_part", "lock", "log_path", "made", "part_status",
-    "record_path", "start_part", "stop_part",
-]  # fmt: skip
+    "START_SECONDS",
+    "STOP_SECONDS",
+    "Part",
+    "PartStatus",
+    "kill_part",
+    "lock",
+    "log_path",
+    "made",
+    "part_status",
+    "record_path",
+    "start_part",
+    "stop_part",
+]
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 20.0

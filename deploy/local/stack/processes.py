@@ -20,8 +20,18 @@ from pathlib import Path
 
 from deploy.local.clickhouse.errors import StackError
 
-__all__ = ["ProcessRecord", "exclusive", "free_port", "is_running", "log_tail", "port_is_free", "read_record", "spawn",
-           "stop", "wait_until_ready"]  # fmt: skip
+__all__ = [
+    "ProcessRecord",
+    "exclusive",
+    "free_port",
+    "is_running",
+    "log_tail",
+    "port_is_free",
+    "read_record",
+    "spawn",
+    "stop",
+    "wait_until_ready",
+]
 
 _POLL_SECONDS = 0.02
 _KILL_SECONDS = 10.0

@@ -43,9 +43,24 @@ from deploy.local.stack.passwords import clickhouse_passwords
 from deploy.local.stack.processes import ProcessRecord, is_running, read_record
 
 __all__ = [
-    "APACHE", "CLICKHOUSE", "EMBEDDED", "KAFKA", "BrokerKind", "PartStatus", "StackError", "StackInfo",
-    "StackStatus", "down", "info", "kill", "start_broker", "start_clickhouse", "status", "stop_part", "up",
-]  # fmt: skip
+    "APACHE",
+    "CLICKHOUSE",
+    "EMBEDDED",
+    "KAFKA",
+    "BrokerKind",
+    "PartStatus",
+    "StackError",
+    "StackInfo",
+    "StackStatus",
+    "down",
+    "info",
+    "kill",
+    "start_broker",
+    "start_clickhouse",
+    "status",
+    "stop_part",
+    "up",
+]
 
 KAFKA: Final = "kafka"
 CLICKHOUSE: Final = "clickhouse"
@@ -100,9 +115,15 @@ class StackStatus:
 
 
 def up(
-    folder: Path, *, kafka_port: int = 0, clickhouse_port: int = 0, timeout_seconds: float = START_SECONDS,
-    fresh: bool = False, broker: BrokerKind | None = None, brokers: int | None = None,
-) -> StackInfo:  # fmt: skip
+    folder: Path,
+    *,
+    kafka_port: int = 0,
+    clickhouse_port: int = 0,
+    timeout_seconds: float = START_SECONDS,
+    fresh: bool = False,
+    broker: BrokerKind | None = None,
+    brokers: int | None = None,
+) -> StackInfo:
     """Start what is not running yet, and wait until all parts answer.
 
     `broker` is embedded (Tansu, in memory) or apache (Apache Kafka, needs Java and Maven), with as many `brokers`;
@@ -251,9 +272,16 @@ def _start_clickhouse(folder: Path, port: int, timeout_seconds: float) -> Proces
 
     def command(chosen: int) -> list[str]:
         return [
-            sys.executable, "-m", "deploy.local.clickhouse.server", "--data", str(folder / "clickhouse"),
-            "--port", str(chosen), "--users", str(folder / "users.json"),
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "deploy.local.clickhouse.server",
+            "--data",
+            str(folder / "clickhouse"),
+            "--port",
+            str(chosen),
+            "--users",
+            str(folder / "users.json"),
+        ]
 
     return start_part(folder, Part(CLICKHOUSE, command, environment, _answers_ping), port, timeout_seconds)
 

@@ -26,9 +26,14 @@ STUDENT_PARTS: Final = (
 
 METRICS: Final[tuple[Metric, ...]] = (
     Metric(
-        name="student_lesson", number=11, chinese="学生课堂表现", english="a student's lesson",
-        family="classroom", module="students",
-        unit="interactions per minute", numerator="interactions of the student in the lesson",
+        name="student_lesson",
+        number=11,
+        chinese="学生课堂表现",
+        english="a student's lesson",
+        family="classroom",
+        module="students",
+        unit="interactions per minute",
+        numerator="interactions of the student in the lesson",
         denominator="minutes of presence of the student: stays that a left or the end of the lesson has closed",
         sample="the numerator",
         exists="for each student on the roster of any `lesson.started`, or with an event of their own in the lesson. Its "
@@ -37,9 +42,14 @@ METRICS: Final[tuple[Metric, ...]] = (
         windows=(WINDOW_STUDENT,),
         direction="higher",
         events=(
-            *INTERACTION_EVENTS, "hand.called", "assessment.completed", "plan.progressed", *PRESENCE_EVENTS,
+            *INTERACTION_EVENTS,
+            "hand.called",
+            "assessment.completed",
+            "plan.progressed",
+            *PRESENCE_EVENTS,
         ),
-        item="the student", source="What metrics of persons are merged from: 9, 12, 28 to 30",
+        item="the student",
+        source="What metrics of persons are merged from: 9, 12, 28 to 30",
         parts=", ".join(STUDENT_PARTS),
     ),
-)  # fmt: skip
+)

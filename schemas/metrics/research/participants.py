@@ -21,15 +21,23 @@ PARTICIPANT_PARTS: Final = (
 
 METRICS: Final[tuple[Metric, ...]] = (
     Metric(
-        name="participant_activity", number=22, chinese="教师教研参与", english="a teacher's research activity",
-        family="research", module="participants",
-        unit="contributions per attended minute", numerator="`contribution.posted` of the teacher",
-        denominator="minutes of presence of the teacher within the scheduled time", sample="the numerator",
+        name="participant_activity",
+        number=22,
+        chinese="教师教研参与",
+        english="a teacher's research activity",
+        family="research",
+        module="participants",
+        unit="contributions per attended minute",
+        numerator="`contribution.posted` of the teacher",
+        denominator="minutes of presence of the teacher within the scheduled time",
+        sample="the numerator",
         exists="for each teacher whom any `activity.published` invites, or who has an event of their own in the activity "
         "(not the host as such); the earliest announcement decides who is invited",
-        windows=(WINDOW_PARTICIPANT,), direction="higher",
+        windows=(WINDOW_PARTICIPANT,),
+        direction="higher",
         events=(*PRESENCE_EVENTS, "contribution.posted", "lesson.observed", "feedback.given", "improvement.linked"),
-        item="the teacher", source="What metrics of persons are merged from: 22, 23, 28 to 30",
+        item="the teacher",
+        source="What metrics of persons are merged from: 22, 23, 28 to 30",
         parts=", ".join(PARTICIPANT_PARTS),
     ),
-)  # fmt: skip
+)

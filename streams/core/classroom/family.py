@@ -13,9 +13,23 @@ from streams.core.rows import joined
 
 #: The columns of a stored event that the metrics need, besides those every event has.
 FACT_COLUMNS = (
-    "schoolid", "classid", "student_id", "prompt_id", "roster", "scheduled_start_us", "scheduled_end_us", "speaker",
-    "fias_code", "strategy", "platform", "duration_ms", "latency_ms", "correct", "score", "progress",
-)  # fmt: skip
+    "schoolid",
+    "classid",
+    "student_id",
+    "prompt_id",
+    "roster",
+    "scheduled_start_us",
+    "scheduled_end_us",
+    "speaker",
+    "fias_code",
+    "strategy",
+    "platform",
+    "duration_ms",
+    "latency_ms",
+    "correct",
+    "score",
+    "progress",
+)
 
 
 def rows(facts: pl.DataFrame, fresh: pl.DataFrame, rules: MetricRules) -> pl.DataFrame:

@@ -21,9 +21,20 @@ ANSWERED = "classroom.answer.submitted"
 
 #: The columns of a fact that the metrics take as they are.
 _KEPT: Final = (
-    "type", "source", "id", "time_us", "speaker", "fias_code", "strategy", "platform", "duration_ms", "latency_ms",
-    "correct", "score", "progress",
-)  # fmt: skip
+    "type",
+    "source",
+    "id",
+    "time_us",
+    "speaker",
+    "fias_code",
+    "strategy",
+    "platform",
+    "duration_ms",
+    "latency_ms",
+    "correct",
+    "score",
+    "progress",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +184,8 @@ def _spans(facts: pl.DataFrame, started: pl.DataFrame) -> pl.DataFrame:
         .agg(pl.col("started_us").min(), pl.col("ended_us").max())
     )
     return (
-        facts.select("key", "time_us").group_by("key")
+        facts.select("key", "time_us")
+        .group_by("key")
         .agg(first_us=time_us.min(), last_us=time_us.max())
         .join(edges, on="key", how="left")
         .join(started.select("key", "scheduled_end_us"), on="key", how="left")

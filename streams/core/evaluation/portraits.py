@@ -27,9 +27,18 @@ from schemas.evaluation.portraits import (
 )
 
 __all__ = [
-    "ACTIVITY_SCHEMA", "LEVELS_SCHEMA", "OBSERVED_SCHEMA", "PEERS_SCHEMA", "PORTRAIT_SCHEMA", "State", "day_forward",
-    "peer_statistics", "portrait_days", "robust_z", "same",
-]  # fmt: skip
+    "ACTIVITY_SCHEMA",
+    "LEVELS_SCHEMA",
+    "OBSERVED_SCHEMA",
+    "PEERS_SCHEMA",
+    "PORTRAIT_SCHEMA",
+    "State",
+    "day_forward",
+    "peer_statistics",
+    "portrait_days",
+    "robust_z",
+    "same",
+]
 
 LEVELS_SCHEMA: Final = pl.Schema(
     [("entity_id", pl.String()), ("dimension", pl.String()), ("level", pl.Float64()), ("observed_on", pl.Date())]

@@ -100,9 +100,7 @@ def _co_prep(known: pl.DataFrame, new: pl.DataFrame, time_zone: str) -> list[pl.
 
 def _reuse(known: pl.DataFrame, new: pl.DataFrame, time_zone: str) -> list[pl.DataFrame]:
     counts = (
-        _attached(known)
-        .group_by("key", "item", "day")
-        .agg(attached=pl.len(), reused=(pl.col("origin") == "reused").sum())
+        _attached(known).group_by("key", "item", "day").agg(attached=pl.len(), reused=(pl.col("origin") == "reused").sum())
     )
     touched = _attached(new).select("key", "item", "day")
     found = []

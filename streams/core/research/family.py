@@ -12,9 +12,16 @@ from streams.core.rows import joined
 
 #: The columns of a stored event that the metrics need, besides those every event has.
 FACT_COLUMNS = (
-    "schoolid", "teacher_id", "invited", "scheduled_start_us", "scheduled_end_us", "feedback_id", "lesson_end_us",
-    "report_id", "improvement_id",
-)  # fmt: skip
+    "schoolid",
+    "teacher_id",
+    "invited",
+    "scheduled_start_us",
+    "scheduled_end_us",
+    "feedback_id",
+    "lesson_end_us",
+    "report_id",
+    "improvement_id",
+)
 
 
 def rows(facts: pl.DataFrame) -> pl.DataFrame:

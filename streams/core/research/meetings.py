@@ -75,8 +75,12 @@ def _school_mix(activities: Activities) -> pl.DataFrame:
         .agg(persons=pl.len())
     )
     share = pl.col("persons") / pl.col("persons").sum()
-    return schools.sort("key", "schoolid").group_by("key").agg(
-        numerator=-(share * share.log()).sum(),
-        denominator=pl.len().cast(pl.Float64).log(),
-        sample_size=pl.col("persons").sum(),
+    return (
+        schools.sort("key", "schoolid")
+        .group_by("key")
+        .agg(
+            numerator=-(share * share.log()).sum(),
+            denominator=pl.len().cast(pl.Float64).log(),
+            sample_size=pl.col("persons").sum(),
+        )
     )

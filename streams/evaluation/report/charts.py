@@ -24,9 +24,14 @@ def grade(value: float | None) -> str:
 
 def _chart(title: str, width: float, height: float, *shapes: Markup, class_: str) -> Markup:
     return element(
-        "svg", element("title", title), *shapes, viewBox=f"0 0 {width:g} {height:g}", class_=class_, role="img",
+        "svg",
+        element("title", title),
+        *shapes,
+        viewBox=f"0 0 {width:g} {height:g}",
+        class_=class_,
+        role="img",
         preserveAspectRatio="xMidYMid meet",
-    )  # fmt: skip
+    )
 
 
 def ring(value: float | None, title: str) -> Markup:

@@ -8,9 +8,23 @@ from datetime import date, datetime, timedelta
 from typing import Final, Literal
 
 __all__ = [
-    "FEWEST_PEERS", "PORTRAIT_DAYS", "TREND_WEEKS", "Activity", "Figure", "Level", "Member", "Node", "Portrait", "Quality",
-    "ReportData", "ReportKind", "Share", "Subject", "WeekScore", "week_days",
-]  # fmt: skip
+    "FEWEST_PEERS",
+    "PORTRAIT_DAYS",
+    "TREND_WEEKS",
+    "Activity",
+    "Figure",
+    "Level",
+    "Member",
+    "Node",
+    "Portrait",
+    "Quality",
+    "ReportData",
+    "ReportKind",
+    "Share",
+    "Subject",
+    "WeekScore",
+    "week_days",
+]
 
 ReportKind = Literal["school", "teacher", "class", "group"]
 #: Weeks of the trend, the report's own included.

@@ -95,9 +95,14 @@ class _Asked:
     def read(self, sql: str, **more: Any) -> pl.DataFrame:
         """Return the answer; the parameters' values are these fields, unless others are given."""
         values: dict[str, Any] = {
-            "kind": self.kind, "entity": self.entity_id, "school": self.school, "week": self.week, "as_of": self.as_of,
-            "day_from": self.week, "day_to": self.week + timedelta(days=6),
-        }  # fmt: skip
+            "kind": self.kind,
+            "entity": self.entity_id,
+            "school": self.school,
+            "week": self.week,
+            "as_of": self.as_of,
+            "day_from": self.week,
+            "day_to": self.week + timedelta(days=6),
+        }
         return answered(self.client, sql, values | more)
 
 
@@ -110,9 +115,7 @@ def settled(client: Client, as_of: datetime) -> datetime:
     return instant(found["at"]) if found["cycles"] else as_of
 
 
-def gather(
-    client: Client, kind: ReportKind, entity_id: str, week: date, as_of: datetime, time_zone: str
-) -> ReportData:
+def gather(client: Client, kind: ReportKind, entity_id: str, week: date, as_of: datetime, time_zone: str) -> ReportData:
     """Read a report as of an instant; ``week`` is a Monday. Nothing is known of an unknown id, which is no error.
 
     Raises clickhouse-connect's ``ClickHouseError`` when the database cannot be reached or lacks a view.
@@ -176,9 +179,18 @@ def _node(row: Mapping[str, Any], indicator: Indicator | None) -> Node:
     if indicator is not None:
         names, norm = (indicator.title_chinese, indicator.title_english), norm_words(indicator)
     return Node(
-        row["node"], row["depth"], *names, _known(row["value"]), row["coverage"], row["weight"],
-        bool(row["metric"]), _known(row["figure"]), row["unit"], norm, row["sample_size"],
-    )  # fmt: skip
+        row["node"],
+        row["depth"],
+        *names,
+        _known(row["value"]),
+        row["coverage"],
+        row["weight"],
+        bool(row["metric"]),
+        _known(row["figure"]),
+        row["unit"],
+        norm,
+        row["sample_size"],
+    )
 
 
 def _quality(tree: pl.DataFrame) -> Quality:
@@ -222,9 +234,18 @@ def _figures(asked: _Asked, rollups: Mapping[tuple[str, str], Mapping[str, Any]]
         row = rollups[one.name, ""]
         comparable = peers.get(one.source, 0) >= FEWEST_PEERS
         return Figure(
-            one.family, one.name, one.chinese, one.english, one.unit, one.direction, _known(row["value"]),
-            row["sample_size"], row["keys"], _value(before, one.name), _value(district, one.name) if comparable else None,
-        )  # fmt: skip
+            one.family,
+            one.name,
+            one.chinese,
+            one.english,
+            one.unit,
+            one.direction,
+            _known(row["value"]),
+            row["sample_size"],
+            row["keys"],
+            _value(before, one.name),
+            _value(district, one.name) if comparable else None,
+        )
 
     return tuple(figure(one) for one in declared_metrics().values() if (one.name, "") in rollups)
 

@@ -13,11 +13,17 @@ from streams.evaluation.report.data import ReportKind, Subject
 __all__ = ["Entity", "Registry"]
 
 _STAGES: Final = {
-    "primary": "小学 primary", "junior": "初中 junior", "senior": "高中 senior", "combined": "一贯制 combined",
-}  # fmt: skip
+    "primary": "小学 primary",
+    "junior": "初中 junior",
+    "senior": "高中 senior",
+    "combined": "一贯制 combined",
+}
 _CAREER: Final = {
-    "novice": "新手 novice", "developing": "发展 developing", "experienced": "成熟 experienced", "expert": "专家 expert",
-}  # fmt: skip
+    "novice": "新手 novice",
+    "developing": "发展 developing",
+    "experienced": "成熟 experienced",
+    "expert": "专家 expert",
+}
 _SQL: Final = """SELECT key AS entity_id, splitByChar('.', e.1)[2] AS kind, e.2 AS name, e.3 AS group_id, e.4 AS school_id,
     e.5 AS stage, e.6 AS course, toInt64(ifNull(e.7, 0)) AS grade, e.8 AS career_stage
 FROM

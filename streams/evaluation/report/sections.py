@@ -59,9 +59,12 @@ def dimensions(data: ReportData) -> Markup | None:
     if not top:
         return None
     columns = (
-        _Column("维度", "dimension", 36, None), _Column("得分", "points", 10), _Column("", "", 28, "chart"),
-        _Column("权重", "weight", 13), _Column("覆盖率", "coverage", 13),
-    )  # fmt: skip
+        _Column("维度", "dimension", 36, None),
+        _Column("得分", "points", 10),
+        _Column("", "", 28, "chart"),
+        _Column("权重", "weight", 13),
+        _Column("覆盖率", "coverage", 13),
+    )
     return _section("维度得分", "Dimensions", _table(columns, (("top", _scored(node)) for node in top)))
 
 
@@ -71,10 +74,14 @@ def details(data: ReportData) -> Markup | None:
     if not below:
         return None
     columns = (
-        _Column("维度与指标", "dimension, indicator", 41, None), _Column("得分", "points", 8), _Column("", "", 10, "chart"),
-        _Column("权重", "weight", 10), _Column("覆盖率", "coverage", 9), _Column("指标值", "metric", 13, "number wrap"),
+        _Column("维度与指标", "dimension, indicator", 41, None),
+        _Column("得分", "points", 8),
+        _Column("", "", 10, "chart"),
+        _Column("权重", "weight", 10),
+        _Column("覆盖率", "coverage", 9),
+        _Column("指标值", "metric", 13, "number wrap"),
         _Column("样本", "n", 9),
-    )  # fmt: skip
+    )
     note = element(
         "p",
         both(
@@ -112,9 +119,12 @@ def strengths(data: ReportData) -> Markup | None:
     weak = sorted(known, key=lambda node: (-node.lost, node.path))
     weak = [node for node in weak if (node.value or 0) < charts.GOOD_FROM][:MOST_LISTED]
     return _section(
-        "亮点与关注", "Strengths, and what to look at",
+        "亮点与关注",
+        "Strengths, and what to look at",
         element(
-            "div", _card("亮点", "Strengths", "good", strong), _card("值得关注", "What to look at", "weak", weak),
+            "div",
+            _card("亮点", "Strengths", "good", strong),
+            _card("值得关注", "What to look at", "weak", weak),
             class_="two",
         ),
         element(
@@ -125,13 +135,17 @@ def strengths(data: ReportData) -> Markup | None:
             ),
             class_="small",
         ),
-    )  # fmt: skip
+    )
 
 
 def _card(chinese: str, english: str, look: str, nodes: Sequence[Node]) -> Markup:
     listed = [
         element(
-            "li", both(node.chinese, node.english), ": ", element("b", points(node.value)), " 分 ",
+            "li",
+            both(node.chinese, node.english),
+            ": ",
+            element("b", points(node.value)),
+            " 分 ",
             element(
                 "span",
                 f"({quantity(node.figure, node.unit)}, n = {node.sample_size:,}; "
@@ -140,7 +154,7 @@ def _card(chinese: str, english: str, look: str, nodes: Sequence[Node]) -> Marku
             ),
         )
         for node in nodes
-    ]  # fmt: skip
+    ]
     inside = element("ol", *listed) if listed else element("p", both("没有指标符合。", "None this week."), class_="small")
     return element("div", element("h3", both(chinese, english)), inside, class_=f"card {look}")
 
@@ -153,12 +167,15 @@ def trend(data: ReportData) -> Markup | None:
     values = [week.value for week in data.trend]
     said = "; ".join(f"{label} {points(value)}" for label, value in zip(labels, values, strict=True))
     return _section(
-        "近八周趋势", "The last eight weeks", charts.line(values, labels, f"总分趋势 score by week: {said}"),
+        "近八周趋势",
+        "The last eight weeks",
+        charts.line(values, labels, f"总分趋势 score by week: {said}"),
         element(
-            "p", both("横轴为各周的周一；– 表示当周没有总分。", "Weeks by their Monday; – is a week without a score."),
+            "p",
+            both("横轴为各周的周一；– 表示当周没有总分。", "Weeks by their Monday; – is a week without a score."),
             class_="small",
         ),
-    )  # fmt: skip
+    )
 
 
 def classroom(data: ReportData) -> Markup | None:
@@ -189,11 +206,13 @@ def _shares(chinese: str, english: str, shares: Sequence[Share], figure: Figure 
     said = "; ".join(f"{share.chinese} {share.english} {percent(share.value)}" for share in shares)
     legend = [
         element(
-            "li", element("span", class_="swatch", style=f"background:{colour}"), both(share.chinese, share.english),
+            "li",
+            element("span", class_="swatch", style=f"background:{colour}"),
+            both(share.chinese, share.english),
             f" {percent(share.value)}",
         )
         for share, colour in zip(shares, charts.COLOURS, strict=False)
-    ]  # fmt: skip
+    ]
     return join(
         element("h3", both(chinese, english), " ", _sample(figure) if figure else None),
         charts.stacked([share.value for share in shares], f"{chinese} {english}: {said}"),
@@ -227,9 +246,12 @@ def figures(data: ReportData) -> Markup | None:
 
 def _metric_table(own: Sequence[Figure]) -> Markup:
     columns = (
-        _Column("指标", "metric", 34, None), _Column("本周", "this week", 19, "number wrap"), _Column("样本", "n", 10),
-        _Column("上周", "week before", 19, "number wrap"), _Column("全区", "district", 18, "number wrap"),
-    )  # fmt: skip
+        _Column("指标", "metric", 34, None),
+        _Column("本周", "this week", 19, "number wrap"),
+        _Column("样本", "n", 10),
+        _Column("上周", "week before", 19, "number wrap"),
+        _Column("全区", "district", 18, "number wrap"),
+    )
     return _table(columns, map(_metric, own))
 
 
@@ -282,9 +304,11 @@ def members(data: ReportData) -> Markup | None:
         return None
     chinese, english = ("成员学校", "Member schools") if data.subject.kind == "group" else ("班级", "Classes")
     columns = (
-        _Column(chinese, english, 40, None), _Column("得分", "points", 10), _Column("", "", 37, "chart"),
+        _Column(chinese, english, 40, None),
+        _Column("得分", "points", 10),
+        _Column("", "", 37, "chart"),
         _Column("覆盖率", "coverage", 13),
-    )  # fmt: skip
+    )
     return _section(chinese, english, _table(columns, map(_member, data.members)), long=True)
 
 

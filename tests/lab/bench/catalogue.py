@@ -73,8 +73,11 @@ def _own(module: str) -> Callable[[Task, Python], list[str]]:
 def _apart(module: str) -> Callable[[Task, Python], list[str]]:
     # Absolute, since a program runs in a folder of its own; not resolved, since a venv's python is a link.
     return lambda task, python: [
-        str(Path(python.peers).absolute()), "-m", f"tests.lab.bench.peers.{module}", *task.arguments(),
-    ]  # fmt: skip
+        str(Path(python.peers).absolute()),
+        "-m",
+        f"tests.lab.bench.peers.{module}",
+        *task.arguments(),
+    ]
 
 
 def _needs_own(package: str) -> Callable[[Python], str | None]:

@@ -39,10 +39,17 @@ def chart(result: Mapping[str, Any]) -> str:
     title = "Events per second, median of the rounds: " + ", ".join(f"{line.name} {line.rate:,.0f}" for line in lines)
     shapes = [shape for row, line in enumerate(lines) for shape in _row(line, _TOP + row * _ROW, scale)]
     drawn = element(
-        "svg", element("title", title), element("style", _STYLE), *shapes,
+        "svg",
+        element("title", title),
+        element("style", _STYLE),
+        *shapes,
         element("line", x1=_LEFT, x2=_LEFT, y1=_TOP / 2, y2=height - _TOP / 2, class_="base"),
-        xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {_WIDTH} {height}", width=_WIDTH, height=height, role="img",
-    )  # fmt: skip
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {_WIDTH} {height}",
+        width=_WIDTH,
+        height=height,
+        role="img",
+    )
     return f"{drawn}\n"
 
 
@@ -66,9 +73,7 @@ def _row(line: _Line, top: float, scale: float) -> list[Markup]:
     weight = " strong" if line.look == "classpulse" else ""
     return [
         element("text", line.name, x=_LEFT - 8, y=middle + 4.5, class_=f"end{weight}"),
-        element(
-            "rect", x=_LEFT, y=middle - _BAR / 2, width=max(line.rate * scale, 1), height=_BAR, rx=2, class_=line.look
-        ),
+        element("rect", x=_LEFT, y=middle - _BAR / 2, width=max(line.rate * scale, 1), height=_BAR, rx=2, class_=line.look),
         element("line", x1=slowest, x2=fastest, y1=middle, y2=middle, class_="range"),
         element("text", f"{line.rate:,.0f}", x=fastest + 8, y=middle + 4.5, class_=f"value{weight}"),
     ]

@@ -38,9 +38,17 @@ def missing() -> str | None:
 def command(task: Task) -> list[str]:
     """Return the command line; raises ``OSError`` or ``subprocess.SubprocessError`` where the jars cannot be had."""
     return [
-        "java", "-cp", _class_path(), _QUIET, str(_SOURCE),
-        task.bootstrap, task.topic, task.group, str(task.events), str(task.seconds),
-    ]  # fmt: skip
+        "java",
+        "-cp",
+        _class_path(),
+        _QUIET,
+        str(_SOURCE),
+        task.bootstrap,
+        task.topic,
+        task.group,
+        str(task.events),
+        str(task.seconds),
+    ]
 
 
 def version() -> str:
@@ -54,8 +62,11 @@ def java_version() -> str:
     try:
         answer = subprocess.run(
             ["java", "-version"],
-            capture_output=True, text=True, timeout=_JAVA_SECONDS, check=True,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=_JAVA_SECONDS,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     found = re.search(r'version "([^"]+)"', answer.stderr)
@@ -69,9 +80,15 @@ def _class_path() -> str:
         # Some versions of Maven write beside the declaration; the package's folder may be read-only.
         pom = Path(shutil.copy(_POM, folder))
         arguments = [
-            "mvn", "--batch-mode", "--quiet", "--file", str(pom), "dependency:build-classpath",
-            f"-Dmdep.outputFile={answer}", "-DincludeScope=runtime",
-        ]  # fmt: skip
+            "mvn",
+            "--batch-mode",
+            "--quiet",
+            "--file",
+            str(pom),
+            "dependency:build-classpath",
+            f"-Dmdep.outputFile={answer}",
+            "-DincludeScope=runtime",
+        ]
         subprocess.run(
             arguments, check=True, capture_output=True, text=True, timeout=_RESOLVE_SECONDS, stdin=subprocess.DEVNULL
         )

@@ -34,9 +34,15 @@ def launch(command: Sequence[str], seconds: float, log: Path, environment: Mappi
         surroundings["TMPDIR"] = scratch
         try:
             done = subprocess.run(
-                list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=surroundings,
-                cwd=scratch, timeout=seconds + _AROUND_SECONDS, check=False,
-            )  # fmt: skip
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=surroundings,
+                cwd=scratch,
+                timeout=seconds + _AROUND_SECONDS,
+                check=False,
+            )
         except OSError as error:
             raise ProgramError(f"{command[0]} cannot be started: {error}") from error
         except subprocess.TimeoutExpired as error:

@@ -11,9 +11,17 @@ from typing import Any
 __all__ = ["machine", "versions"]
 
 _PACKAGES = (
-    "classpulse", "aiokafka", "faust-streaming", "polars", "pyarrow", "pydantic", "clickhouse-connect", "chdb", "uvloop",
+    "classpulse",
+    "aiokafka",
+    "faust-streaming",
+    "polars",
+    "pyarrow",
+    "pydantic",
+    "clickhouse-connect",
+    "chdb",
+    "uvloop",
     "cramjam",
-)  # fmt: skip
+)
 
 
 def machine() -> dict[str, Any]:

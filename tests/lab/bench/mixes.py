@@ -44,10 +44,14 @@ def records(mix: Mix, events: int, seed: int) -> Iterator[Produced]:
     disturbance = ROUGH if mix == "rough" else Disturbance()
     produced = simulate(
         SimulationConfig(
-            seed=seed, events=events, families=("classroom",), binary_share=0.0, disturbance=disturbance,
+            seed=seed,
+            events=events,
+            families=("classroom",),
+            binary_share=0.0,
+            disturbance=disturbance,
             pending_limit=_PENDING_LIMIT,
         )
-    )  # fmt: skip
+    )
     return _heavy_and_hot(produced) if mix == "rough" else produced
 
 

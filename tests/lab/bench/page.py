@@ -31,9 +31,7 @@ def written(docs: Path) -> dict[Path, str]:
     Raises :class:`docs.generate.pages.PageError` for markers that do not fit, ``OSError`` for a missing page, and
     ``ValueError`` or ``KeyError`` for a file that is not what ``classpulse bench --json`` prints.
     """
-    results = {
-        path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((docs / _RESULTS).glob("*.json"))
-    }
+    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((docs / _RESULTS).glob("*.json"))}
     page = docs / _PAGE
     blocks = {"results": _results(results), "peers": _peers()}
     files = {page: fill(_PAGE, page.read_text(encoding="utf-8"), blocks)}
@@ -63,11 +61,21 @@ def _result(name: str, result: Mapping[str, Any]) -> str:
 
 def _figures(result: Mapping[str, Any]) -> str:
     rows = [
-        _row("ceiling: aiokafka alone", result["ceiling_events_per_second"], f"{result['ratio_to_ceiling']:.2f} of it",
-             result["ceiling_cpu_us_per_event"], result["rounds"]["ceiling"]),
-        _row("**classpulse**", result["classpulse_events_per_second"], "", result["worker_cpu_us_per_event"],
-             result["rounds"]["classpulse"]),
-    ]  # fmt: skip
+        _row(
+            "ceiling: aiokafka alone",
+            result["ceiling_events_per_second"],
+            f"{result['ratio_to_ceiling']:.2f} of it",
+            result["ceiling_cpu_us_per_event"],
+            result["rounds"]["ceiling"],
+        ),
+        _row(
+            "**classpulse**",
+            result["classpulse_events_per_second"],
+            "",
+            result["worker_cpu_us_per_event"],
+            result["rounds"]["classpulse"],
+        ),
+    ]
     for name, peer in result["peers"].items():
         compared, rounds = f"{peer['ratio']:g} × it", result["rounds"][name]
         rows.append(_row(name, peer["events_per_second"], compared, peer["cpu_us_per_event"], rounds))

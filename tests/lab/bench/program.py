@@ -44,10 +44,21 @@ class Task:
     def arguments(self) -> list[str]:
         """Return the options of a program's command line."""
         return [
-            "--bootstrap", self.bootstrap, "--topic", self.topic, "--partitions", str(self.partitions),
-            "--group", self.group, "--events", str(self.events), "--seconds", str(self.seconds),
-            "--fetch-max-bytes", str(self.fetch_max_bytes),
-        ]  # fmt: skip
+            "--bootstrap",
+            self.bootstrap,
+            "--topic",
+            self.topic,
+            "--partitions",
+            str(self.partitions),
+            "--group",
+            self.group,
+            "--events",
+            str(self.events),
+            "--seconds",
+            str(self.seconds),
+            "--fetch-max-bytes",
+            str(self.fetch_max_bytes),
+        ]
 
 
 class Stopwatch:

@@ -18,6 +18,18 @@ from tests.lab.chaos.faults import (
 from tests.lab.chaos.proxy import Proxy
 
 __all__ = [
-    "Cut", "Delay", "Drip", "DropUpload", "Fault", "Freeze", "HalfOpen", "Injection", "Proxy", "RequestStart",
-    "ResetAfterRequest", "TruncateResponse", "contains", "inserts_into",
-]  # fmt: skip
+    "Cut",
+    "Delay",
+    "Drip",
+    "DropUpload",
+    "Fault",
+    "Freeze",
+    "HalfOpen",
+    "Injection",
+    "Proxy",
+    "RequestStart",
+    "ResetAfterRequest",
+    "TruncateResponse",
+    "contains",
+    "inserts_into",
+]

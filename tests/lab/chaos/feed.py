@@ -64,9 +64,7 @@ class Feed:
     ``sent`` and ``acknowledged`` count records and may be read at any time; ``account`` only after ``finish``.
     """
 
-    def __init__(
-        self, bootstrap: str, records: Iterable[Produced], records_per_second: float, *, idempotent: bool
-    ) -> None:
+    def __init__(self, bootstrap: str, records: Iterable[Produced], records_per_second: float, *, idempotent: bool) -> None:
         self._bootstrap = bootstrap
         self._records = records
         self._records_per_second = records_per_second

@@ -57,10 +57,21 @@ def wire_batch(codec: int, payload: bytes, records: int) -> bytes:
     """Return a batch of format 2 around any payload."""
     header = bytearray(
         _HEADER.pack(
-            0, _HEADER.size - _LENGTH_FROM + len(payload), 0, 2, 0, codec, records - 1,
-            _TIMESTAMP_MS, _TIMESTAMP_MS, -1, -1, -1, records,
+            0,
+            _HEADER.size - _LENGTH_FROM + len(payload),
+            0,
+            2,
+            0,
+            codec,
+            records - 1,
+            _TIMESTAMP_MS,
+            _TIMESTAMP_MS,
+            -1,
+            -1,
+            -1,
+            records,
         )
-    )  # fmt: skip
+    )
     struct.pack_into(">I", header, _CRC_AT, calc_crc32c(bytes(header[_CRC_FROM:]) + payload))
     return bytes(header) + payload
 

@@ -95,9 +95,7 @@ class Proxy:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 
     def point_at(self, upstream: Address) -> None:
@@ -199,9 +197,7 @@ class Proxy:
 
     async def _relay(self, client: Stream, writers: list[asyncio.StreamWriter]) -> None:
         async def connect() -> Stream:
-            server = await asyncio.wait_for(
-                asyncio.open_connection(*self._upstream, limit=HEAD_BYTES), _CONNECT_SECONDS
-            )
+            server = await asyncio.wait_for(asyncio.open_connection(*self._upstream, limit=HEAD_BYTES), _CONNECT_SECONDS)
             writers[1:] = [server[1]]
             return server
 

@@ -224,9 +224,7 @@ async def _begin_body(reader: asyncio.StreamReader, headers: _Headers) -> tuple[
     return start, _exactly(reader, length - len(start))
 
 
-async def _send_body(
-    server: Stream, start: bytes, body: AsyncIterator[bytes], headers: _Headers, shaper: Shaper
-) -> None:
+async def _send_body(server: Stream, start: bytes, body: AsyncIterator[bytes], headers: _Headers, shaper: Shaper) -> None:
     fault = shaper.first(DropUpload)
     allowed = None
     if isinstance(fault, DropUpload):
@@ -262,9 +260,7 @@ async def _answer_head(client: Stream, server: Stream) -> bytes:
         reading.cancel()
 
 
-async def _send_answer(
-    client: Stream, server: Stream, headers: _Headers, head: bytes, shaper: Shaper
-) -> bool:
+async def _send_answer(client: Stream, server: Stream, headers: _Headers, head: bytes, shaper: Shaper) -> bool:
     answer = _Headers(head)
     await shaper.send(client[1], head, "client", begins=True)
     fault = shaper.first(TruncateResponse)

@@ -16,9 +16,19 @@ COOL_DOWN_SECONDS: Final = 5.0
 
 #: Every step of a write, the ones that matter most twice.
 TABLES: Final = (
-    "dead_letters", "events_classroom", "events_classroom", "events_prep", "events_research", "events_registry",
-    "metric_rows", "metric_rows", "metric_rows", "checkpoints", "checkpoints", "checkpoints",
-)  # fmt: skip
+    "dead_letters",
+    "events_classroom",
+    "events_classroom",
+    "events_prep",
+    "events_research",
+    "events_registry",
+    "metric_rows",
+    "metric_rows",
+    "metric_rows",
+    "checkpoints",
+    "checkpoints",
+    "checkpoints",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,7 @@ KINDS: Final = (
     Kind("kafka_half_open", "worker", 2, (2, 10), "the broker's answers do not arrive"),
     Kind("kafka_cut", "worker", 2, (1, 9), "the broker refuses connections"),
     Kind("kafka_reset", "worker", 1, (0, 0), "every connection to the broker is reset"),
-)  # fmt: skip
+)
 KIND: Final = {kind.name: kind for kind in KINDS}
 
 

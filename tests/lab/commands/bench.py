@@ -60,9 +60,12 @@ class _Input:
 @click.option("--no-peers", is_flag=True, help="Only the ceiling and classpulse.")
 @click.option("--check", is_flag=True, help="For CI: no peers, fewer events, exit status 1 below --floor.")
 @click.option(
-    "--floor", type=NumberType(0, 1_000), default=CHECK_FLOOR, show_default=True,
+    "--floor",
+    type=NumberType(0, 1_000),
+    default=CHECK_FLOOR,
+    show_default=True,
     help="With --check: the least share of the ceiling.",
-)  # fmt: skip
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 @click.option("--folder", type=click.Path(path_type=Path), default=DEFAULT_FOLDER, show_default=True, help="Data and logs.")
 @click.option("--peers-python", default=PEERS_PYTHON, show_default=True, help="Python of Quix Streams and Bytewax.")
@@ -153,9 +156,17 @@ def _measure(
     admin = replace(dev.target(info, OWNER), database="default")
     product = _product(info, admin, ledger)
     plan = Plan(
-        info.kafka_bootstrap, _partitions(), events, rounds, mix, peers, python,
-        Settings.model_fields["fetch_max_bytes"].default, info.folder / "logs", _clickhouse(admin),
-    )  # fmt: skip
+        info.kafka_bootstrap,
+        _partitions(),
+        events,
+        rounds,
+        mix,
+        peers,
+        python,
+        Settings.model_fields["fetch_max_bytes"].default,
+        info.folder / "logs",
+        _clickhouse(admin),
+    )
     try:
         found = run(plan, product, display)
     except ProgramError as error:

@@ -35,9 +35,7 @@ class BenchDisplay:
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._progress.stop()
 
     def step(self, what: str) -> None:
@@ -60,25 +58,38 @@ def print_result(console: Console, result: dict[str, Any]) -> None:
     console.print(
         f"{result['events']:,} events of {result['bytes_per_event']:.0f} bytes ({result['mix']}) on {versions['broker']}; "
         f"{machine['cores']} cores of {machine['cpu']}; medians of {len(result['rounds']['ceiling'])} rounds",
-        highlight=False, markup=False,
-    )  # fmt: skip
+        highlight=False,
+        markup=False,
+    )
     table = Table()
     table.add_column("")
     for column in ("events/s", "classpulse", "CPU µs", "events", "spread"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_row(
-        "ceiling: aiokafka alone", f"{result['ceiling_events_per_second']:,.0f}", f"{result['ratio_to_ceiling']:.2f} of it",
-        _number(result["ceiling_cpu_us_per_event"]), f"{result['events']:,}", f"{result['spread']['ceiling']:.0%}",
-    )  # fmt: skip
+        "ceiling: aiokafka alone",
+        f"{result['ceiling_events_per_second']:,.0f}",
+        f"{result['ratio_to_ceiling']:.2f} of it",
+        _number(result["ceiling_cpu_us_per_event"]),
+        f"{result['events']:,}",
+        f"{result['spread']['ceiling']:.0%}",
+    )
     table.add_row(
-        "[bold]classpulse[/bold]", f"[bold]{result['classpulse_events_per_second']:,.0f}[/bold]", "",
-        _number(result["worker_cpu_us_per_event"]), f"{result['events']:,}", f"{result['spread']['classpulse']:.0%}",
-    )  # fmt: skip
+        "[bold]classpulse[/bold]",
+        f"[bold]{result['classpulse_events_per_second']:,.0f}[/bold]",
+        "",
+        _number(result["worker_cpu_us_per_event"]),
+        f"{result['events']:,}",
+        f"{result['spread']['classpulse']:.0%}",
+    )
     for name, peer in result["peers"].items():
         table.add_row(
-            name, f"{peer['events_per_second']:,.0f}", f"{peer['ratio']:g} × it", _number(peer["cpu_us_per_event"]),
-            f"{peer['events']:,}", f"{peer['spread']:.0%}",
-        )  # fmt: skip
+            name,
+            f"{peer['events_per_second']:,.0f}",
+            f"{peer['ratio']:g} × it",
+            _number(peer["cpu_us_per_event"]),
+            f"{peer['events']:,}",
+            f"{peer['spread']:.0%}",
+        )
     console.print(table)
     console.print(
         f"Beside the worker, ClickHouse took {_number(result['clickhouse_cpu_us_per_event'])} µs of CPU an event. "

@@ -39,9 +39,14 @@ PAGES_FOLDER: Final = "pages"
 #: A fixed day: a seed must give the same records tomorrow.
 SCHOOL_DAY: Final = date(2026, 3, 4)
 TROUBLED: Final = Disturbance(
-    disorder_share=0.05, duplicate_share=0.04, late_share=0.01, offline_share=0.05, skew_share=0.05,
-    wild_clock_share=0.001, malformed_share=0.01,
-)  # fmt: skip
+    disorder_share=0.05,
+    duplicate_share=0.04,
+    late_share=0.01,
+    offline_share=0.05,
+    skew_share=0.05,
+    wild_clock_share=0.001,
+    malformed_share=0.01,
+)
 #: Small and frequent writes, so that there is always one under way; short timeouts, so that a fault is noticed in seconds.
 WORKER_SETTINGS: Final[Mapping[str, str]] = {
     "CLASSPULSE_FLUSH_MAX_ROWS": "500",
@@ -75,9 +80,7 @@ class Plan:
         names = [f"w{number}" for number in range(self.workers)]
         durable = self.broker == stack.APACHE
         try:
-            return schedule(
-                self.seed, self.minutes * 60, self.faults, names, durable_broker=durable, only=self.only
-            )
+            return schedule(self.seed, self.minutes * 60, self.faults, names, durable_broker=durable, only=self.only)
         except ValueError as error:
             raise MustStop(f"There is no such schedule: {error}", "Change --minutes or --faults") from error
 

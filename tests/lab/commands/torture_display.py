@@ -69,8 +69,16 @@ def print_result(console: Console, result: Mapping[str, Any], folder: Path) -> N
     account.add_column()
     account.add_column(justify="right")
     names = (
-        "produced", "consumed", "stored", "duplicates", "dead_letters", "lost", "doubled", "rows_expected", "differences"
-    )  # fmt: skip
+        "produced",
+        "consumed",
+        "stored",
+        "duplicates",
+        "dead_letters",
+        "lost",
+        "doubled",
+        "rows_expected",
+        "differences",
+    )
     for name in names:
         bad = name in {"lost", "doubled", "differences"} and result[name]
         account.add_row(name.replace("_", " "), f"{result[name]:,}", style="bold red" if bad else "")

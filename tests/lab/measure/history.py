@@ -139,12 +139,14 @@ def _make_history(bed: Bed, base_day: date, options: argparse.Namespace, display
     quiet = _settle(bed, options.settle)
     after = bed.store.sizes()
     return {
-        "copies": copies, "made_in_seconds": round(copied_seconds), "merged_before_measuring": quiet,
+        "copies": copies,
+        "made_in_seconds": round(copied_seconds),
+        "merged_before_measuring": quiet,
         "tables": {table: after[table] for table in TABLES},
         "bytes_per_row_of_a_day": {table: round(one["bytes"] / max(1, one["rows"]), 1) for table, one in sizes.items()},
         "bytes_per_row": {table: round(one["bytes"] / max(1, one["rows"]), 1) for table, one in after.items()},
         "metric_rows_per_event": round(base["metric_rows"]["rows"] / base["events_classroom"]["rows"], 2),
-    }  # fmt: skip
+    }
 
 
 def copy_days(client: Client, table: str, day: date, copies: int, on_progress: Callable[[int], None]) -> None:
@@ -212,15 +214,21 @@ def _outcome(runs: dict[str, list[Run]], stored: dict[str, Any]) -> Outcome:
     rows = [[name, *(f"{of[key]:,.1f}" for key in of)] for name, of in medians.items()]
     rows.append(["full / empty", *(f"{ratio:.2f}" for ratio in ratios.values())])
     figures = {
-        "stored": stored, "medians": medians, "ratios": ratios,
+        "stored": stored,
+        "medians": medians,
+        "ratios": ratios,
         "runs": {name: [run.drained.to_json() for run in of] for name, of in runs.items()},
-    }  # fmt: skip
+    }
     events = stored["tables"]["events_classroom"]["rows"]
     goal = Goal(f"CPU per event with {events:,} events stored, over empty", GOAL, ratios["all"], "×")
     columns = (
-        "database", "drained in s", "worker µs/event", "ClickHouse µs/event", "with merges µs/event",
+        "database",
+        "drained in s",
+        "worker µs/event",
+        "ClickHouse µs/event",
+        "with merges µs/event",
         "worker + ClickHouse µs/event",
-    )  # fmt: skip
+    )
     return Outcome("history", columns, rows, figures, [goal])
 
 

@@ -37,9 +37,16 @@ def lessons_at_once(lessons: int, students: int, seed: int, day: date | None = N
     """
     schools, classes = shape_of(lessons)
     config = SimulationConfig(
-        seed=seed, days=1, date=day, schools=schools, classes_per_school=classes, students_per_class=students,
-        families=("classroom",), binary_share=0.0, dual_teacher_share=0.0,
-    )  # fmt: skip
+        seed=seed,
+        days=1,
+        date=day,
+        schools=schools,
+        classes_per_school=classes,
+        students_per_class=students,
+        families=("classroom",),
+        binary_share=0.0,
+        dual_teacher_share=0.0,
+    )
     return Simulation(config).records()
 
 

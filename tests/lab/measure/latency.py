@@ -96,9 +96,7 @@ class Poller:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._ended.set()
         self._thread.join()
         self._client.close()
@@ -179,9 +177,14 @@ def measure(bed: Bed, options: argparse.Namespace, display: Display) -> Outcome:
 
 
 def _at_rate(
-    bed: Bed, worker: Worker, records: Sequence[Produced], rate: float, consumed: int, options: argparse.Namespace,
+    bed: Bed,
+    worker: Worker,
+    records: Sequence[Produced],
+    rate: float,
+    consumed: int,
+    options: argparse.Namespace,
     display: Display,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     sent = Paced()
     bar = display.bar(f"{rate:,.0f} events/s", len(records))
     # Nothing here makes cycles; a walk over millions of prepared records would stop the producer's clock.
@@ -212,10 +215,8 @@ def _at_rate(
         "probes": _probes(poller.watched),
         "worker_histogram": _histogram(page_before, page_after),
         "stage_ms": _stages(page_before, page_after),
-        "cpu_cores": {
-            name: round((after - cpu_before[name]) / (ended - began), 3) for name, after in cpu_after.items()
-        },
-    }  # fmt: skip
+        "cpu_cores": {name: round((after - cpu_before[name]) / (ended - began), 3) for name, after in cpu_after.items()},
+    }
 
 
 def _piles_up(found: Sequence[tuple[float, float]]) -> bool:
@@ -263,17 +264,30 @@ def _outcome(found: Sequence[dict[str, Any]], maximum: float, options: argparse.
         goals.append(Goal(f"p99 at {rate:,.0f} events/s ({rate / maximum:.2f} of the maximum)", bound, measured, "s"))
     rows = [
         [
-            f"{one['rate_per_second']:,.0f}", f"{one['sent_per_second']:,.0f}", f"{one['events']:,}",
+            f"{one['rate_per_second']:,.0f}",
+            f"{one['sent_per_second']:,.0f}",
+            f"{one['events']:,}",
             *(f"{one[f'{name}_ms']:,.0f}" for name in quantiles.SHARES),
-            f"{one['poll_resolution']['p95_ms']:.0f}", f"{one['probes'].get('p99_ms', float('nan')):,.0f}",
-            f"{one['worker_histogram']['p99_ms'] or float('nan'):,.0f}", "yes" if one["kept_up"] else "no",
+            f"{one['poll_resolution']['p95_ms']:.0f}",
+            f"{one['probes'].get('p99_ms', float('nan')):,.0f}",
+            f"{one['worker_histogram']['p99_ms'] or float('nan'):,.0f}",
+            "yes" if one["kept_up"] else "no",
         ]
         for one in found
-    ]  # fmt: skip
+    ]
     columns = (
-        "events/s", "kept", "events", "p50 ms", "p95 ms", "p99 ms", "max ms", "poll p95 ms", "probes p99 ms",
-        "worker's p99 ms", "keeps up",
-    )  # fmt: skip
+        "events/s",
+        "kept",
+        "events",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "max ms",
+        "poll p95 ms",
+        "probes p99 ms",
+        "worker's p99 ms",
+        "keeps up",
+    )
     figures = {"lessons": options.lessons, "maximum_events_per_second": round(maximum, 1), "rates": list(found)}
     return Outcome("latency", columns, rows, figures, goals)
 

@@ -74,9 +74,11 @@ def measure(bed: Bed, options: argparse.Namespace, display: Display) -> Outcome:
         ["cached events", f"{figures['cached_rows']:,.0f}"],
     ]
     goal = Goal(
-        f"memory of a worker with {sources:,} devices, {lessons:,} lessons, {students:,} students", GOAL_BYTES / _MIB,
-        last.peak_bytes / _MIB, "MiB",
-    )  # fmt: skip
+        f"memory of a worker with {sources:,} devices, {lessons:,} lessons, {students:,} students",
+        GOAL_BYTES / _MIB,
+        last.peak_bytes / _MIB,
+        "MiB",
+    )
     return Outcome("memory", ("what", "MiB or number"), rows, figures, [goal])
 
 

@@ -39,9 +39,13 @@ class Goal:
     def to_json(self) -> dict[str, Any]:
         """Return the goal with its verdict."""
         return {
-            "goal": self.name, "bound": self.bound, "at_most": self.at_most, "unit": self.unit,
-            "measured": round(self.measured, 3), "met": self.met,
-        }  # fmt: skip
+            "goal": self.name,
+            "bound": self.bound,
+            "at_most": self.at_most,
+            "unit": self.unit,
+            "measured": round(self.measured, 3),
+            "met": self.met,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +64,14 @@ class Outcome:
         """Return everything, with when and on what it was measured; ``options``: those of the command line."""
         given = {name: value for name, value in vars(options).items() if name not in {"json", "folder"}}
         return {
-            "measured": self.name, "at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": dict(machine),
-            "versions": dict(versions), "options": given, "figures": self.figures,
+            "measured": self.name,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": dict(machine),
+            "versions": dict(versions),
+            "options": given,
+            "figures": self.figures,
             "goals": [goal.to_json() for goal in self.goals],
-        }  # fmt: skip
+        }
 
     def tell(self, machine: Mapping[str, Any], versions: Mapping[str, str], options: argparse.Namespace) -> None:
         """Print the table on standard error and JSON on standard output; write JSON to ``options.json`` if it is given."""

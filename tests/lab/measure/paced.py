@@ -66,9 +66,12 @@ async def send_at_rate(
     The timestamp of a record is the time it is handed over. Raises ``KafkaError`` if Kafka refuses.
     """
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap, acks="all", enable_idempotence=False, max_batch_size=_BATCH_BYTES,
+        bootstrap_servers=bootstrap,
+        acks="all",
+        enable_idempotence=False,
+        max_batch_size=_BATCH_BYTES,
         client_id="classpulse-measure",
-    )  # fmt: skip
+    )
     await producer.start()
     try:
         sender = _Sender(producer, sent)

@@ -115,22 +115,29 @@ def _outcome(bed: Bed, runs: Sequence[dict[str, Any]], options: argparse.Namespa
     names = [name for name, _ in PARTS] + [LAST_PART]
     rows = [
         [
-            run["kind"], f"{run['processing_after_seconds']:.1f}", *(f"{run['parts_seconds'][name]:.1f}" for name in names),
-            f"{run['first_write_seconds']['facts read back']:.1f}", f"{run['caught_up_after_seconds']:.1f}",
+            run["kind"],
+            f"{run['processing_after_seconds']:.1f}",
+            *(f"{run['parts_seconds'][name]:.1f}" for name in names),
+            f"{run['first_write_seconds']['facts read back']:.1f}",
+            f"{run['caught_up_after_seconds']:.1f}",
         ]
         for run in runs
-    ]  # fmt: skip
+    ]
     goals = [
         Goal(
             f"processing again after the worker was {kind if kind == 'killed' else 'stopped in order'} (slowest)",
-            GOAL_SECONDS, max(run["processing_after_seconds"] for run in runs if run["kind"] == kind), "s",
+            GOAL_SECONDS,
+            max(run["processing_after_seconds"] for run in runs if run["kind"] == kind),
+            "s",
         )
         for kind in KINDS
-    ]  # fmt: skip
+    ]
     figures = {
-        "events_in_open_lessons": options.events, "lessons": options.lessons, "runs": list(runs),
+        "events_in_open_lessons": options.events,
+        "lessons": options.lessons,
+        "runs": list(runs),
         "session_timeout_seconds": float(bed.workers[0].environment.get(_SESSION, _DEFAULT_SESSION_SECONDS)),
-    }  # fmt: skip
+    }
     columns = ("stop", "processing s", *(f"{name} s" for name in names), "of it facts read back s", "caught up s")
     return Outcome("restart", columns, rows, figures, goals)
 

@@ -109,9 +109,12 @@ def needed(scale: Scale, measured: Measured, assumed: Assumptions = ASSUMPTIONS)
     workers = max(1, math.ceil(busiest / (measured.worker_events_per_second * assumed.worker_load)))
     cores = busiest * measured.clickhouse_cpu_us_per_event / 1e6 / assumed.clickhouse_load
     stored = (
-        of_a_slot * assumed.lessons_per_day * assumed.school_days_per_year * assumed.kept_years
+        of_a_slot
+        * assumed.lessons_per_day
+        * assumed.school_days_per_year
+        * assumed.kept_years
         * (measured.stored_bytes_per_event + measured.figures_per_event * measured.stored_bytes_per_figure)
-    )  # fmt: skip
+    )
     # Each bound says how many ClickHouse nodes there must be at least; a cell has one, with its copy beside it.
     bounds = {
         "ClickHouse's CPU": cores / assumed.clickhouse_cores,

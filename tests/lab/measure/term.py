@@ -93,9 +93,11 @@ def measure(client: Client, repeat: int) -> dict[str, dict[str, int]]:
         runs_ms = [_took_ms(client, sql) for _ in range(repeat)]
         planning_ms = [_took_ms(client, f"EXPLAIN {sql}") for _ in range(repeat)]
         found[name] = {
-            "median_ms": round(statistics.median(runs_ms)), "longest_ms": round(max(runs_ms)),
-            "planning_ms": round(statistics.median(planning_ms)), "rows": rows,
-        }  # fmt: skip
+            "median_ms": round(statistics.median(runs_ms)),
+            "longest_ms": round(max(runs_ms)),
+            "planning_ms": round(statistics.median(planning_ms)),
+            "rows": rows,
+        }
     return found
 
 
@@ -177,10 +179,11 @@ def main() -> None:
         filled_seconds = round(time.perf_counter() - began)
         tables = "SELECT table, sum(rows) FROM system.parts WHERE active AND database = currentDatabase() GROUP BY table"
         result = {
-            "lessons": given.lessons, "filled_seconds": filled_seconds,
+            "lessons": given.lessons,
+            "filled_seconds": filled_seconds,
             "rows": {str(table): int(rows) for table, rows in client.query(tables).result_rows},
             "queries": measure(client, given.repeat),
-        }  # fmt: skip
+        }
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
 
 

@@ -40,9 +40,7 @@ class Lesson:
         """Return what students did."""
         return of_type(self.events, *INTERACTION_TYPES)
 
-    def so_far(
-        self, numerator: float, denominator: float, sample_size: int, parts: Sequence[float | None] = ()
-    ) -> Metrics:
+    def so_far(self, numerator: float, denominator: float, sample_size: int, parts: Sequence[float | None] = ()) -> Metrics:
         """Return a metric of the lesson so far."""
         return figures(self.start_us, self.end_us, numerator, denominator, sample_size, parts)
 

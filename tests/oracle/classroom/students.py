@@ -42,9 +42,7 @@ def is_closed_by_left(stay: Interval, events: Iterable[Event]) -> bool:
     return any(event["student_id"] == stay.person and event["time_us"] > stay.start_us for event in of_type(events, LEFT))
 
 
-def student_parts(
-    lesson: Lesson, student: str, own: Sequence[Event], stays: Sequence[Interval]
-) -> dict[str, float]:
+def student_parts(lesson: Lesson, student: str, own: Sequence[Event], stays: Sequence[Interval]) -> dict[str, float]:
     """Return the parts of one student's row by name."""
     answers = of_type(own, ANSWERED)
     graded = [event["correct"] for event in answers if event.get("correct") is not None]

@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from tests.oracle.rows import NEVER_US, Event, RowKey, Rows, earliest, figures, of_type, overlap_us, presence
 
 __all__ = [
-    "CONTRIBUTED", "FEEDBACK", "IMPROVED", "JOINED", "LEFT", "OBSERVED", "PUBLISHED", "REPORTED", "Activity",
+    "CONTRIBUTED",
+    "FEEDBACK",
+    "IMPROVED",
+    "JOINED",
+    "LEFT",
+    "OBSERVED",
+    "PUBLISHED",
+    "REPORTED",
+    "Activity",
     "read_activity",
-]  # fmt: skip
+]
 
 PUBLISHED = "research.activity.published"
 JOINED, LEFT = "research.participant.joined", "research.participant.left"
@@ -31,9 +39,7 @@ class Activity:
     attended_us: Counter[str]
     effective: set[str]
 
-    def row(
-        self, metric: str, numerator: float, denominator: float, sample_size: int, parts: Sequence[float] = ()
-    ) -> Rows:
+    def row(self, metric: str, numerator: float, denominator: float, sample_size: int, parts: Sequence[float] = ()) -> Rows:
         """Return one row of the activity."""
         told = figures(self.start_us, self.end_us, numerator, denominator, sample_size, parts)
         return {RowKey(metric, "activity", self.key, "", 0): told}

@@ -23,9 +23,13 @@ def participant(activity: Activity, who: str) -> Metrics:
     posted = len(of_type(own, CONTRIBUTED))
     attended_us = activity.attended_us[who]
     parts = (
-        who in activity.invited, bool(of_type(own, JOINED)), who in activity.effective, attended_us / 1e6, posted,
+        who in activity.invited,
+        bool(of_type(own, JOINED)),
+        who in activity.effective,
+        attended_us / 1e6,
+        posted,
         len(of_type(own, OBSERVED)),
         len({event["feedback_id"] for event in of_type(own, FEEDBACK)}),
         len({event["improvement_id"] for event in of_type(own, IMPROVED)}),
-    )  # fmt: skip
+    )
     return figures(activity.start_us, activity.end_us, posted, attended_us / 60e6, posted, parts)

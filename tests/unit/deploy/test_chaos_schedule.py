@@ -56,9 +56,14 @@ def test_every_fault_at_an_insert_names_its_table_and_no_other_does() -> None:
     assert all((step.table in by_name[step.kind].tables) if by_name[step.kind].tables else not step.table for step in steps)
     hit = {step.table for step in steps if step.table}
     assert hit == {
-        "dead_letters", "events_classroom", "events_prep", "events_research", "events_registry", "metric_rows",
+        "dead_letters",
+        "events_classroom",
+        "events_prep",
+        "events_research",
+        "events_registry",
+        "metric_rows",
         "checkpoints",
-    }  # fmt: skip
+    }
 
 
 def test_a_run_without_workers_or_without_time_is_refused() -> None:

@@ -22,12 +22,28 @@ from tests.oracle.published import PANELS, filled_in
 ROOT = Path(__file__).parents[3]
 USERS = ET.parse(ROOT / "deploy/clickhouse/users.xml").getroot()
 TABLES = (
-    "events_classroom", "events_prep", "events_research", "events_registry", "metric_rows", "checkpoints", "dead_letters",
-)  # fmt: skip
+    "events_classroom",
+    "events_prep",
+    "events_research",
+    "events_registry",
+    "metric_rows",
+    "checkpoints",
+    "dead_letters",
+)
 APPENDED_BY_THE_EVALUATOR = (
-    "pane_versions", "pane_keys", "evaluator_cycles", "portraits", "portrait_peers", "portrait_places", "portrait_runs",
-    "evaluation_configs", "evaluation_nodes", "scores", "data_quality", "score_runs",
-)  # fmt: skip
+    "pane_versions",
+    "pane_keys",
+    "evaluator_cycles",
+    "portraits",
+    "portrait_peers",
+    "portrait_places",
+    "portrait_runs",
+    "evaluation_configs",
+    "evaluation_nodes",
+    "scores",
+    "data_quality",
+    "score_runs",
+)
 FILLED_BY_THE_SERVER = ("event_days", "checkpoint_days")
 #: Each view as a query may name it, with some value for each parameter.
 VIEWS = [
@@ -134,9 +150,14 @@ def in_engine(folder: Path, user: str, code: str, told: str) -> str:
     (folder / "config.xml").write_text("<clickhouse><users_config>users.xml</users_config></clickhouse>")
     done = subprocess.run(
         [sys.executable, "-c", code, folder / "data"],
-        input=told, cwd=folder, check=False, capture_output=True, text=True, timeout=120,
+        input=told,
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -189,24 +210,41 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 
 #: What no right to a table decides: the rest of the server, and changing things.
 BESIDE_THE_TABLES = (
-    "SHOW TABLES FROM classpulse", "SHOW DATABASES", "SHOW COLUMNS FROM classpulse.events_prep",
-    "SHOW CREATE TABLE classpulse.events_prep", "SHOW CREATE TABLE classpulse.scores",
+    "SHOW TABLES FROM classpulse",
+    "SHOW DATABASES",
+    "SHOW COLUMNS FROM classpulse.events_prep",
+    "SHOW CREATE TABLE classpulse.events_prep",
+    "SHOW CREATE TABLE classpulse.scores",
     "DESCRIBE TABLE classpulse.events_prep",
-    "EXISTS TABLE classpulse.dead_letters", "SHOW USERS", "SHOW GRANTS FOR default", "SELECT name FROM system.tables",
-    "SELECT * FROM system.users", "SELECT * FROM information_schema.tables", "SELECT getSetting('max_threads')",
-    "SELECT * FROM numbers(3)", "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+    "EXISTS TABLE classpulse.dead_letters",
+    "SHOW USERS",
+    "SHOW GRANTS FOR default",
+    "SELECT name FROM system.tables",
+    "SELECT * FROM system.users",
+    "SELECT * FROM information_schema.tables",
+    "SELECT getSetting('max_threads')",
+    "SELECT * FROM numbers(3)",
+    "SELECT * FROM file('/etc/passwd', 'LineAsString')",
     "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString', 'a String')",
-    "SELECT * FROM s3('http://127.0.0.1:1/a', 'CSV', 'a String')", "SELECT * FROM remote('127.0.0.1', 'system', 'one')",
-    "SELECT * FROM mysql('127.0.0.1:1', 'a', 'b', 'c', 'd')", "SELECT * FROM cluster('default', 'system', 'one')",
-    "SELECT dictGet('classpulse.none', 'a', 1)", "CREATE DICTIONARY classpulse.d (a UInt8) PRIMARY KEY a LAYOUT(FLAT())",
+    "SELECT * FROM s3('http://127.0.0.1:1/a', 'CSV', 'a String')",
+    "SELECT * FROM remote('127.0.0.1', 'system', 'one')",
+    "SELECT * FROM mysql('127.0.0.1:1', 'a', 'b', 'c', 'd')",
+    "SELECT * FROM cluster('default', 'system', 'one')",
+    "SELECT dictGet('classpulse.none', 'a', 1)",
+    "CREATE DICTIONARY classpulse.d (a UInt8) PRIMARY KEY a LAYOUT(FLAT())",
     "CREATE TABLE IF NOT EXISTS classpulse.metric_rows (a Int8) ENGINE = MergeTree ORDER BY a",
     "CREATE TABLE classpulse.files (a Int8) ENGINE = File(CSV)",
     "CREATE VIEW IF NOT EXISTS classpulse.v1_lessons AS SELECT 1",
-    "CREATE DATABASE another", "CREATE TABLE default.t (a Int8) ENGINE = Memory", "CREATE FUNCTION f AS x -> x",
-    "CREATE USER intruder", "GRANT SELECT ON *.* TO default", "ALTER TABLE classpulse.scores MODIFY COMMENT 'changed'",
-    "OPTIMIZE TABLE classpulse.scores", "SYSTEM FLUSH LOGS",
+    "CREATE DATABASE another",
+    "CREATE TABLE default.t (a Int8) ENGINE = Memory",
+    "CREATE FUNCTION f AS x -> x",
+    "CREATE USER intruder",
+    "GRANT SELECT ON *.* TO default",
+    "ALTER TABLE classpulse.scores MODIFY COMMENT 'changed'",
+    "OPTIMIZE TABLE classpulse.scores",
+    "SYSTEM FLUSH LOGS",
     "BACKUP TABLE classpulse.scores TO Disk('none', 'a')",
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("user", [user.tag for user in USERS.iterfind("users/*[grants]")])
@@ -232,12 +270,21 @@ def test_the_embedded_engine_grants_what_production_grants(
 def test_nobody_sees_what_others_do(embedded: Callable[[str, Sequence[str]], dict[str, int]], user: str) -> None:
     """The tables of ``system`` that a server hides are hidden here too, by whatever name and way."""
     denied = [
-        "SELECT query FROM system.processes", "SELECT query FROM `system`.`processes`", "SHOW PROCESSLIST",
-        'SELECT query FROM "sys\\x74em".processes', "SELECT * FROM (SELECT * FROM system.query_log)", "USE system",
-        "SELECT count() FROM system.parts", "SELECT 1 WHERE 1 IN system.numbers", "SELECT * FROM system.settings_changes",
-        "WITH p AS (SELECT query FROM system.processes) SELECT * FROM p", "SELECT * FROM merge('system', 'processes')",
-        "SELECT 1 UNION ALL SELECT count() FROM system.merges", "SELECT * FROM system.disks", "SELECT * FROM system.grants",
-    ]  # fmt: skip
+        "SELECT query FROM system.processes",
+        "SELECT query FROM `system`.`processes`",
+        "SHOW PROCESSLIST",
+        'SELECT query FROM "sys\\x74em".processes',
+        "SELECT * FROM (SELECT * FROM system.query_log)",
+        "USE system",
+        "SELECT count() FROM system.parts",
+        "SELECT 1 WHERE 1 IN system.numbers",
+        "SELECT * FROM system.settings_changes",
+        "WITH p AS (SELECT query FROM system.processes) SELECT * FROM p",
+        "SELECT * FROM merge('system', 'processes')",
+        "SELECT 1 UNION ALL SELECT count() FROM system.merges",
+        "SELECT * FROM system.disks",
+        "SELECT * FROM system.grants",
+    ]
     assert embedded(user, denied) == dict.fromkeys(denied, ACCESS_DENIED)
 
 
@@ -254,9 +301,12 @@ def test_only_our_users_exist_and_none_has_a_password_here() -> None:
     users = USERS.find("users")
     assert users is not None
     assert [user.tag for user in users if user.get("remove") is None] == [
-        "classpulse_admin", "classpulse_worker", "classpulse_evaluator", "classpulse_reader",
+        "classpulse_admin",
+        "classpulse_worker",
+        "classpulse_evaluator",
+        "classpulse_reader",
         "classpulse_vendor",
-    ]  # fmt: skip
+    ]
     assert [user.tag for user in users if user.get("remove") is not None] == ["default"]
     assert [element.tag for element in USERS.iter() if "password" in element.tag] == []
 

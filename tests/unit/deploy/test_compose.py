@@ -206,6 +206,9 @@ def test_compose_accepts_the_file() -> None:
     """Docker Compose itself reads the file without an error or a warning."""
     checked = subprocess.run(
         ["docker", "compose", "--file", ROOT / "docker-compose.yml", "config", "--quiet"],
-        check=False, capture_output=True, text=True, env=os.environ,
-    )  # fmt: skip
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ,
+    )
     assert (checked.returncode, checked.stderr) == (0, "")

@@ -35,9 +35,7 @@ def test_every_stage_copies_what_the_build_may_see() -> None:
     lines = [line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[:1] != "#"]
     assert lines[0] == "*"
     allowed = {line[1:] for line in lines if line.startswith("!")}
-    copied = {
-        source for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE) for source in line.split()[:-1]
-    }
+    copied = {source for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE) for source in line.split()[:-1]}
     assert copied == allowed
 
 
@@ -70,8 +68,9 @@ def test_a_removed_password_is_renewed_with_its_hash(tmp_path: Path) -> None:
     (tmp_path / "secrets/clickhouse_reader_password").unlink()
     after = make_secrets(tmp_path / "secrets")
     assert {name for name in before if before[name] != after[name]} == {
-        "clickhouse_reader_password", "clickhouse_passwords.xml"
-    }  # fmt: skip
+        "clickhouse_reader_password",
+        "clickhouse_passwords.xml",
+    }
     users = ET.fromstring(after["clickhouse_passwords.xml"]).find("users")
     assert users is not None
     assert {user.tag: user.findtext("password_sha256_hex") for user in users} == {

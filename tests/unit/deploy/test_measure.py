@@ -198,11 +198,14 @@ def test_a_page_is_read_as_numbers() -> None:
     page = scrape.parsed(
         [
             "# TYPE stage_seconds histogram",
-            'stage_seconds_bucket{stage="a",le="0.1"} 1', 'stage_seconds_bucket{stage="a",le="+Inf"} 2',
-            'stage_seconds_bucket{stage="b",le="0.1"} 3', 'stage_seconds_bucket{stage="b",le="+Inf"} 5',
-            'stage_seconds_sum{stage="a"} 0.5', 'stage_seconds_sum{stage="b"} 1.5',
+            'stage_seconds_bucket{stage="a",le="0.1"} 1',
+            'stage_seconds_bucket{stage="a",le="+Inf"} 2',
+            'stage_seconds_bucket{stage="b",le="0.1"} 3',
+            'stage_seconds_bucket{stage="b",le="+Inf"} 5',
+            'stage_seconds_sum{stage="a"} 0.5',
+            'stage_seconds_sum{stage="b"} 1.5',
         ]
-    )  # fmt: skip
+    )
     assert page.buckets("stage_seconds") == {0.1: 4.0, math.inf: 7.0}
     assert page.by_label("stage_seconds_sum", "stage") == {"a": 0.5, "b": 1.5}
     assert page.total("stage_seconds_sum", stage="b") == 1.5
@@ -253,9 +256,16 @@ def _measured(**numbers: float) -> sizing.Measured:
 def test_what_a_scale_needs_is_the_arithmetic_of_the_page() -> None:
     """Events, workers, partitions, cores and bytes follow from the measured numbers by the page's formulas."""
     measured = _measured(
-        events_per_lesson=600, events_per_student=10, busiest_over_mean=2, clickhouse_cpu_us_per_event=10, record_bytes=500,
-        figures_per_event=2, stored_bytes_per_event=60, stored_bytes_per_figure=20, rows_inserted_per_event=4,
-    )  # fmt: skip
+        events_per_lesson=600,
+        events_per_student=10,
+        busiest_over_mean=2,
+        clickhouse_cpu_us_per_event=10,
+        record_bytes=500,
+        figures_per_event=2,
+        stored_bytes_per_event=60,
+        stored_bytes_per_figure=20,
+        rows_inserted_per_event=4,
+    )
     need = sizing.needed(sizing.Scale("", 360_000, 12_000), measured, sizing.Assumptions(parts_per_second=100.0))
     assert (need.events_per_second, need.busiest_events_per_second) == (4_500, 9_000)
     assert (need.workers, need.partitions, need.cells) == (2, 12, 2)

@@ -103,10 +103,22 @@ def test_every_alert_says_what_to_do(rule: dict[str, Any]) -> None:
 def test_the_dangers_are_covered() -> None:
     """Nothing that stops or delays metrics goes unreported."""
     assert {rule["alert"].removeprefix("Classpulse") for rule in RULES} >= {
-        "NoWorker", "WorkerDown", "NoProgress", "LagRecords", "LagSeconds", "WatermarkDelay", "ClickHouseRetries",
-        "DeadLetterRate", "DeadLetterShare", "OffsetHoles", "NewEpoch", "CommitFailures", "SlowToQueryable",
-        "TopicMissing", "OpenTransaction",
-    }  # fmt: skip
+        "NoWorker",
+        "WorkerDown",
+        "NoProgress",
+        "LagRecords",
+        "LagSeconds",
+        "WatermarkDelay",
+        "ClickHouseRetries",
+        "DeadLetterRate",
+        "DeadLetterShare",
+        "OffsetHoles",
+        "NewEpoch",
+        "CommitFailures",
+        "SlowToQueryable",
+        "TopicMissing",
+        "OpenTransaction",
+    }
 
 
 def test_the_alert_on_unread_partitions_counts_the_declared_ones() -> None:

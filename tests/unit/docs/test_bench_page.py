@@ -19,20 +19,31 @@ def result() -> dict[str, Any]:
         return [{"events_per_second": rate, "events": 1_000} for rate in rates]
 
     return {
-        "broker": "apache", "mix": "plain", "events": 1_000, "bytes_per_event": 330.4,
+        "broker": "apache",
+        "mix": "plain",
+        "events": 1_000,
+        "bytes_per_event": 330.4,
         "measured_at": "2026-11-23T20:00:00Z",
         "machine": {"cores": 2, "cpu": "Some <CPU> & more", "memory_gib": 23.5, "kernel": "Linux 6.18", "load_before": 0.4},
         "versions": {"python": "3.11.7", "broker": "Apache Kafka 4.2.1"},
-        "ceiling_events_per_second": 200_000, "classpulse_events_per_second": 110_000, "ratio_to_ceiling": 0.55,
-        "ceiling_cpu_us_per_event": 3.5, "worker_cpu_us_per_event": 11.25, "clickhouse_cpu_us_per_event": 5.0,
-        "startup_seconds": 4.2, "worker_peak_memory_bytes": 600 * 2**20, "laws_hold": True, "verify_differences": 0,
+        "ceiling_events_per_second": 200_000,
+        "classpulse_events_per_second": 110_000,
+        "ratio_to_ceiling": 0.55,
+        "ceiling_cpu_us_per_event": 3.5,
+        "worker_cpu_us_per_event": 11.25,
+        "clickhouse_cpu_us_per_event": 5.0,
+        "startup_seconds": 4.2,
+        "worker_peak_memory_bytes": 600 * 2**20,
+        "laws_hold": True,
+        "verify_differences": 0,
         "peers": {"faust": {"events_per_second": 1_000, "ratio": 110, "cpu_us_per_event": None}},
         "not_measured": {"bytewax": "install\nit"},
         "rounds": {
-            "ceiling": rounds(190_000, 200_000, 210_000), "classpulse": rounds(100_000, 110_000, 111_000),
+            "ceiling": rounds(190_000, 200_000, 210_000),
+            "classpulse": rounds(100_000, 110_000, 111_000),
             "faust": rounds(900, 1_000, 1_100),
         },
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture
@@ -58,9 +69,11 @@ def test_a_result_is_on_the_page(folder: Path) -> None:
     for expected in (
         "| faust | 1,000 | 900 to 1,100 | 110 × it |",
         "| **classpulse** | 110,000 | 100,000 to 111,000 |",
-        "0.55 of it", "2 cores of Some <CPU> & more", "`bytewax` was not measured: install it",
+        "0.55 of it",
+        "2 cores of Some <CPU> & more",
+        "`bytewax` was not measured: install it",
         "benchmarks/apache-plain.svg",
-    ):  # fmt: skip
+    ):
         assert expected in page
 
 

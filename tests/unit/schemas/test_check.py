@@ -99,7 +99,9 @@ def test_the_command_shows_the_rejected_alone_with_every_fault_uncut() -> None:
     lines = json.dumps({**bad, "recordedtime": None}, indent=1).splitlines(keepends=True)
     done = run(line(good) + "".join(lines).encode() + b"\n{broken")
     assert done.exit_code == 1
-    assert done.output.split("\nAccepted times")[0] == f"""\
+    assert (
+        done.output.split("\nAccepted times")[0]
+        == f"""\
 Rejected for 3 faults: event 2, line 2, id 'stu\\u30001', type 'io.classpulse.classroom.answer.submitted.v1'
   envelope
     - id: expected text without white space, control characters or characters that nobody sees, got 'stu\\u30001'
@@ -118,6 +120,7 @@ Rejected for 1 fault: event 3, line {2 + len(lines)}
   envelope        in 1 event, 1 fault
   data            in 1 event, 2 faults
   json            in 1 event, 1 fault"""
+    )
 
 
 def test_the_command_says_and_keeps_the_clocks_limits(monkeypatch: pytest.MonkeyPatch) -> None:

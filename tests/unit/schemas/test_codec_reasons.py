@@ -163,9 +163,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("given", "reason", "field"), REFUSED.values(), ids=REFUSED.keys())
-def test_a_record_that_is_no_event_is_refused_for_its_reason(
-    given: KafkaRecord, reason: Reason, field: str | None
-) -> None:
+def test_a_record_that_is_no_event_is_refused_for_its_reason(given: KafkaRecord, reason: Reason, field: str | None) -> None:
     """The reason and the field are those of the fault, and the detail is bounded and says what was expected."""
     refused = verdict(given)
     assert refused is not None

@@ -184,10 +184,15 @@ def test_what_differs_between_two_configurations_is_told_part_by_part() -> None:
     assert changes(old, new) == [
         "the whole: chinese 试行 → 正式",
         "one: weight 1 → 4; kinds (teacher, class, school, group, district) → school",
-        ("one/first: norm (as it is) → (0.5 → 0, 1 → 1); min_sample 0 → 5;"
-        " kinds (teacher, class, school, group, district) → school"),
-        ("one/second: new, weight 2; metric delayed_start_seconds; norm 300 → 0, 0 → 1; min_sample 0;"
-        f" chinese {figure('delayed_start_seconds', '').chinese}; english {figure('delayed_start_seconds', '').english};"
-        " kinds school"),
+        (
+            "one/first: norm (as it is) → (0.5 → 0, 1 → 1); min_sample 0 → 5;"
+            " kinds (teacher, class, school, group, district) → school"
+        ),
+        (
+            "one/second: new, weight 2; metric delayed_start_seconds; norm 300 → 0, 0 → 1; min_sample 0;"
+            f" chinese {figure('delayed_start_seconds', '').chinese};"
+            f" english {figure('delayed_start_seconds', '').english};"
+            " kinds school"
+        ),
     ]
     assert changes(new, old)[-1].startswith("one/second: removed, was weight 2")

@@ -49,9 +49,7 @@ def test_rows_from_the_middle_of_a_table_are_replaced() -> None:
     """Lists that do not begin at their table's first row are replaced like others."""
     keyed = Pseudonymizer(KEY)
     events = pl.DataFrame({"roster": [["x"], ["a", "b"], None, [], ["c"], ["y"]]}).slice(1, 4)
-    assert keyed.apply(events)["roster"].to_list() == [
-        [keyed.one("a"), keyed.one("b")], None, [], [keyed.one("c")]
-    ]  # fmt: skip
+    assert keyed.apply(events)["roster"].to_list() == [[keyed.one("a"), keyed.one("b")], None, [], [keyed.one("c")]]
 
 
 def test_another_key_gives_other_pseudonyms() -> None:

@@ -84,11 +84,15 @@ def test_whole_weeks_keep_weekday_and_hour(now: datetime) -> None:
         SimulationConfig(events=12_345, date=DAY, disturbance=Disturbance(skew_share=1.0)),
         SimulationConfig(events=400, date=DAY),
         SimulationConfig(
-            date=DAY, schools=2, classes_per_school=1, students_per_class=3, dual_teacher_share=0.9,
+            date=DAY,
+            schools=2,
+            classes_per_school=1,
+            students_per_class=3,
+            dual_teacher_share=0.9,
             disturbance=Disturbance(skew_share=1.0),
         ),
     ],
-)  # fmt: skip
+)
 def test_every_lesson_is_closed_by_events_of_its_own(config: SimulationConfig) -> None:
     """The watermark that a lesson's own events make has passed its end, whatever the clocks of its devices say."""
     ended_us: dict[str, int] = defaultdict(int)

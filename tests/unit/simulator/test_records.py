@@ -45,9 +45,21 @@ def test_every_fault_was_produced(troubled: list[Seen]) -> None:
     """The run has every reason the simulator can give, so the recount above means something."""
     reasons = {record.reason for record, _, _ in troubled if record.fate == "dead_letter"}
     assert reasons == {
-        "empty", "encoding", "json", "nesting", "duplicate_key", "envelope", "content_type", "unknown_type",
-        "unknown_version", "wrong_topic", "key", "data", "clock_ahead", "clock_behind",
-    }  # fmt: skip
+        "empty",
+        "encoding",
+        "json",
+        "nesting",
+        "duplicate_key",
+        "envelope",
+        "content_type",
+        "unknown_type",
+        "unknown_version",
+        "wrong_topic",
+        "key",
+        "data",
+        "clock_ahead",
+        "clock_behind",
+    }
     assert len(KINDS) >= 20
 
 

@@ -39,13 +39,31 @@ def pane(metric: str, key: str, parts: tuple[float, float, int], **place: Any) -
     numerator, denominator, sample_size = parts
     start = datetime.combine(place.get("day", WEEK), datetime.min.time(), UTC)
     return {
-        "family": FAMILIES[metric], "school_id": "s01", "class_id": "", "teacher_id": "", "course": "", "grade": 0,
-        "day": WEEK, "window": "lesson", "key": key, "metric": metric, "item": "", "window_start": start,
-        "window_end": start + timedelta(minutes=40), "value": numerator / denominator if denominator else None,
-        "numerator": numerator, "denominator": denominator, "sample_size": sample_size, "parts": [],
-        "catalogue_version": 2, "revision": 1, "live": True, "recorded_at": NOW - timedelta(hours=2),
-        "row_id": hash((metric, key, tuple(sorted(map(str, place.items()))))) % 2**63, "replaces": [],
-    } | place  # fmt: skip
+        "family": FAMILIES[metric],
+        "school_id": "s01",
+        "class_id": "",
+        "teacher_id": "",
+        "course": "",
+        "grade": 0,
+        "day": WEEK,
+        "window": "lesson",
+        "key": key,
+        "metric": metric,
+        "item": "",
+        "window_start": start,
+        "window_end": start + timedelta(minutes=40),
+        "value": numerator / denominator if denominator else None,
+        "numerator": numerator,
+        "denominator": denominator,
+        "sample_size": sample_size,
+        "parts": [],
+        "catalogue_version": 2,
+        "revision": 1,
+        "live": True,
+        "recorded_at": NOW - timedelta(hours=2),
+        "row_id": hash((metric, key, tuple(sorted(map(str, place.items()))))) % 2**63,
+        "replaces": [],
+    } | place
 
 
 def lesson(key: str, school_id: str, attended: float, delay_seconds: float, **place: Any) -> list[dict[str, Any]]:
@@ -86,10 +104,12 @@ def register(
     time = datetime(2026, 9, 1, 0, 0, second, tzinfo=UTC)
     client.insert(
         "events_registry",
-        [[key, time, "/registry", f"{key}-{second}", f"registry.{kind}", key, school_id, group_id, stored_at]
-         for key, kind, school_id, group_id in entries],
+        [
+            [key, time, "/registry", f"{key}-{second}", f"registry.{kind}", key, school_id, group_id, stored_at]
+            for key, kind, school_id, group_id in entries
+        ],
         column_names=["key", "time", "source", "id", "type", "subject", "school_id", "group_id", "stored_at"],
-    )  # fmt: skip
+    )
 
 
 def prepare(client: Client) -> None:

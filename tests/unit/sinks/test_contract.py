@@ -119,9 +119,12 @@ def test_a_view_says_what_it_is(changes: dict[str, Any], message: str) -> None:
 def test_parameters_have_the_types_of_the_select() -> None:
     """Types with arguments are understood, and every type gets a value that it accepts."""
     view = View(
-        "v1_x", "about", {"a": "meaning"}, "SELECT {at:DateTime64(3, 'UTC')} AS a WHERE {n:UInt8} = 1 OR {n:UInt8} = 2",
+        "v1_x",
+        "about",
+        {"a": "meaning"},
+        "SELECT {at:DateTime64(3, 'UTC')} AS a WHERE {n:UInt8} = 1 OR {n:UInt8} = 2",
         {"at": "when", "n": "how many"},
-    )  # fmt: skip
+    )
     assert view.parameter_types() == {"at": "DateTime64(3, 'UTC')", "n": "UInt8"}
     number, instant = "CAST('0' AS UInt8)", "CAST('2000-01-01 00:00:00' AS DateTime64(3, 'UTC'))"
     assert view.with_examples() == f"SELECT {instant} AS a WHERE {number} = 1 OR {number} = 2"

@@ -12,9 +12,25 @@ READ_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BEFORE, AFTER, LATER = (READ_AT + timedelta(hours=hours) for hours in (-1, 1, 2))
 DAY = date(2026, 11, 18)
 COLUMNS = (
-    "family", "school_id", "class_id", "day", "window", "key", "metric", "item", "window_end", "value", "numerator",
-    "denominator", "sample_size", "parts", "live", "recorded_at", "row_id", "replaces",
-)  # fmt: skip
+    "family",
+    "school_id",
+    "class_id",
+    "day",
+    "window",
+    "key",
+    "metric",
+    "item",
+    "window_end",
+    "value",
+    "numerator",
+    "denominator",
+    "sample_size",
+    "parts",
+    "live",
+    "recorded_at",
+    "row_id",
+    "replaces",
+)
 
 
 def pane(
@@ -22,12 +38,25 @@ def pane(
 ) -> list[Any]:
     """One row of pane_versions, of class c1 of school s1 if nothing else is said."""
     row = {
-        "family": "classroom", "school_id": "s1", "class_id": "c1", "day": DAY, "window": "lesson", "key": key,
-        "metric": "response_rate", "item": "", "window_end": datetime(2026, 11, 18, 2, tzinfo=UTC), "value": value,
-        "numerator": (value or 0) * 10, "denominator": 0.0 if value is None else 10.0,
-        "sample_size": 10, "parts": [1.0, None], "live": True,
-        "recorded_at": recorded_at, "row_id": row_id, "replaces": list(replaces),
-    } | other  # fmt: skip
+        "family": "classroom",
+        "school_id": "s1",
+        "class_id": "c1",
+        "day": DAY,
+        "window": "lesson",
+        "key": key,
+        "metric": "response_rate",
+        "item": "",
+        "window_end": datetime(2026, 11, 18, 2, tzinfo=UTC),
+        "value": value,
+        "numerator": (value or 0) * 10,
+        "denominator": 0.0 if value is None else 10.0,
+        "sample_size": 10,
+        "parts": [1.0, None],
+        "live": True,
+        "recorded_at": recorded_at,
+        "row_id": row_id,
+        "replaces": list(replaces),
+    } | other
     return [row[name] for name in COLUMNS]
 
 
@@ -37,15 +66,22 @@ def panes(clickhouse: Target) -> Any:
     client = connect(fresh_database(clickhouse, "contract_history"))
     rows = [
         pane(1, "untouched", 0.1, BEFORE),
-        pane(2, "revised", 0.2, BEFORE), pane(3, "revised", 0.3, AFTER, (2,)), pane(4, "revised", 0.4, LATER, (3,)),
-        pane(5, "withdrawn", 0.5, BEFORE), pane(6, "withdrawn", 0.5, AFTER, (5,), live=False),
-        pane(7, "moved", 0.7, BEFORE), pane(8, "moved", 0.7, AFTER, (7,), class_id="c2"),
-        pane(9, "same", 0.9, BEFORE), pane(10, "same", 0.9, AFTER, (9,)),
-        pane(11, "new", 0.6, AFTER), pane(12, "new", 0.8, LATER, (11,)),
-        pane(13, "unknown", 0.0, BEFORE), pane(14, "unknown", None, AFTER, (13,)),
+        pane(2, "revised", 0.2, BEFORE),
+        pane(3, "revised", 0.3, AFTER, (2,)),
+        pane(4, "revised", 0.4, LATER, (3,)),
+        pane(5, "withdrawn", 0.5, BEFORE),
+        pane(6, "withdrawn", 0.5, AFTER, (5,), live=False),
+        pane(7, "moved", 0.7, BEFORE),
+        pane(8, "moved", 0.7, AFTER, (7,), class_id="c2"),
+        pane(9, "same", 0.9, BEFORE),
+        pane(10, "same", 0.9, AFTER, (9,)),
+        pane(11, "new", 0.6, AFTER),
+        pane(12, "new", 0.8, LATER, (11,)),
+        pane(13, "unknown", 0.0, BEFORE),
+        pane(14, "unknown", None, AFTER, (13,)),
         pane(15, "old", 0.2, BEFORE, metric="correct_rate", day=DAY - timedelta(days=28)),
         pane(16, "recent", 0.3, BEFORE, metric="wait_time_seconds", day=DAY - timedelta(days=27)),
-    ]  # fmt: skip
+    ]
     client.insert("pane_versions", rows, column_names=COLUMNS)
     yield client
     client.close()

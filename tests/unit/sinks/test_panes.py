@@ -18,12 +18,23 @@ T0 = datetime(2026, 11, 16, 0, 30, tzinfo=UTC)
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 TOPIC = {
-    "lesson": "classroom", "student": "classroom", "iso_week": "prep", "activity": "research", "participant": "research",
-}  # fmt: skip
+    "lesson": "classroom",
+    "student": "classroom",
+    "iso_week": "prep",
+    "activity": "research",
+    "participant": "research",
+}
 TABLES = (
-    "events_classroom", "events_prep", "events_research", "events_registry", "metric_rows", "checkpoints", "figure_keys",
-    "pane_keys", "pane_versions",
-)  # fmt: skip
+    "events_classroom",
+    "events_prep",
+    "events_research",
+    "events_registry",
+    "metric_rows",
+    "checkpoints",
+    "figure_keys",
+    "pane_keys",
+    "pane_versions",
+)
 #: What counts at an instant, in the words of the migration.
 AS_OF = """
     SELECT school_id, class_id, teacher_id, course, grade, day, window, key, metric, item, numerator, denominator, parts,
@@ -54,20 +65,41 @@ class District:
     def started(self, key: str, school: str = "s1", class_: str = "c1", teacher: str = "t1", at: datetime = T0) -> None:
         """Store a lesson.started of a lesson of 40 minutes."""
         self.event(
-            "classroom.lesson.started", key, at, schoolid=school, classid=class_, teacher_id=teacher,
-            course="数学", grade=5, mode="standard", roster=["甲"],
-            scheduled_start_us=us(at), scheduled_end_us=us(at + timedelta(minutes=40)),
-        )  # fmt: skip
+            "classroom.lesson.started",
+            key,
+            at,
+            schoolid=school,
+            classid=class_,
+            teacher_id=teacher,
+            course="数学",
+            grade=5,
+            mode="standard",
+            roster=["甲"],
+            scheduled_start_us=us(at),
+            scheduled_end_us=us(at + timedelta(minutes=40)),
+        )
 
     def figure(self, metric: str, window: str, key: str, numerator: float = 1, **other: Any) -> None:
         """Store a metric; a later one takes the place of an earlier one."""
         self.position += 1
         values = {
-            "metric": metric, "window": window, "key": key, "item": "", "slot": datetime(1970, 1, 1, tzinfo=UTC),
-            "window_start": T0, "window_end": T0 + timedelta(minutes=40), "value": numerator / 2, "numerator": numerator,
-            "denominator": 2, "sample_size": 1, "parts": [], "catalogue_version": 2,
-            "topic": f"classpulse.{TOPIC[window]}", "partition": 0, "revision": self.position,
-        } | other  # fmt: skip
+            "metric": metric,
+            "window": window,
+            "key": key,
+            "item": "",
+            "slot": datetime(1970, 1, 1, tzinfo=UTC),
+            "window_start": T0,
+            "window_end": T0 + timedelta(minutes=40),
+            "value": numerator / 2,
+            "numerator": numerator,
+            "denominator": 2,
+            "sample_size": 1,
+            "parts": [],
+            "catalogue_version": 2,
+            "topic": f"classpulse.{TOPIC[window]}",
+            "partition": 0,
+            "revision": self.position,
+        } | other
         self.client.insert("metric_rows", [list(values.values())], column_names=list(values))
 
     def watermark(self, family: str, at: datetime) -> None:
@@ -236,8 +268,10 @@ def test_places_of_research(district: District) -> None:
     assert district.step() == 3
     places = [(row["window"], row["school_id"], row["teacher_id"], row["course"]) for row in district.as_of()]
     assert sorted(places) == [
-        ("activity", "s1", "h", ""), ("participant", "s1", "t2", ""), ("participant", "s7", "t1", "语文"),
-    ]  # fmt: skip
+        ("activity", "s1", "h", ""),
+        ("participant", "s1", "t2", ""),
+        ("participant", "s7", "t1", "语文"),
+    ]
     district.event("registry.teacher.registered", "t2", school_id="s8", course="数学")
     assert district.step() == 2
     assert ("s8", "t2") in {(row["school_id"], row["teacher_id"]) for row in district.as_of()}

@@ -19,12 +19,39 @@ RULES = MetricRules()
 MONDAY = date(2026, 9, 7)
 STUDENTS = [f"学生{number}" for number in range(12)]
 PANE_COLUMNS = (
-    "family", "school_id", "class_id", "teacher_id", "grade", "day", "window", "key", "metric", "item", "value",
-    "numerator", "denominator", "sample_size", "parts", "live", "recorded_at", "row_id", "replaces",
-)  # fmt: skip
+    "family",
+    "school_id",
+    "class_id",
+    "teacher_id",
+    "grade",
+    "day",
+    "window",
+    "key",
+    "metric",
+    "item",
+    "value",
+    "numerator",
+    "denominator",
+    "sample_size",
+    "parts",
+    "live",
+    "recorded_at",
+    "row_id",
+    "replaces",
+)
 REGISTRY_COLUMNS = (
-    "key", "time", "source", "id", "type", "school_id", "group_id", "stage", "career_stage", "course", "students"
-)  # fmt: skip
+    "key",
+    "time",
+    "source",
+    "id",
+    "type",
+    "school_id",
+    "group_id",
+    "stage",
+    "career_stage",
+    "course",
+    "students",
+)
 Pane = list[Any]
 
 
@@ -50,9 +77,16 @@ def prepared(teacher: str, monday: date, minutes: float) -> Pane:
 
 
 def _pane(
-    family: str, day: date, window: str, key: str, metric: str, item: str, numerator: float, denominator: float,
+    family: str,
+    day: date,
+    window: str,
+    key: str,
+    metric: str,
+    item: str,
+    numerator: float,
+    denominator: float,
     parts: list[float],
-) -> Pane:  # fmt: skip
+) -> Pane:
     place = [family, "s1", "c1", "t1", 5, day, window, key, metric, item]
     return [*place, numerator / denominator, numerator, denominator, 1, parts, True]
 
@@ -209,24 +243,34 @@ def test_a_run_that_was_cut_off_is_made_good(district: District) -> None:
 #: The error planted, and what is to be found: which check sees it, how, and in which column.
 PLANTED = {
     "portraits UPDATE observed = observed + 0.001 WHERE kind = 'class' AND day = '2026-09-09'": (
-        "observations", "different", "observed"
+        "observations",
+        "different",
+        "observed",
     ),
     "portraits DELETE WHERE kind = 'student' AND day = '2026-09-08' AND entity_id = '学生0'": (
-        "observations", "missing", "observed"
+        "observations",
+        "missing",
+        "observed",
     ),
     "portraits UPDATE level = nan WHERE kind = 'student' AND day = '2026-09-09' AND entity_id = '学生1'": (
-        "levels", "different", "level"
+        "levels",
+        "different",
+        "level",
     ),
     "portraits UPDATE active_days_28 = 9 WHERE kind = 'teacher' AND inactive = 0": (
-        "levels", "different", "active_days_28"
+        "levels",
+        "different",
+        "active_days_28",
     ),
     "portraits UPDATE peer_group = 'grade 9' WHERE kind = 'student' AND day = '2026-09-10' AND entity_id = '学生2'": (
-        "levels", "different", "peer_group"
+        "levels",
+        "different",
+        "peer_group",
     ),
     "portraits DELETE WHERE inactive = 1 AND kind = 'class'": ("levels", "missing", "inactive"),
     "portrait_peers UPDATE mad = mad * 1.001 WHERE kind = 'student' AND mad > 0": ("peers", "different", "mad"),
     "portrait_peers DELETE WHERE kind = 'class'": ("peers", "missing", "median"),
-}  # fmt: skip
+}
 
 
 def test_planted_errors_are_found(district: District) -> None:

@@ -35,9 +35,13 @@ CALL = "vendor_v1_received(key = {key:String}, source = {source:String}, id = {i
 def event(key: str, source: str, name: str) -> dict[str, Any]:
     """An event that says who raised a hand."""
     return {
-        "type": "classroom.hand.raised", "key": key, "time_us": 1_772_000_000_000_000, "source": source, "id": name,
+        "type": "classroom.hand.raised",
+        "key": key,
+        "time_us": 1_772_000_000_000_000,
+        "source": source,
+        "id": name,
         "student_id": "p-student",
-    }  # fmt: skip
+    }
 
 
 def letter(offset: int, source: str, name: str) -> DeadLetter:
@@ -61,13 +65,20 @@ class Asked:
     def command(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
         """Run the command line as a vendor does."""
         environment = {
-            **os.environ, "CLASSPULSE_CLICKHOUSE_URL": self.target.url, "CLASSPULSE_CLICKHOUSE_USER": self.target.user,
+            **os.environ,
+            "CLASSPULSE_CLICKHOUSE_URL": self.target.url,
+            "CLASSPULSE_CLICKHOUSE_USER": self.target.user,
             "CLASSPULSE_CLICKHOUSE_PASSWORD": self.target.password,
-        }  # fmt: skip
+        }
         return subprocess.run(
             [sys.executable, "-m", "streams", "received", *arguments],
-            input=text, env=environment, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            input=text,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +117,24 @@ def test_what_became_of_ones_own_event(vendor: Asked) -> None:
 @pytest.mark.parametrize(
     "named",
     [
-        {"id": ""}, {"source": ""}, {"key": ""}, {"id": "%"}, {"source": "%"}, {"id": "*"}, {"key": "lesson-%"},
-        {"id": "' OR 1=1 --"}, {"source": "' OR '1'='1"}, {"id": "other-1"}, {"source": OTHERS}, {"id": "other-3"},
-        {"id": "", "source": ""}, {"id": "", "source": "", "key": ""}, {"id": "MINE-1"}, {"id": "mine-1\x00"},
+        {"id": ""},
+        {"source": ""},
+        {"key": ""},
+        {"id": "%"},
+        {"source": "%"},
+        {"id": "*"},
+        {"key": "lesson-%"},
+        {"id": "' OR 1=1 --"},
+        {"source": "' OR '1'='1"},
+        {"id": "other-1"},
+        {"source": OTHERS},
+        {"id": "other-3"},
+        {"id": "", "source": ""},
+        {"id": "", "source": "", "key": ""},
+        {"id": "MINE-1"},
+        {"id": "mine-1\x00"},
     ],
-)  # fmt: skip
+)
 def test_nothing_is_found_but_by_the_whole_name(vendor: Asked, named: dict[str, str]) -> None:
     """No wildcard, no empty name, no SQL in a name, no part of another's name finds a row."""
     assert vendor.rows(**named) == []
@@ -119,13 +143,17 @@ def test_nothing_is_found_but_by_the_whole_name(vendor: Asked, named: dict[str, 
 @pytest.mark.parametrize(
     "sql",
     [
-        "SELECT * FROM {table}", "SELECT id FROM {table}", "SELECT count() FROM {table}", "DESCRIBE TABLE {table}",
+        "SELECT * FROM {table}",
+        "SELECT id FROM {table}",
+        "SELECT count() FROM {table}",
+        "DESCRIBE TABLE {table}",
         "SHOW CREATE TABLE {table}",
         "SELECT * FROM vendor_v1_received(key = 'lesson-9', source = any(source), id = any(id))",
         "SELECT * FROM vendor_v1_received(key = 'lesson-1', source = (SELECT any(source) FROM {table}), id = 'other-2')",
-        "INSERT INTO {table} (key) VALUES ('k')", "SELECT * FROM merge('classpulse', '{table}')",
+        "INSERT INTO {table} (key) VALUES ('k')",
+        "SELECT * FROM merge('classpulse', '{table}')",
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("table", ["events_classroom", "duplicates", "dead_letters", "v1_lessons", "v1_columns"])
 def test_no_table_below_can_be_read(vendor: Asked, sql: str, table: str) -> None:
     """Neither the tables nor the other views, neither directly nor as arguments."""
@@ -138,15 +166,25 @@ ORACLE = "throwIf(source = '" + OTHERS + "')"
 @pytest.mark.parametrize(
     "sql",
     [
-        "SELECT query FROM system.query_log", "SELECT query FROM system.processes", "SHOW PROCESSLIST",
-        "SELECT * FROM system.parts", "SELECT * FROM system.part_log", "SELECT * FROM system.text_log",
-        "SELECT * FROM file('/etc/passwd')", "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString', 'a String')",
-        "SELECT * FROM remote('127.0.0.1', 'classpulse', 'events_classroom')", "SET max_threads = 2",
+        "SELECT query FROM system.query_log",
+        "SELECT query FROM system.processes",
+        "SHOW PROCESSLIST",
+        "SELECT * FROM system.parts",
+        "SELECT * FROM system.part_log",
+        "SELECT * FROM system.text_log",
+        "SELECT * FROM file('/etc/passwd')",
+        "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString', 'a String')",
+        "SELECT * FROM remote('127.0.0.1', 'classpulse', 'events_classroom')",
+        "SET max_threads = 2",
         f"SELECT * FROM {CALL} SETTINGS additional_table_filters = {{'classpulse.events_classroom': '{ORACLE}'}}",
-        f"SELECT * FROM {CALL} SETTINGS max_execution_time = 0", "SET readonly = 0", "SET ROLE ALL",
-        "CREATE TEMPORARY TABLE t (a Int8)", f"SELECT * FROM {CALL} WHERE {ORACLE}", f"SELECT id FROM {CALL}",
+        f"SELECT * FROM {CALL} SETTINGS max_execution_time = 0",
+        "SET readonly = 0",
+        "SET ROLE ALL",
+        "CREATE TEMPORARY TABLE t (a Int8)",
+        f"SELECT * FROM {CALL} WHERE {ORACLE}",
+        f"SELECT id FROM {CALL}",
     ],
-)  # fmt: skip
+)
 def test_nothing_beside_them_tells_of_others(vendor: Asked, sql: str) -> None:
     """No log, no outside source, and no setting by which a condition would be tried on others' rows."""
     refused(vendor, sql)

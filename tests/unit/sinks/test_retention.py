@@ -152,9 +152,7 @@ def check(client: Client, since: date | None = None) -> VerifyReport:
 
 def found(report: VerifyReport) -> set[str]:
     """Kinds of the differences, with the law and the key."""
-    return {
-        f"{difference.kind} {difference.key.get('law') or difference.key['key']}" for difference in report.differences
-    }
+    return {f"{difference.kind} {difference.key.get('law') or difference.key['key']}" for difference in report.differences}
 
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["still there", "deleted"])
@@ -169,8 +167,10 @@ def test_what_has_expired_is_no_difference(client: Client, deleted: bool) -> Non
     assert report.differences == []
     rows = {key.key for family in FAMILIES for key in expected_rows(OF_LATE[family], ZONE)}
     assert rows == {"lesson-new", "teacher", "activity-new", "activity-ahead"}
-    assert report.rows_expected == report.rows_stored == sum(
-        key.key != "activity-ahead" for family in FAMILIES for key in expected_rows(OF_LATE[family], ZONE)
+    assert (
+        report.rows_expected
+        == report.rows_stored
+        == sum(key.key != "activity-ahead" for family in FAMILIES for key in expected_rows(OF_LATE[family], ZONE))
     )
     assert all(law.holds and law.expected > 0 for law in report.laws)
     assert report.since["classroom"] == str(datetime.now(UTC).date() + timedelta(days=2 - 1095))
@@ -194,7 +194,8 @@ PLANTED = {
         {"missing teacher"},
     ),
     "figure of nothing": (
-        rewritten("metric_rows", "'nobody' AS key, now64(3) AS written_at", ATTENDANCE), {"unexpected nobody"},
+        rewritten("metric_rows", "'nobody' AS key, now64(3) AS written_at", ATTENDANCE),
+        {"unexpected nobody"},
     ),
     "event lost": (
         "DELETE FROM events_classroom WHERE id = 'lesson-new-4'",
@@ -205,9 +206,10 @@ PLANTED = {
         {"law dead letters = rows in dead_letters"},
     ),
     "stored off by one": (
-        rewritten("checkpoints", "stored + 1 AS stored, consumed + 1 AS consumed", "topic = 'classpulse.prep'"), {STORED},
+        rewritten("checkpoints", "stored + 1 AS stored, consumed + 1 AS consumed", "topic = 'classpulse.prep'"),
+        {STORED},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -322,11 +324,26 @@ def test_the_tables_keep_what_the_documents_say(client: Client) -> None:
     """Events three years, registry and metrics ten, dead letters two; checkpoints for ever."""
     retention = Retention.read(client.query(RETENTION_SQL).result_rows)
     assert {table: kept.days for table, kept in retention.kept.items()} == {
-        "events_classroom": 1095, "events_prep": 1095, "events_research": 1095, "events_registry": 3650,
-        "metric_rows": 3650, "dead_letters": 730, "event_days": 3650, "duplicates": 730, "pane_versions": 3650,
-        "figure_keys": 3650, "pane_keys": 3650, "evaluator_cycles": 3650, "portraits": 3650, "portrait_peers": 3650,
-        "portrait_places": 3650, "portrait_runs": 3650, "scores": 3650, "data_quality": 3650, "score_runs": 3650,
-    }  # fmt: skip
+        "events_classroom": 1095,
+        "events_prep": 1095,
+        "events_research": 1095,
+        "events_registry": 3650,
+        "metric_rows": 3650,
+        "dead_letters": 730,
+        "event_days": 3650,
+        "duplicates": 730,
+        "pane_versions": 3650,
+        "figure_keys": 3650,
+        "pane_keys": 3650,
+        "evaluator_cycles": 3650,
+        "portraits": 3650,
+        "portrait_peers": 3650,
+        "portrait_places": 3650,
+        "portrait_runs": 3650,
+        "scores": 3650,
+        "data_quality": 3650,
+        "score_runs": 3650,
+    }
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,16 @@ def registered(offset: int, kind: str, key: str, day: int = 0, **data: object) -
     """Return a registration, so many days before the last."""
     name, moment = f"registry.{kind}.registered", datetime.fromtimestamp((BASE_MS + (day - 30) * DAY_MS) / 1000, UTC)
     content = {
-        "specversion": "1.0", "id": f"{key}-{kind}-{day}", "source": "/registry", "type": type_uri(name),
-        "time": moment.isoformat(), "subject": key, "dataschema": schema_uri(name), "partitionkey": key, "data": data,
-    }  # fmt: skip
+        "specversion": "1.0",
+        "id": f"{key}-{kind}-{day}",
+        "source": "/registry",
+        "type": type_uri(name),
+        "time": moment.isoformat(),
+        "subject": key,
+        "dataschema": schema_uri(name),
+        "partitionkey": key,
+        "data": data,
+    }
     return Record(offset, json.dumps(content).encode(), key.encode())
 
 

@@ -55,11 +55,18 @@ class District:
     def add(self, places: list[Pane], metric: str, key: str, item: str = "", parts: Sequence[float | None] = ()) -> None:
         """Add a metric at every place."""
         shared = {
-            "metric": metric, "key": key, "item": item, "numerator": float(self.random.randint(0, 9)), "parts": parts,
-            "denominator": float(self.random.choice([0, 3, 7])), "sample_size": self.random.randint(0, 9),
-            "recorded_at": RECORDED, "live": True, "replaces": [],
+            "metric": metric,
+            "key": key,
+            "item": item,
+            "numerator": float(self.random.randint(0, 9)),
+            "parts": parts,
+            "denominator": float(self.random.choice([0, 3, 7])),
+            "sample_size": self.random.randint(0, 9),
+            "recorded_at": RECORDED,
+            "live": True,
+            "replaces": [],
             "window": PERSON_WINDOWS.get(metric) or WINDOWS[KINDS[metric].family],
-        }  # fmt: skip
+        }
         names = ("school_id", "class_id", "teacher_id")
         for number, place in enumerate(places):
             earlier = [tuple(other[name] for name in names) for other in places[:number]]
@@ -70,10 +77,15 @@ class District:
         day = MONDAY + timedelta(days=self.random.randint(0, 6))
         schools = self.random.sample(sorted(GROUP_OF), self.random.choice([1, 1, 2]))
         places = [
-            {"school_id": school, "class_id": f"{school}-c{self.random.randint(1, 2)}", "teacher_id": f"t{school[1]}",
-             "day": day, "family": "classroom"}
+            {
+                "school_id": school,
+                "class_id": f"{school}-c{self.random.randint(1, 2)}",
+                "teacher_id": f"t{school[1]}",
+                "day": day,
+                "family": "classroom",
+            }
             for school in schools
-        ]  # fmt: skip
+        ]
         if len(places) == 1 and self.random.random() < 0.2:
             places.append(places[0] | {"class_id": f"{schools[0]}-c9"})
         for metric in METRICS:
@@ -138,9 +150,12 @@ def entity_of(row: Pane, level: str) -> str:
     if level == "teacher" and row["window"] == "activity":
         return ""
     return {
-        "class": row["class_id"], "teacher": row["teacher_id"], "school": row["school_id"],
-        "group": GROUP_OF[row["school_id"]], "district": "district",
-    }[level]  # fmt: skip
+        "class": row["class_id"],
+        "teacher": row["teacher_id"],
+        "school": row["school_id"],
+        "group": GROUP_OF[row["school_id"]],
+        "district": "district",
+    }[level]
 
 
 def gini(counts: list[float]) -> tuple[float, float]:
@@ -197,8 +212,9 @@ def expected(rows: list[Pane], level: str) -> dict[tuple[str, str, str], Merged]
                     found[entity, metric.name, ""] = (
                         total(metric, metric.numerator, of_metric),
                         total(metric, metric.denominator, of_metric) / metric.scale,
-                        int(sample), keys,
-                    )  # fmt: skip
+                        int(sample),
+                        keys,
+                    )
             found |= gini_rows(entity, name, level, of_metric)
         elif name != "engagement_index" and level != "student":
             numerator, denominator = merged_rows(name, of_metric)

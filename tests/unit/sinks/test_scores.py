@@ -242,10 +242,14 @@ def test_quality_counts(database: Target) -> None:
     client.command("ALTER TABLE events_registry UPDATE schoolid = '' WHERE 1 SETTINGS mutations_sync = 2")
     monday = "2026-11-15 16:00:00"  # midnight in Shanghai
     events = [
-        ("s01", monday, "/a", 1, 0), ("s01", "2026-11-16 08:00:00", "/a", 2, 1), ("s01", "2026-11-17 08:00:00", "/a", 5, 0),
-        ("s01", "2026-11-15 15:59:59", "/a", 0, 0), ("s01", "2026-11-22 16:00:00", "/a", 9, 0),
-        ("s02", "2026-11-18 08:00:00", "/b", 7, 0), ("s02", "2026-11-18 08:00:01", "/c", None, 0),
-    ]  # fmt: skip
+        ("s01", monday, "/a", 1, 0),
+        ("s01", "2026-11-16 08:00:00", "/a", 2, 1),
+        ("s01", "2026-11-17 08:00:00", "/a", 5, 0),
+        ("s01", "2026-11-15 15:59:59", "/a", 0, 0),
+        ("s01", "2026-11-22 16:00:00", "/a", 9, 0),
+        ("s02", "2026-11-18 08:00:00", "/b", 7, 0),
+        ("s02", "2026-11-18 08:00:01", "/c", None, 0),
+    ]
     names = ["schoolid", "time", "source", "sequence", "late", "id", "key", "type"]
     rows = [[*event, f"e{number}", "l1", "classroom.hand.raised"] for number, event in enumerate(events)]
     for _replayed in range(2):

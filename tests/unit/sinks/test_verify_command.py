@@ -22,9 +22,13 @@ from tests.oracle.database import (
 from tests.oracle.oracle import expected_rows
 
 EVENT = {
-    "type": "classroom.hand.raised", "key": "lesson-[b]1", "source": "/d", "id": "1", "student_id": "ann",
+    "type": "classroom.hand.raised",
+    "key": "lesson-[b]1",
+    "source": "/d",
+    "id": "1",
+    "student_id": "ann",
     "time_us": 1_794_787_200_000_000,
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +54,21 @@ def client(target: Target) -> Iterator[Client]:
 def run(target: Target, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run ``classpulse verify`` against the database."""
     environment = os.environ | {
-        "CLASSPULSE_CLICKHOUSE_URL": target.url, "CLASSPULSE_CLICKHOUSE_USER": target.user,
-        "CLASSPULSE_CLICKHOUSE_PASSWORD": target.password, "CLASSPULSE_CLICKHOUSE_DATABASE": target.database,
+        "CLASSPULSE_CLICKHOUSE_URL": target.url,
+        "CLASSPULSE_CLICKHOUSE_USER": target.user,
+        "CLASSPULSE_CLICKHOUSE_PASSWORD": target.password,
+        "CLASSPULSE_CLICKHOUSE_DATABASE": target.database,
         "COLUMNS": "160",
-    }  # fmt: skip
+    }
     code = "from streams.cli.program import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, "verify", *arguments],
-        env=environment, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def test_agreement_exits_with_0(target: Target) -> None:

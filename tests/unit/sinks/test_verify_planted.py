@@ -97,8 +97,7 @@ def changed(columns: str, where: str) -> str:
 def recounted(columns: str, family: str = "classroom") -> str:
     """The statement that writes other counters into the family's checkpoint."""
     return (
-        f"INSERT INTO checkpoints SELECT * REPLACE ({columns}) FROM checkpoints FINAL"
-        f" WHERE topic = 'classpulse.{family}'"
+        f"INSERT INTO checkpoints SELECT * REPLACE ({columns}) FROM checkpoints FINAL WHERE topic = 'classpulse.{family}'"
     )
 
 
@@ -120,11 +119,16 @@ WEEK = of("active_prep_minutes", "iso_week")
 PLANTED = {
     # talk
     "occupancy as if both were the teacher": (
-        "classroom", of("teacher_occupancy"), "value + 1 / 12 AS value, numerator + 0.5 AS numerator",
+        "classroom",
+        of("teacher_occupancy"),
+        "value + 1 / 12 AS value, numerator + 0.5 AS numerator",
         "different value,numerator",
     ),
     "one conversion too many": (
-        "classroom", of("behaviour_conversion"), "numerator + 1 AS numerator", "different numerator",
+        "classroom",
+        of("behaviour_conversion"),
+        "numerator + 1 AS numerator",
+        "different numerator",
     ),
     "ratio of no codes": ("classroom", of("question_ratio"), "0 AS denominator", "different denominator"),
     "talk share lost": ("classroom", of("student_talk_share"), LOST, "missing"),
@@ -135,75 +139,122 @@ PLANTED = {
     "value not a number": ("classroom", of("correct_rate"), "nan AS value", "different value"),
     "value infinite": ("classroom", of("long_wait_share"), "inf AS value", "different value"),
     "row of a prompt never asked": (
-        "classroom", of("response_rate", "prompt", "q1"), "'q9' AS item", "unexpected",
+        "classroom",
+        of("response_rate", "prompt", "q1"),
+        "'q9' AS item",
+        "unexpected",
     ),
     "prompt's window a microsecond late": (
-        "classroom", of("response_rate", "prompt", "q1"), "window_start + toIntervalMicrosecond(1) AS window_start",
+        "classroom",
+        of("response_rate", "prompt", "q1"),
+        "window_start + toIntervalMicrosecond(1) AS window_start",
         "different window_start",
     ),
     # participation
     "value lost": ("classroom", of("participation_breadth"), "NULL AS value", "different value"),
     "numerator off by one": (
-        "classroom", of("participation_gini"), "numerator + 1 AS numerator", "different numerator",
+        "classroom",
+        of("participation_gini"),
+        "numerator + 1 AS numerator",
+        "different numerator",
     ),
     "denominator off by 1e-8": (
-        "classroom", of("hand_raises_per_student_minute"), "denominator * (1 + 1e-8) AS denominator",
+        "classroom",
+        of("hand_raises_per_student_minute"),
+        "denominator * (1 + 1e-8) AS denominator",
         "different denominator",
     ),
     "sample size off by one": (
-        "classroom", of("interactions_per_student_minute"), "sample_size + 1 AS sample_size", "different sample_size",
+        "classroom",
+        of("interactions_per_student_minute"),
+        "sample_size + 1 AS sample_size",
+        "different sample_size",
     ),
     "calls of a lesson lost": ("classroom", of("call_through_rate"), LOST, "missing"),
     "row of an unknown window": (
-        "classroom", of("participation_breadth"), "'30m/1m' AS window", "unexpected",
+        "classroom",
+        of("participation_breadth"),
+        "'30m/1m' AS window",
+        "unexpected",
     ),
     "row of no lesson": ("classroom", of("participation_breadth"), "concat(key, '~') AS key", "unexpected"),
     "row of an unknown figure": ("classroom", of("participation_breadth"), "'happiness' AS metric", "unexpected"),
     "older formula": ("classroom", of("participation_breadth"), "1 AS catalogue_version", "different catalogue_version"),
     "whole metric of another moment": (
-        "classroom", of("participation_breadth"),
-        "numerator / 2 AS numerator, value / 2 AS value, 1 AS sample_size", "different value,numerator,sample_size",
+        "classroom",
+        of("participation_breadth"),
+        "numerator / 2 AS numerator, value / 2 AS value, 1 AS sample_size",
+        "different value,numerator,sample_size",
     ),
     "zombie far ahead of the checkpoint": (
-        "classroom", of("participation_breadth"), "value / 2 AS value, bitShiftLeft(toUInt64(1), 60) AS revision",
+        "classroom",
+        of("participation_breadth"),
+        "value / 2 AS value, bitShiftLeft(toUInt64(1), 60) AS revision",
         "different value",
     ),
     # course
     "row of a sixth strategy": (
-        "classroom", of("strategy_share", item="digital"), "'lecture' AS item", "unexpected",
+        "classroom",
+        of("strategy_share", item="digital"),
+        "'lecture' AS item",
+        "unexpected",
     ),
     "seconds of the wrong strategy": (
-        "classroom", of("strategy_balance"), "arrayReverse(parts) AS parts", "different parts",
+        "classroom",
+        of("strategy_balance"),
+        "arrayReverse(parts) AS parts",
+        "different parts",
     ),
     "overlapping tools counted twice": (
-        "classroom", of("tool_share", item=""), "numerator + 40 AS numerator", "different numerator",
+        "classroom",
+        of("tool_share", item=""),
+        "numerator + 40 AS numerator",
+        "different numerator",
     ),
     "lesson's end off by a microsecond": (
-        "classroom", of("attendance_rate"), "window_end + toIntervalMicrosecond(1) AS window_end", "different window_end",
+        "classroom",
+        of("attendance_rate"),
+        "window_end + toIntervalMicrosecond(1) AS window_end",
+        "different window_end",
     ),
     "early stop lost": ("classroom", of("early_stop_seconds"), LOST, "missing"),
     # students
     "student with a second too many": (
-        "classroom", of("student_lesson", "student", "bo"), one_more(3), "different parts",
+        "classroom",
+        of("student_lesson", "student", "bo"),
+        one_more(3),
+        "different parts",
     ),
     "student with a part too few": (
-        "classroom", of("student_lesson", "student", "ann"), "arrayPopBack(parts) AS parts", "different parts",
+        "classroom",
+        of("student_lesson", "student", "ann"),
+        "arrayPopBack(parts) AS parts",
+        "different parts",
     ),
     "student lost": ("classroom", of("student_lesson", "student", "chen"), LOST, "missing"),
     "row of a student never there": (
-        "classroom", of("student_lesson", "student", "bo"), "'dora' AS item", "unexpected",
+        "classroom",
+        of("student_lesson", "student", "bo"),
+        "'dora' AS item",
+        "unexpected",
     ),
     # engagement
     "blend with other weights": ("classroom", of("engagement_index"), one_more(8), "different parts"),
     "blend of an unknown part": (
-        "classroom", of("engagement_index"), "arrayConcat([NULL], arrayPopFront(parts)) AS parts", "different parts",
+        "classroom",
+        of("engagement_index"),
+        "arrayConcat([NULL], arrayPopFront(parts)) AS parts",
+        "different parts",
     ),
     "blend off by 1e-8": ("classroom", of("engagement_index"), "value * (1 + 1e-8) AS value", "different value"),
     # prep_time
     "minutes off by 1e-8": ("prep", WEEK, "value * (1 + 1e-8) AS value", "different value"),
     "minutes infinite": ("prep", WEEK, "inf AS numerator", "different numerator"),
     "week longer by a microsecond": (
-        "prep", WEEK, "window_end + toIntervalMicrosecond(1) AS window_end", "different window_end",
+        "prep",
+        WEEK,
+        "window_end + toIntervalMicrosecond(1) AS window_end",
+        "different window_end",
     ),
     "row of another window start": ("prep", WEEK, "slot + toIntervalMinute(900) AS slot", "unexpected"),
     "minutes of another weekday": ("prep", of("prep_regularity", "iso_week"), one_more(1), "different parts"),
@@ -213,18 +264,27 @@ PLANTED = {
     "resources of a platform lost": ("prep", of("reuse_rate", "iso_week", "national"), LOST, "missing"),
     # meetings, feedback, participants
     "one participant too many": (
-        "research", of("effective_participation_rate", "activity"), "numerator + 1 AS numerator", "different numerator",
+        "research",
+        of("effective_participation_rate", "activity"),
+        "numerator + 1 AS numerator",
+        "different numerator",
     ),
     "schools unmixed": ("research", of("cross_school_mix", "activity"), "NULL AS value", "different value"),
     "feedback a second later": ("research", of("feedback_latency_seconds", "activity"), one_more(1), "different parts"),
     "reports lost": ("research", of("reports_generated", "activity"), LOST, "missing"),
     "teacher with an improvement too many": (
-        "research", of("participant_activity", "participant", "t1"), one_more(8), "different parts",
+        "research",
+        of("participant_activity", "participant", "t1"),
+        one_more(8),
+        "different parts",
     ),
     "row of a teacher never there": (
-        "research", of("participant_activity", "participant", "t1"), "'t9' AS item", "unexpected",
+        "research",
+        of("participant_activity", "participant", "t1"),
+        "'t9' AS item",
+        "unexpected",
     ),
-}  # fmt: skip
+}
 
 CONSUMED = "law consumed = stored + duplicates + dead letters"
 STORED = "law stored = unique events in the table"
@@ -327,9 +387,12 @@ def test_names_the_key_and_both_sides(client: Client) -> None:
     client.command(changed("sample_size + 1 AS sample_size", BREADTH))
     difference = check(client).differences[0]
     assert difference.key == {
-        "metric": "participation_breadth", "window": "lesson", "key": "lesson-2", "item": "",
+        "metric": "participation_breadth",
+        "window": "lesson",
+        "key": "lesson-2",
+        "item": "",
         "slot": "1970-01-01T00:00:00Z",
-    }  # fmt: skip
+    }
     assert difference.expected is not None
     assert difference.stored is not None
     assert (difference.expected["sample_size"], difference.stored["sample_size"]) == (3, 4)
@@ -374,8 +437,12 @@ def test_ranges_of_keys_change_nothing(client: Client) -> None:
     assert found(report) == {"different sample_size"}
     assert report.rows_expected == report.rows_stored == sum(map(family_rows, FAMILIES))
     assert [(step.family, step.ranges_done, step.ranges_total) for step in seen] == [
-        ("classroom", 1, 3), ("classroom", 2, 3), ("classroom", 3, 3), ("prep", 1, 1), ("research", 1, 1)
-    ]  # fmt: skip
+        ("classroom", 1, 3),
+        ("classroom", 2, 3),
+        ("classroom", 3, 3),
+        ("prep", 1, 1),
+        ("research", 1, 1),
+    ]
 
 
 def test_an_impossible_question_is_refused(client: Client) -> None:

@@ -42,8 +42,12 @@ def client(clickhouse: Target) -> Iterator[Client]:
 def recomputed(client: Client, family: str, key_from: str, key_to: str, rules: MetricRules) -> dict[RowKey, Metrics]:
     """Run the SQL of every module of the family for a range of keys."""
     parameters = {
-        "topic": f"classpulse.{family}", "key_from": key_from, "key_to": key_to, "keys": [], **rule_parameters(rules)
-    }  # fmt: skip
+        "topic": f"classpulse.{family}",
+        "key_from": key_from,
+        "key_to": key_to,
+        "keys": [],
+        **rule_parameters(rules),
+    }
     rows: list[Any] = []
     for module, metrics in modules_of(family).items():
         query = f"""
@@ -64,8 +68,10 @@ def assert_same(found: dict[RowKey, Metrics], expected: dict[RowKey, Metrics]) -
     for key, row in expected.items():
         other = found[key]
         assert (other.window_start_us, other.window_end_us, other.sample_size) == (
-            row.window_start_us, row.window_end_us, row.sample_size
-        ), key  # fmt: skip
+            row.window_start_us,
+            row.window_end_us,
+            row.sample_size,
+        ), key
         approximate = pytest.approx((row.numerator, row.denominator), rel=1e-9, abs=1e-9)
         assert (other.numerator, other.denominator) == approximate, key
         assert other.value == (None if row.value is None else pytest.approx(row.value, rel=1e-9, abs=1e-9)), key
@@ -120,18 +126,14 @@ def test_preparation_as_the_oracle(client: Client, time_zone: str, day: date, da
 
 def test_events_beyond_the_checkpoint_do_not_count(client: Client) -> None:
     """What a crashed worker stored beyond its checkpoint leads to no row."""
-    event = {
-        "type": "classroom.hand.raised", "key": "beyond", "source": "/d", "id": "1", "time_us": 5, "student_id": "a"
-    }  # fmt: skip
+    event = {"type": "classroom.hand.raised", "key": "beyond", "source": "/d", "id": "1", "time_us": 5, "student_id": "a"}
     insert_events(client, [event], first_position=2**40)
     assert recomputed(client, "classroom", "beyond", "beyond", RULES) == {}
 
 
 def test_replayed_events_count_once(client: Client) -> None:
     """The same event stored twice by a replay has one effect."""
-    event = {
-        "type": "classroom.hand.raised", "key": "twice", "source": "/d", "id": "1", "time_us": 5, "student_id": "a"
-    }  # fmt: skip
+    event = {"type": "classroom.hand.raised", "key": "twice", "source": "/d", "id": "1", "time_us": 5, "student_id": "a"}
     insert_events(client, [event])
     insert_events(client, [event])
     assert_same(recomputed(client, "classroom", "twice", "twice", RULES), expected_rows([event], RULES))

@@ -28,16 +28,27 @@ def activity(key: str, school: str, end_us: int, invited: int, came: int) -> lis
     teachers = [f"t{n}" for n in range(invited)]
     start_us = end_us - 100_000_000
     published = {
-        "type": "research.activity.published", "key": key, "source": "/d", "id": f"{key}-p", "time_us": start_us - 1,
-        "schoolid": school, "invited": teachers, "scheduled_start_us": start_us, "scheduled_end_us": end_us,
-    }  # fmt: skip
+        "type": "research.activity.published",
+        "key": key,
+        "source": "/d",
+        "id": f"{key}-p",
+        "time_us": start_us - 1,
+        "schoolid": school,
+        "invited": teachers,
+        "scheduled_start_us": start_us,
+        "scheduled_end_us": end_us,
+    }
     joined = [
         {
-            "type": "research.participant.joined", "key": key, "source": "/d", "id": f"{key}-{teacher}",
-            "time_us": start_us + (50_000_000 if n else 0), "teacher_id": teacher,
+            "type": "research.participant.joined",
+            "key": key,
+            "source": "/d",
+            "id": f"{key}-{teacher}",
+            "time_us": start_us + (50_000_000 if n else 0),
+            "teacher_id": teacher,
         }
         for n, teacher in enumerate(teachers[:came])
-    ]  # fmt: skip
+    ]
     return [published, *joined]
 
 

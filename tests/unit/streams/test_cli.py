@@ -20,11 +20,25 @@ WEEK: Final = ("--week", "2026-W47")
 DAYS: Final = ("--from", "2026-11-16", "--to", "2026-11-17")
 #: Every command that reads the settings, as it is typed.
 WITH_SETTINGS: Final = (
-    ("demo",), ("fuzz",), ("torture",), ("bench",), ("simulate", "--events", "10"), ("worker",), ("migrate",),
-    ("topics", "create"), ("dlq", "list"), ("dlq", "show", "classpulse.prep/0@1"), ("dlq", "replay", "--all"),
-    ("evaluate",), ("evaluation", "show"), ("explain", "district"), ("verify",), ("recompute", "--all", *DAYS),
-    ("report", "school", "s01", *WEEK), ("pseudonym", "stu-1"),
-)  # fmt: skip
+    ("demo",),
+    ("fuzz",),
+    ("torture",),
+    ("bench",),
+    ("simulate", "--events", "10"),
+    ("worker",),
+    ("migrate",),
+    ("topics", "create"),
+    ("dlq", "list"),
+    ("dlq", "show", "classpulse.prep/0@1"),
+    ("dlq", "replay", "--all"),
+    ("evaluate",),
+    ("evaluation", "show"),
+    ("explain", "district"),
+    ("verify",),
+    ("recompute", "--all", *DAYS),
+    ("report", "school", "s01", *WEEK),
+    ("pseudonym", "stu-1"),
+)
 #: Those of them that end when Kafka or ClickHouse is away.
 NEEDING_SOMETHING: Final = tuple(
     words for words in WITH_SETTINGS if words[0] not in {"demo", "fuzz", "torture", "bench", "worker", "pseudonym"}
@@ -63,8 +77,10 @@ def test_wrong_settings_end_every_command(
     assert told.out == ""
     lines = told.err.removeprefix("classpulse: ").splitlines()
     assert [line.partition(":")[0] for line in lines] == [
-        "CLASSPULSE_ENGAGEMENT_WEIGHTS", "CLASSPULSE_FLUSH_ROWS", "CLASSPULSE_WEB_PORT"
-    ]  # fmt: skip
+        "CLASSPULSE_ENGAGEMENT_WEIGHTS",
+        "CLASSPULSE_FLUSH_ROWS",
+        "CLASSPULSE_WEB_PORT",
+    ]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -83,22 +99,38 @@ def test_what_is_away_is_named(
 @pytest.mark.parametrize(
     "words",
     [
-        ("demo", "--folder", "file"), ("demo", "--folder", "/proc/x"), ("dev", "up", "--folder", "file"),
-        ("dev", "up", "--folder", "/proc/x"), ("dev", "down", "--folder", "file"), ("dev", "env", "--folder", "file"),
-        ("fuzz", "--folder", "/proc/x"), ("bench", "--folder", "/proc/x"), ("schema", "export", "--out", "/proc/x"),
-        ("schema", "export", "--out", "file"), ("schema", "export", "--out", "file/x"), ("schema", "check", "nothing"),
-        ("schema", "check", "folder"), ("evaluation", "check", "folder"), ("evaluation", "check", "bytes"),
-        ("simulate", "--events", "9", "--out", "/proc/x"), ("simulate", "--events", "9", "--out", "folder"),
+        ("demo", "--folder", "file"),
+        ("demo", "--folder", "/proc/x"),
+        ("dev", "up", "--folder", "file"),
+        ("dev", "up", "--folder", "/proc/x"),
+        ("dev", "down", "--folder", "file"),
+        ("dev", "env", "--folder", "file"),
+        ("fuzz", "--folder", "/proc/x"),
+        ("bench", "--folder", "/proc/x"),
+        ("schema", "export", "--out", "/proc/x"),
+        ("schema", "export", "--out", "file"),
+        ("schema", "export", "--out", "file/x"),
+        ("schema", "check", "nothing"),
+        ("schema", "check", "folder"),
+        ("evaluation", "check", "folder"),
+        ("evaluation", "check", "bytes"),
+        ("simulate", "--events", "9", "--out", "/proc/x"),
+        ("simulate", "--events", "9", "--out", "folder"),
         ("simulate", "--events", "9", "--out", "out", "--ledger", "/proc/x"),
-        ("simulate", "--events", "9", "--out", "/dev/full"), ("verify", "--since", "0001-01-01"),
+        ("simulate", "--events", "9", "--out", "/dev/full"),
+        ("verify", "--since", "0001-01-01"),
         ("simulate", "--events", "9", "--malformed", "nan"),
-        ("evaluate", "--follow", "--interval-seconds", "inf"), ("dlq", "replay", "--all", "--rate", "nan"),
-        ("explain", "district", "--as-of", "0001-01-01T00:00:00+14:00"), ("explain", "district", "--week", "9999-W01"),
-        ("pseudonym", "\udcff"), ("migrate", "--password-env", "NOT_SET"), ("no-\x1b[31m-command",),
+        ("evaluate", "--follow", "--interval-seconds", "inf"),
+        ("dlq", "replay", "--all", "--rate", "nan"),
+        ("explain", "district", "--as-of", "0001-01-01T00:00:00+14:00"),
+        ("explain", "district", "--week", "9999-W01"),
+        ("pseudonym", "\udcff"),
+        ("migrate", "--password-env", "NOT_SET"),
+        ("no-\x1b[31m-command",),
         ("explain", "district", "--url", "tcp://\x1b[31m"),
     ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_what_cannot_be_used_is_a_sentence(
     words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -127,9 +159,14 @@ def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a line of bash in which ``classpulse`` is this tree's; the status is the first command's."""
     line = f'classpulse() {{ "{sys.executable}" -m streams "$@"; }}; {command}; exit ${{PIPESTATUS[0]}}'
     return subprocess.run(
-        ["bash", "-c", line], env=os.environ | {"PYTHONPATH": str(Path(dev.__file__).parents[3])} | environment,
-        capture_output=True, text=True, errors="replace", timeout=60, check=False,
-    )  # fmt: skip
+        ["bash", "-c", line],
+        env=os.environ | {"PYTHONPATH": str(Path(dev.__file__).parents[3])} | environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=60,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,12 +212,14 @@ def test_ctrl_c_is_no_failure_of_the_program() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         process = subprocess.Popen(
             [sys.executable, "-m", "streams", "dlq", "list"],
-            env=os.environ | {
+            env=os.environ
+            | {
                 "CLASSPULSE_KAFKA": f"127.0.0.1:{silent.getsockname()[1]}",
                 "PYTHONPATH": str(Path(dev.__file__).parents[3]),
             },
-            stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         silent.settimeout(60)
         connection, _address = silent.accept()
         process.send_signal(signal.SIGINT)

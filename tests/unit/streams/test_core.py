@@ -72,10 +72,16 @@ def test_presence_out_of_imperfect_marks() -> None:
     """Repeats have no effect, a leading leave is ignored, a missing leave goes on, a leave at the same instant is first."""
     found = intervals(
         marks(
-            ("a", 5, False), ("a", 10, True), ("a", 11, True), ("a", 20, False), ("a", 21, False),
-            ("b", 7, True), ("b", 9, False), ("b", 9, True),
+            ("a", 5, False),
+            ("a", 10, True),
+            ("a", 11, True),
+            ("a", 20, False),
+            ("a", 21, False),
+            ("b", 7, True),
+            ("b", 9, False),
+            ("b", 9, True),
         )
-    )  # fmt: skip
+    )
     assert found.sort("person", "start_us").select("person", "start_us", "end_us").rows() == [
         ("a", 10, 20),
         ("b", 7, 9),

@@ -80,9 +80,16 @@ def test_nobody_present() -> None:
     """An empty room has metrics, but nothing is divided by 0: the values are NULL, and so is the index."""
     rows = fold(started(), event("question.asked", 10, prompt_id="q"), event("lesson.ended", 600))
     for metric in (
-        "response_rate", "participation_breadth", "participation_gini", "hand_raises_per_student_minute",
-        "interactions_per_student_minute", "attendance_rate", "wait_time_seconds", "long_wait_share", "engagement_index",
-    ):  # fmt: skip
+        "response_rate",
+        "participation_breadth",
+        "participation_gini",
+        "hand_raises_per_student_minute",
+        "interactions_per_student_minute",
+        "attendance_rate",
+        "wait_time_seconds",
+        "long_wait_share",
+        "engagement_index",
+    ):
         row = lesson(rows, metric)
         assert (row["value"], *figure(row)) == (None, 0, 0, 0), metric
     assert lesson(rows, "engagement_index")["parts"] == [None] * 4 + [0.25] * 4
@@ -114,10 +121,20 @@ def test_one_student() -> None:
     assert figure(lesson(rows, "engagement_index")) == (1, 1, 1)
     assert figure(rows["student_lesson", "student", "lesson", "安", 0]) == (2, 2, 2)
     assert student(rows, "安") == {
-        "scheduled_seconds": 600, "attended_seconds": 120, "present_seconds": 120, "interactions": 2, "answers": 1,
-        "graded_answers": 1, "correct_answers": 1, "hands_raised": 1, "hands_called": 1, "assessments": 0,
-        "assessment_score_sum": 0, "plan_steps": 0, "plan_progress": 0,
-    }  # fmt: skip
+        "scheduled_seconds": 600,
+        "attended_seconds": 120,
+        "present_seconds": 120,
+        "interactions": 2,
+        "answers": 1,
+        "graded_answers": 1,
+        "correct_answers": 1,
+        "hands_raised": 1,
+        "hands_called": 1,
+        "assessments": 0,
+        "assessment_score_sum": 0,
+        "plan_steps": 0,
+        "plan_progress": 0,
+    }
 
 
 def test_everyone_silent() -> None:
@@ -217,8 +234,12 @@ def test_strategies_share_the_lesson() -> None:
         event("lesson.ended", 100),
     )
     assert [figure(lesson(rows, "strategy_share", item)) for item in STRATEGIES] == [
-        (0, 100, 3), (0, 100, 3), (50, 100, 3), (0, 100, 3), (50, 100, 3)
-    ]  # fmt: skip
+        (0, 100, 3),
+        (0, 100, 3),
+        (50, 100, 3),
+        (0, 100, 3),
+        (50, 100, 3),
+    ]
     balance = lesson(rows, "strategy_balance")
     assert balance["value"] == pytest.approx(math.log(2) / math.log(5))
     assert balance["parts"] == [0, 0, 50, 0, 50]

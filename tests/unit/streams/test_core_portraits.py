@@ -64,10 +64,13 @@ def test_portraits_are_the_naive_recursion(drawn: Drawn, last_over: int) -> None
     rows = portrait_days(frame(drawn), last_day_over=FIRST + timedelta(days=last_over))
     found = {
         (row["entity_id"], row["dimension"], (row["day"] - FIRST).days): (
-            row["level"], row["active_days_7"], row["active_days_28"], row["inactive"]
+            row["level"],
+            row["active_days_7"],
+            row["active_days_28"],
+            row["inactive"],
         )
         for row in rows.iter_rows(named=True)
-    }  # fmt: skip
+    }
     expected = naive(drawn, last_over)
     assert found.keys() == expected.keys()
     for place, said in expected.items():

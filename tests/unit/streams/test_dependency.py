@@ -38,8 +38,9 @@ def test_one_line_when_it_goes_and_one_when_it_is_back(clock: Clock, caplog: pyt
     database.back()
     assert database.problem is None
     assert caplog.messages == [
-        "waiting for ClickHouse to insert 5 rows: connection refused", "ClickHouse answers, after 300.0 s",
-    ]  # fmt: skip
+        "waiting for ClickHouse to insert 5 rows: connection refused",
+        "ClickHouse answers, after 300.0 s",
+    ]
 
 
 def test_what_flaps_is_said_only_once_it_lasts(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:

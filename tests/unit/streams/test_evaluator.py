@@ -65,9 +65,12 @@ def test_cycle_runs_the_steps_in_order(database: Target) -> None:
     """Each step runs once, after the one before; the cycle and its rows are noted."""
     named: list[tuple[str, int]] = []
     evaluator = Evaluator(
-        database, MetricRules(), steps=[fixed("a", 3), fixed("b", 4)], clock=lambda: NOW,
+        database,
+        MetricRules(),
+        steps=[fixed("a", 3), fixed("b", 4)],
+        clock=lambda: NOW,
         on_step=lambda name, number: named.append((name, number)),
-    )  # fmt: skip
+    )
     cycle = evaluator.once()
     assert cycle is not None
     assert (cycle.rows, named) == ({"a": 3, "b": 4}, [("a", 1), ("b", 2)])
@@ -184,9 +187,12 @@ def test_a_long_step_ends_at_once_when_told_to_stop(command: str, status: int, s
         address = {"CLASSPULSE_CLICKHOUSE_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         program = "import sys; from streams.cli.program import main; main()"
         process = subprocess.Popen(
-            [sys.executable, "-c", program, *command.split()], env=os.environ | address,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+            [sys.executable, "-c", program, *command.split()],
+            env=os.environ | address,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         with process, silent.accept()[0] as connection:
             connection.recv(1)  # it waits for the answer now
             process.terminate()

@@ -35,9 +35,12 @@ from tests.unit.sinks.evaluation_data import EVALUATION, NOW, WEEK, prepare
 ENTITIES: dict[Kind, str] = {"teacher": "t-s02", "class": "s02-c1", "school": "s02", "group": "g1", "district": "district"}
 #: Whose lessons of the week are behind the metrics of each entity.
 LESSONS: dict[Kind, list[str]] = {
-    "teacher": ["l2", "l3"], "class": ["l2", "l3"], "school": ["l2", "l3"], "group": ["l1", "l2", "l3"],
+    "teacher": ["l2", "l3"],
+    "class": ["l2", "l3"],
+    "school": ["l2", "l3"],
+    "group": ["l1", "l2", "l3"],
     "district": ["l1", "l2", "l3", "l4"],
-}  # fmt: skip
+}
 RUNNER = CliRunner()
 
 

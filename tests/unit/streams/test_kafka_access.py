@@ -28,8 +28,10 @@ def test_the_default_is_what_it_was_before_there_were_users() -> None:
     access = settings.load().kafka_access
     assert access == KafkaAccess("127.0.0.1:9092")
     assert access.client_options() == {
-        "bootstrap_servers": "127.0.0.1:9092", "security_protocol": "PLAINTEXT", "ssl_context": None,
-    }  # fmt: skip
+        "bootstrap_servers": "127.0.0.1:9092",
+        "security_protocol": "PLAINTEXT",
+        "ssl_context": None,
+    }
     assert credentials(access) is None
 
 

@@ -73,8 +73,9 @@ def test_a_record_that_is_no_letter_is_none(lost: str) -> None:
     headers = [(name, value) for name, value in _headers() if name != f"classpulse-{lost}"]
     assert read_letter(Stored(b"key", b"", headers)) is None
     assert read_letter(Stored(b"key", b"", [*headers, (f"classpulse-{lost}", b"\xff\x00")])) is None or lost in {
-        "reason", "truncated",
-    }  # fmt: skip
+        "reason",
+        "truncated",
+    }
 
 
 def _headers() -> list[tuple[str, bytes | None]]:
@@ -93,7 +94,7 @@ def _headers() -> list[tuple[str, bytes | None]]:
         (b"\xff\xfe", [("ce_source", b"\xff")], "\\xff", ""),
         (None, [], "", ""),
     ],
-)  # fmt: skip
+)
 def test_who_sent_it_is_read_as_far_as_possible(
     value: bytes | None, headers: list[tuple[str, bytes | None]], source: str, kind: str
 ) -> None:

@@ -78,19 +78,28 @@ def event(number: int, name: str = "classroom.hand.raised", key: str = "lesson-1
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(BASE_MS / 1000 + number))
     return json.dumps(
         {
-            "specversion": "1.0", "id": f"e{number}", "source": "/schools/s07/devices/t1", "type": type_uri(name),
-            "time": moment, "subject": key, "dataschema": schema_uri(name), "partitionkey": key,
+            "specversion": "1.0",
+            "id": f"e{number}",
+            "source": "/schools/s07/devices/t1",
+            "type": type_uri(name),
+            "time": moment,
+            "subject": key,
+            "dataschema": schema_uri(name),
+            "partitionkey": key,
             "data": {"student_id": "stu-1", **data},
         }
-    ).encode()  # fmt: skip
+    ).encode()
 
 
 def new_pipeline(warehouse: Warehouse, letters: Letters | None = None) -> Pipeline:
     """Return a pipeline as a new worker would have it."""
     sinks = Sinks(
-        EventStore(warehouse), MetricStore(warehouse), CheckpointStore(warehouse, "test"), DeadLetterStore(warehouse),
+        EventStore(warehouse),
+        MetricStore(warehouse),
+        CheckpointStore(warehouse, "test"),
+        DeadLetterStore(warehouse),
         letters or Letters(),
-    )  # fmt: skip
+    )
     rules = Rules(60_000_000, 120_000_000, 100_000)
     decoder = Decoder(ClockLimits(0, 3_600_000_000), 60_000_000, 100_000, Pseudonymizer(b"0123456789abcdef"))
     return Pipeline(sinks, rules, decoder, Telemetry(), lambda: (BASE_MS + 7_200_000) * 1000, ThreadPoolExecutor(1))

@@ -26,8 +26,14 @@ SECOND_US = 1_000_000
 DAY = date(2026, 11, 16)
 RULES = MetricRules()
 TABLES = (
-    "events_classroom", "events_prep", "events_research", "event_days", "metric_rows", "checkpoints", "checkpoint_days",
-)  # fmt: skip
+    "events_classroom",
+    "events_prep",
+    "events_research",
+    "event_days",
+    "metric_rows",
+    "checkpoints",
+    "checkpoint_days",
+)
 EVERYTHING = Wanted(frozenset(), DAY, DAY + timedelta(days=6))
 
 
@@ -40,9 +46,10 @@ def event(name: str, second: float, number: int, key: str, **data: object) -> Ev
 def lesson(key: str, begins: float = 0) -> list[Event]:
     """Two students, a question, two answers."""
     plan = {
-        "roster": ["ann", "bo"], "scheduled_start_us": BASE_US + round(begins * SECOND_US),
+        "roster": ["ann", "bo"],
+        "scheduled_start_us": BASE_US + round(begins * SECOND_US),
         "scheduled_end_us": BASE_US + round((begins + 2400) * SECOND_US),
-    }  # fmt: skip
+    }
     return [
         event("classroom.lesson.started", begins, 0, key, **plan),
         event("classroom.attendance.joined", begins + 3, 1, key, student_id="ann"),
@@ -102,8 +109,10 @@ def write_as_worker(warehouse: Warehouse, family: Family, keys: Sequence[str], p
     schema = FIGURES[family.name].fact_schema(family)
     stored = stores.events.facts(family, FIGURES[family.name].fact_columns, keys, {0: position})
     facts = stored.select(schema.names()).cast(schema)
-    rows = FIGURES[family.name].rows(facts, facts, RULES).with_columns(
-        topic=pl.lit(family.topic), partition=pl.lit(0, pl.UInt16), revision=pl.lit(position, pl.UInt64)
+    rows = (
+        FIGURES[family.name]
+        .rows(facts, facts, RULES)
+        .with_columns(topic=pl.lit(family.topic), partition=pl.lit(0, pl.UInt16), revision=pl.lit(position, pl.UInt64))
     )
     stores.metrics.upsert(rows)
     checkpoint = stores.checkpoints.load()[family.topic, 0]

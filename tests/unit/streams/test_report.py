@@ -72,21 +72,26 @@ def example(kind: ReportKind = "school", entity_id: str = "s07", name: str = "�
             figure("research", "feedback_latency_seconds", "反馈时延", "seconds", "lower", 190_800, 6),
         ),
         strategies=(
-            Share("问题引学", "question-led", 0.34), Share("情境创学", "situational", 0.13),
-            Share("活动互学", "interactive", 0.28), Share("评价优学", "evaluative", 0.19),
+            Share("问题引学", "question-led", 0.34),
+            Share("情境创学", "situational", 0.13),
+            Share("活动互学", "interactive", 0.28),
+            Share("评价优学", "evaluative", 0.19),
             Share("数字助学", "digital", 0.06),
         ),
         talk=(Share("教师", "teacher", 0.58), Share("学生", "student", 0.31), Share("沉寂", "silence", 0.11)),
         portraits=tuple(
             Portrait(chinese, english, "share", "higher", levels(start), z, 23 if z else 4)
             for chinese, english, start, z in (
-                ("出勤", "attendance", 0.9, 0.4), ("课堂参与", "engagement", 0.52, -1.2), ("应答", "response", 0.6, None),
-                ("参与广度", "breadth", 0.7, 0.9), ("数字工具使用", "digital tools", 0.2, 0.1),
+                ("出勤", "attendance", 0.9, 0.4),
+                ("课堂参与", "engagement", 0.52, -1.2),
+                ("应答", "response", 0.6, None),
+                ("参与广度", "breadth", 0.7, 0.9),
+                ("数字工具使用", "digital tools", 0.2, 0.1),
             )
         ),
         activity=Activity(WEEK + timedelta(days=4), 5, 20),
         members=(Member("s07-c1", "五年级1班", 0.74, 0.88), Member("s07-c2", "五年级2班", None, 0.41)),
-    )  # fmt: skip
+    )
 
 
 def indicator(
@@ -94,8 +99,20 @@ def indicator(
 ) -> Node:
     """Return an indicator."""
     depth = path.count("/") + 1
-    return Node(path, depth, chinese, english, value, 1.0, weight, is_indicator=True, figure=figure, unit=unit,
-                norm=("90 % 及以上满分", "all points for 90 % or more"), sample_size=sample)  # fmt: skip
+    return Node(
+        path,
+        depth,
+        chinese,
+        english,
+        value,
+        1.0,
+        weight,
+        is_indicator=True,
+        figure=figure,
+        unit=unit,
+        norm=("90 % 及以上满分", "all points for 90 % or more"),
+        sample_size=sample,
+    )
 
 
 def figure(
@@ -128,11 +145,34 @@ def test_a_full_report_is_well_formed(kind: ReportKind) -> None:
     text = page(example(kind))
     assert len(list(parsed(text).iter(SVG))) > 20
     for words in (
-        "综合评分", "Overall score", "71.4", "维度得分", "Dimensions", "得分明细", "亮点", "Strengths", "值得关注",
-        "近八周趋势", "五学课堂占比", "课堂话语占比", "出勤率", "98.3 %", "备课", "Preparation", "教研", "数字画像",
-        "Portrait", "如何阅读", "How to read this",
-        "2.2 天 d", "n = 1,640", "覆盖率", "92 %", "99.9 %", "z = -1.2, 23",
-    ):  # fmt: skip
+        "综合评分",
+        "Overall score",
+        "71.4",
+        "维度得分",
+        "Dimensions",
+        "得分明细",
+        "亮点",
+        "Strengths",
+        "值得关注",
+        "近八周趋势",
+        "五学课堂占比",
+        "课堂话语占比",
+        "出勤率",
+        "98.3 %",
+        "备课",
+        "Preparation",
+        "教研",
+        "数字画像",
+        "Portrait",
+        "如何阅读",
+        "How to read this",
+        "2.2 天 d",
+        "n = 1,640",
+        "覆盖率",
+        "92 %",
+        "99.9 %",
+        "z = -1.2, 23",
+    ):
         assert words in shown(text), words
 
 
@@ -168,9 +208,14 @@ def test_hostile_names_are_text(kind: ReportKind) -> None:
 
 def test_a_report_without_data_says_so() -> None:
     """Without metrics there is no chart and no score, but a sentence that says what is missing and where to look."""
-    text = page(ReportData(
-        subject=Subject("class", "s99-c1"), week=WEEK, as_of=datetime(2026, 11, 23, tzinfo=UTC), time_zone="Asia/Shanghai",
-    ))  # fmt: skip
+    text = page(
+        ReportData(
+            subject=Subject("class", "s99-c1"),
+            week=WEEK,
+            as_of=datetime(2026, 11, 23, tzinfo=UTC),
+            time_zone="Asia/Shanghai",
+        )
+    )
     assert "没有数据" in shown(text)
     assert "No data" in shown(text)
     assert not list(parsed(text).iter(SVG))
@@ -212,12 +257,19 @@ def test_strengths_are_high_and_the_rest_is_ordered_by_what_it_costs() -> None:
 @pytest.mark.parametrize(
     ("value", "unit", "said"),
     [
-        (None, "share", "–"), (0.99996, "share", ">99.9 %"), (1.0, "share", "100.0 %"), (0.0, "share", "0.0 %"),
-        (3.44, "seconds", "3.4 秒 s"), (600.0, "seconds", "10.0 分钟 min"), (5400.0, "milliseconds", "5.4 秒 s"),
-        (190_800.0, "seconds", "2.2 天 d"), (0.4871, "0 to 1", "0.487"), (1234.0, "minutes", "1,234 分钟 min"),
+        (None, "share", "–"),
+        (0.99996, "share", ">99.9 %"),
+        (1.0, "share", "100.0 %"),
+        (0.0, "share", "0.0 %"),
+        (3.44, "seconds", "3.4 秒 s"),
+        (600.0, "seconds", "10.0 分钟 min"),
+        (5400.0, "milliseconds", "5.4 秒 s"),
+        (190_800.0, "seconds", "2.2 天 d"),
+        (0.4871, "0 to 1", "0.487"),
+        (1234.0, "minutes", "1,234 分钟 min"),
         (-30.0, "seconds", "-30.0 秒 s"),
     ],
-)  # fmt: skip
+)
 def test_numbers_have_units_that_fit(value: float | None, unit: str, said: str) -> None:
     """Shares are percentages that never round up to all, times take the unit of their size, nothing is not zero."""
     assert quantity(value, unit) == said
@@ -238,8 +290,10 @@ def test_norms_are_told_in_words() -> None:
     found = [norm_words(indicator) for indicator in parse(default_text()).indicators()]
     assert all("满分" in chinese and english.startswith("all points") for chinese, english in found)
     assert not [text for words in found for text in words if re.search(r"→|\w_\w|e[+-]?\d|-0\b", text)]
-    assert ("90 % 及以上满分，40 % 及以下 0 分；样本不足 5 个不评分",
-            "all points for 90 % or more, none for 40 % or less; not scored with a sample below 5") in found  # fmt: skip
+    assert (
+        "90 % 及以上满分，40 % 及以下 0 分；样本不足 5 个不评分",
+        "all points for 90 % or more, none for 40 % or less; not scored with a sample below 5",
+    ) in found
 
 
 def test_names_are_words_in_both_languages() -> None:

@@ -24,20 +24,53 @@ ZONE = "Asia/Shanghai"
 STRATEGIES = {"question_led": 0.3, "situational": 0.2, "interactive": 0.25, "evaluative": 0.15, "digital": 0.05}
 #: Numerator, denominator and parts of each metric of one lesson.
 LESSON = {
-    "attendance_rate": (38.0, 40.0, []), "response_rate": (24.0, 40.0, []), "participation_breadth": (30.0, 40.0, []),
-    "teacher_talk_share": (60.0, 100.0, []), "student_talk_share": (30.0, 100.0, []), "silence_share": (10.0, 100.0, []),
-    "long_wait_share": (3.0, 5.0, []), "question_ratio": (4.0, 10.0, []), "teacher_response_ratio": (5.0, 10.0, []),
-    "pupil_initiation_ratio": (2.0, 10.0, []), "teacher_occupancy": (45.0, 100.0, []),
-    "behaviour_conversion": (20.0, 100.0, []), "correct_rate": (31.0, 40.0, []), "tool_share": (600.0, 2400.0, []),
-    "strategy_balance": (1.4, 1.609, [720.0, 480.0, 600.0, 360.0, 120.0]), "call_through_rate": (5.0, 9.0, []),
-    "interactions_per_student_minute": (300.0, 1600.0, []), "hand_raises_per_student_minute": (90.0, 1600.0, []),
-    "delayed_start_seconds": (30.0, 1.0, []), "early_stop_seconds": (10.0, 1.0, []),
-}  # fmt: skip
+    "attendance_rate": (38.0, 40.0, []),
+    "response_rate": (24.0, 40.0, []),
+    "participation_breadth": (30.0, 40.0, []),
+    "teacher_talk_share": (60.0, 100.0, []),
+    "student_talk_share": (30.0, 100.0, []),
+    "silence_share": (10.0, 100.0, []),
+    "long_wait_share": (3.0, 5.0, []),
+    "question_ratio": (4.0, 10.0, []),
+    "teacher_response_ratio": (5.0, 10.0, []),
+    "pupil_initiation_ratio": (2.0, 10.0, []),
+    "teacher_occupancy": (45.0, 100.0, []),
+    "behaviour_conversion": (20.0, 100.0, []),
+    "correct_rate": (31.0, 40.0, []),
+    "tool_share": (600.0, 2400.0, []),
+    "strategy_balance": (1.4, 1.609, [720.0, 480.0, 600.0, 360.0, 120.0]),
+    "call_through_rate": (5.0, 9.0, []),
+    "interactions_per_student_minute": (300.0, 1600.0, []),
+    "hand_raises_per_student_minute": (90.0, 1600.0, []),
+    "delayed_start_seconds": (30.0, 1.0, []),
+    "early_stop_seconds": (10.0, 1.0, []),
+}
 COLUMNS = [
-    "family", "school_id", "class_id", "teacher_id", "course", "grade", "day", "window", "key", "metric", "item",
-    "window_start", "window_end", "value", "numerator", "denominator", "sample_size", "parts",
-    "catalogue_version", "revision", "live", "recorded_at", "row_id", "replaces",
-]  # fmt: skip
+    "family",
+    "school_id",
+    "class_id",
+    "teacher_id",
+    "course",
+    "grade",
+    "day",
+    "window",
+    "key",
+    "metric",
+    "item",
+    "window_start",
+    "window_end",
+    "value",
+    "numerator",
+    "denominator",
+    "sample_size",
+    "parts",
+    "catalogue_version",
+    "revision",
+    "live",
+    "recorded_at",
+    "row_id",
+    "replaces",
+]
 
 
 def lesson(day: int, recorded_at: datetime, attended: float = 38.0, number: int = 0) -> list[list[object]]:
@@ -51,20 +84,45 @@ def lesson(day: int, recorded_at: datetime, attended: float = 38.0, number: int 
         above = attended if metric == "attendance_rate" else numerator
         rows.append(
             [
-                *place, metric, item, start, start + timedelta(minutes=40), above / denominator, above, denominator, 40,
-                parts, 2, 100, True, recorded_at, 10_000 * (day + 1) + 100 * number + nth,
+                *place,
+                metric,
+                item,
+                start,
+                start + timedelta(minutes=40),
+                above / denominator,
+                above,
+                denominator,
+                40,
+                parts,
+                2,
+                100,
+                True,
+                recorded_at,
+                10_000 * (day + 1) + 100 * number + nth,
                 [10_000 * (day + 1) + nth] if number else [],
             ]
-        )  # fmt: skip
+        )
     return rows
 
 
 def registered(client: Client) -> None:
     """Register a group, its school, a class and a teacher."""
     columns = [
-        "key", "time", "source", "id", "type", "position", "stored_at", "name", "group_id", "school_id", "stage", "course",
-        "grade", "career_stage",
-    ]  # fmt: skip
+        "key",
+        "time",
+        "source",
+        "id",
+        "type",
+        "position",
+        "stored_at",
+        "name",
+        "group_id",
+        "school_id",
+        "stage",
+        "course",
+        "grade",
+        "career_stage",
+    ]
     at = datetime(2026, 9, 1, tzinfo=UTC)
     rows = [
         ["g03", "group", "第三教育集团", "", "", "", "", None, ""],
@@ -106,10 +164,11 @@ def client(database: Target) -> Iterator[Client]:
 @pytest.mark.parametrize(
     ("kind", "entity_id", "name", "members"),
     [
-        ("school", "s07", "第七小学", ["五年级1班"]), ("teacher", "t1", "", []),
+        ("school", "s07", "第七小学", ["五年级1班"]),
+        ("teacher", "t1", "", []),
         ("group", "g03", "第三教育集团", ["第七小学"]),
     ],
-)  # fmt: skip
+)
 def test_a_report_has_everything_that_is_known(
     client: Client, kind: ReportKind, entity_id: str, name: str, members: list[str]
 ) -> None:
@@ -139,8 +198,16 @@ def test_nobody_is_nothing(client: Client) -> None:
 
 def test_the_command_makes_the_same_page_again(database: Target, client: Client, tmp_path: Path) -> None:
     """After a revision, the report as of the first instant is the same bytes; the one of now has the new metric."""
-    options = ["--url", database.url, "--user", database.user, "--password-env", "REPORT_PASSWORD", "--database",
-               database.database]  # fmt: skip
+    options = [
+        "--url",
+        database.url,
+        "--user",
+        database.user,
+        "--password-env",
+        "REPORT_PASSWORD",
+        "--database",
+        database.database,
+    ]
     environment = {"REPORT_PASSWORD": database.password}
 
     def made(name: str, as_of: datetime) -> str:

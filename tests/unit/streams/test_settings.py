@@ -26,24 +26,67 @@ WRONG: Final = {
     "kafka_mechanism": ("", "PLAINTEXT"),
     "group": ("", " ", "a "),
     "clickhouse_url": (
-        "", "localhost:8123", "localhost", "tcp://h:9000", "clickhouse://h", "http://", "http:///path", "http://h:x",
-        "http://h:0", "http://h:99999", "http://h?database=x", "http://h/?", "http://h#f", "http://[::1", "http://a b",
-        "http://user@h", "http://h\\x", "http://%41", "http://a..b", "//h:8123", "http://h:8123/\n",
+        "",
+        "localhost:8123",
+        "localhost",
+        "tcp://h:9000",
+        "clickhouse://h",
+        "http://",
+        "http:///path",
+        "http://h:x",
+        "http://h:0",
+        "http://h:99999",
+        "http://h?database=x",
+        "http://h/?",
+        "http://h#f",
+        "http://[::1",
+        "http://a b",
+        "http://user@h",
+        "http://h\\x",
+        "http://%41",
+        "http://a..b",
+        "//h:8123",
+        "http://h:8123/\n",
     ),
     "clickhouse_user": ("", " "),
     "clickhouse_database": ("", "a-b", "1a", "a.b", "x; DROP DATABASE y", "a" * 64),
     "time_zone": ("", "Chongqing", "../etc/passwd", "Asia", "UTC+8"),
     "engagement_weights": (
-        "", "1", "1,2,3", "1,2,3,4,5", "a,b,c,d", "1,2,3,nan", "1,2,3,inf", "-1,1,1,1", "0,0,0,0", "[1,2,3]", "[1,2,3,4",
-        "[1,2,3,NaN]", "[[1],2,3,4]", "{}", "1;2;3;4", "null", "[" * 10_000,
+        "",
+        "1",
+        "1,2,3",
+        "1,2,3,4,5",
+        "a,b,c,d",
+        "1,2,3,nan",
+        "1,2,3,inf",
+        "-1,1,1,1",
+        "0,0,0,0",
+        "[1,2,3]",
+        "[1,2,3,4",
+        "[1,2,3,NaN]",
+        "[[1],2,3,4]",
+        "{}",
+        "1;2;3;4",
+        "null",
+        "[" * 10_000,
     ),
     "earliest_time": (
-        "", "2020", "1577836800", "2020-01-01", "2020-01-01T00:00:00", "yesterday", "1969-12-31T23:59:59Z",
-        "2100-01-02T00:00:00Z", "0001-01-01T00:00:00+14:00", "2020-13-01T00:00:00Z", "-1", "nan",
+        "",
+        "2020",
+        "1577836800",
+        "2020-01-01",
+        "2020-01-01T00:00:00",
+        "yesterday",
+        "1969-12-31T23:59:59Z",
+        "2100-01-02T00:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "2020-13-01T00:00:00Z",
+        "-1",
+        "nan",
     ),
     "web_host": ("",),
     "worker_name": ("",),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)
@@ -75,14 +118,20 @@ def test_every_wrong_value_is_named(field: str) -> None:
 def test_all_wrong_settings_are_named_at_once() -> None:
     """Each has its line; so do those that are wrong only together with another one, and names that are none."""
     text = refusal(
-        CLASSPULSE_WEB_PORT="x", CLASSPULSE_ENGAGEMENT_WEIGHTS="1", CLASSPULSE_KAFKA_SECURITY="SASL_SSL",
-        CLASSPULSE_EARLIEST_TIME="2020-01-01", CLASSPULSE_FLUSH_ROWS="1",
-    )  # fmt: skip
+        CLASSPULSE_WEB_PORT="x",
+        CLASSPULSE_ENGAGEMENT_WEIGHTS="1",
+        CLASSPULSE_KAFKA_SECURITY="SASL_SSL",
+        CLASSPULSE_EARLIEST_TIME="2020-01-01",
+        CLASSPULSE_FLUSH_ROWS="1",
+    )
     assert [line.partition(":")[0] for line in text.splitlines()] == [
-        "CLASSPULSE_EARLIEST_TIME", "CLASSPULSE_ENGAGEMENT_WEIGHTS", "CLASSPULSE_FLUSH_ROWS",
+        "CLASSPULSE_EARLIEST_TIME",
+        "CLASSPULSE_ENGAGEMENT_WEIGHTS",
+        "CLASSPULSE_FLUSH_ROWS",
         "CLASSPULSE_KAFKA_SECURITY=SASL_SSL needs CLASSPULSE_KAFKA_PASSWORD",
-        "CLASSPULSE_KAFKA_SECURITY=SASL_SSL needs CLASSPULSE_KAFKA_USER", "CLASSPULSE_WEB_PORT",
-    ]  # fmt: skip
+        "CLASSPULSE_KAFKA_SECURITY=SASL_SSL needs CLASSPULSE_KAFKA_USER",
+        "CLASSPULSE_WEB_PORT",
+    ]
 
 
 @pytest.mark.parametrize("field", [*SECRETS, "clickhouse_url", "kafka"])
@@ -109,9 +158,12 @@ def test_a_misspelt_name_is_reported_with_the_nearest(name: str, nearest: str) -
 def test_names_that_others_set_are_no_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """What Kubernetes sets for a service called classpulse, what the tests look at, and a password's own variable."""
     others = {
-        "CLASSPULSE_SERVICE_HOST": "10.0.0.1", "CLASSPULSE_SERVICE_PORT_HTTP": "9464", "CLASSPULSE_PORT": "tcp://10.0.0.1:1",
-        "CLASSPULSE_WORKER_PORT_9464_TCP_ADDR": "10.0.0.1", "CLASSPULSE_PORT_9464_TCP": "tcp://10.0.0.1:9464",
-    }  # fmt: skip
+        "CLASSPULSE_SERVICE_HOST": "10.0.0.1",
+        "CLASSPULSE_SERVICE_PORT_HTTP": "9464",
+        "CLASSPULSE_PORT": "tcp://10.0.0.1:1",
+        "CLASSPULSE_WORKER_PORT_9464_TCP_ADDR": "10.0.0.1",
+        "CLASSPULSE_PORT_9464_TCP": "tcp://10.0.0.1:9464",
+    }
     for name, value in (others | dict.fromkeys(settings.OTHER_VARIABLES - {"CLASSPULSE_SECRETS_DIR"}, "1")).items():
         monkeypatch.setenv(name, value)
     load()

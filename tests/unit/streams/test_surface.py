@@ -183,10 +183,19 @@ def test_no_help_shows_its_own_markup() -> None:
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        (-0.0, "0"), (-0.004, "-0.004"), (-4e-9, "0"), (0.00001234, "0.000012"), (999.9, "1,000"), (99.96, "100"),
-        (0.48765, "0.488"), (1234.5, "1,234"), (1e15, "1,000,000,000,000,000"), (12, "12"), (120.0, "120"),
+        (-0.0, "0"),
+        (-0.004, "-0.004"),
+        (-4e-9, "0"),
+        (0.00001234, "0.000012"),
+        (999.9, "1,000"),
+        (99.96, "100"),
+        (0.48765, "0.488"),
+        (1234.5, "1,234"),
+        (1e15, "1,000,000,000,000,000"),
+        (12, "12"),
+        (120.0, "120"),
     ],
-)  # fmt: skip
+)
 def test_numbers_are_written_for_people(value: float, shown: str) -> None:
     """Three significant digits, never an exponent, never a minus before zero."""
     assert significant(value, 3) == shown

@@ -28,9 +28,11 @@ _TABLE = (
 def _client() -> Any:
     parts = urlsplit(os.environ["BENCH_CLICKHOUSE_URL"])
     client = clickhouse_connect.get_client(
-        host=parts.hostname, port=parts.port or 8123, username=os.environ["BENCH_CLICKHOUSE_USER"],
+        host=parts.hostname,
+        port=parts.port or 8123,
+        username=os.environ["BENCH_CLICKHOUSE_USER"],
         password=os.environ["BENCH_CLICKHOUSE_PASSWORD"],
-    )  # fmt: skip
+    )
     client.command("CREATE DATABASE IF NOT EXISTS bench_peer")
     client.command(_TABLE)
     client.command("TRUNCATE TABLE bench_peer.events")

@@ -32,10 +32,12 @@ def _flow(task: Task) -> Dataflow:
     records = kop.input("records", flow, brokers=task.bootstrap.split(","), topics=[task.topic])
     events = op.map("parse", records.oks, keyed)
     windows = windowing.count_window(
-        "count", events, windowing.EventClock(ts_getter=when, wait_for_system_duration=_WAIT),
+        "count",
+        events,
+        windowing.EventClock(ts_getter=when, wait_for_system_duration=_WAIT),
         windowing.TumblingWindower(length=timedelta(seconds=WINDOW_SECONDS), align_to=datetime(2020, 1, 1, tzinfo=UTC)),
         key=lambda event: event[0],
-    )  # fmt: skip
+    )
     # Every flow needs an output; nothing comes through this one.
     op.output("out", op.filter("none", windows.down, lambda _count: False), StdOutSink())
     return flow
