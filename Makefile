@@ -4,18 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test faults bench bench-check check lint types imports docs clean
+.PHONY: help demo test faults bench bench-check check lint types imports docs format lock clean
 
 help:  ## Show what there is.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml requirements/dev.lock
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it, or name yours with 'make PYTHON=...'"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	    { echo "$(PYTHON) is no Python 3.11, 3.12 or 3.13: name one that is with 'make PYTHON=...'"; exit 1; }
 	@echo "Installing classpulse and what it needs into $(VENV), 1.3 GB: one to three minutes, in which pip says nothing."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@echo "Installed."
 	@touch $@
 
@@ -64,6 +65,20 @@ imports: $(STAMP)
 docs: $(STAMP)  ## Write the pages that are generated from code.
 	$(BIN)/python -m docs.generate
 	$(BIN)/python -m tests.lab.bench.page
+
+format: $(STAMP)  ## Give every file the form that 'make check' asks for.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# One file for every Python and platform. An upgrade is asked for: make lock LOCK=--upgrade
+LOCK ?=
+COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+    --generate-hashes --no-annotate $(LOCK)
+
+lock: $(STAMP)  ## Lock every dependency of pyproject.toml by version and hash.
+	$(COMPILE) pyproject.toml --output-file requirements/product.lock
+	$(COMPILE) pyproject.toml --all-extras --output-file requirements/dev.lock
+	$(COMPILE) --group pyproject.toml:build --output-file requirements/build.lock
 
 clean:  ## Remove what was installed and produced here.
 	rm -rf $(VENV) .classpulse .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
