@@ -6,7 +6,7 @@ OWNER, who may do everything: tests and benchmarks make databases of their own, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -74,7 +74,8 @@ def rights() -> Mapping[str, Rights]:
     found = {OWNER: Rights(Profile.OWNER, ("GRANT ALL ON *.* WITH GRANT OPTION",), {})}
     for user in root.iterfind("users/*[grants]"):
         profile = root.find(f"profiles/{user.findtext('profile')}")
-        settings = {item.tag: (item.text or "").strip() for item in profile or () if not len(item)}
+        items: Iterable[ET.Element] = () if profile is None else profile
+        settings = {item.tag: (item.text or "").strip() for item in items if not len(item)}
         readonly = int(settings.pop("readonly", "0"))
         kind = Profile.READONLY if readonly else Profile.WRITER
         grants = tuple((query.text or "").strip() for query in user.iterfind("grants/query"))
