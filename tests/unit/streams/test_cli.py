@@ -189,7 +189,8 @@ def test_output_that_nobody_takes_is_no_traceback(command: str, expected: set[in
 
 def test_make_names_a_python_that_is_too_old(tmp_path: Path) -> None:
     """Before anything is made, in a sentence."""
-    for name in ("Makefile", "pyproject.toml"):
+    (tmp_path / "requirements").mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements/dev.lock"):
         (tmp_path / name).write_bytes((Path(dev.__file__).parents[3] / name).read_bytes())
     old = tmp_path / "python3.10"
     old.write_text("#!/bin/sh\nexit 1\n")
