@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import struct
+from collections.abc import Callable
 
 import lz4.block
 import pytest
@@ -17,7 +18,7 @@ from deploy.local.clickhouse.blocks import BlockCompressor, decompressed_blocks
 
 from .wire import READER, Http
 
-METHODS = {
+METHODS: dict[int, Callable[[bytes], bytes]] = {
     0x02: lambda data: data,
     0x82: lambda data: lz4.block.compress(data, store_size=False),
     0x90: zstd.compress,
@@ -40,7 +41,7 @@ class Dribble:
 
 def block(method: int, data: bytes, *, announced: int | None = None) -> bytes:
     """One block by the format's description, with a right checksum."""
-    packed = METHODS.get(method, METHODS[0x02])(data)
+    packed: bytes = METHODS.get(method, METHODS[0x02])(data)
     body = struct.pack("<BII", method, 9 + len(packed), len(data) if announced is None else announced) + packed
     return struct.pack("<QQ", *divmod(CityHash128(body), 2**64)) + body
 

@@ -156,8 +156,8 @@ def test_hostile_records_are_refused_shown_and_never_stop_the_worker(town: Town)
     assert [set(letter["truncated"]) for letter in letters if letter["reason"] == "envelope"] == [{"key", "headers"}]
     assert "1 records of the topic are none of classpulse's" in dlq(town, "list").decode()
     for letter in letters:
-        shown = dlq(town, "show", letter["letter"]).decode()
-        assert all(line.isprintable() for line in shown.split("\n"))
+        text = dlq(town, "show", letter["letter"]).decode()
+        assert all(line.isprintable() for line in text.split("\n"))
     (shown,) = [letter for letter in letters if letter["source"]]
     assert shown["source"] == "\x1b]0;owned\x07"
     answer = dlq(town, "replay", "--all", "--yes", status=1).decode()

@@ -10,7 +10,7 @@ from deploy.local.commands import dev
 from sinks.clickhouse.client import connect
 from tests.end_to_end import pages
 from tests.end_to_end.harness import Town
-from tests.end_to_end.typed import typed
+from tests.end_to_end.typed import ROOT, typed
 
 
 @pytest.mark.timeout(600)
@@ -33,7 +33,7 @@ def test_the_python_device_is_understood_and_the_query_answers(town: Town, tmp_p
     town.start_worker()
     (tmp_path / ".classpulse").mkdir()
     (tmp_path / ".classpulse/dev").symlink_to(town.folder)
-    (tmp_path / "docs").symlink_to(pages.ROOT / "docs")
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
     settings = pages.variables(pages.block(pages.CONNECT, "sh dev"), tmp_path)
     send, *ask = pages.block(pages.README, "sh", "classpulse received").splitlines()
     assert send.startswith(pages.block(pages.CONNECT, "sh device").strip())

@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import faust
 from aiokafka.client import AIOKafkaClient
@@ -136,7 +137,7 @@ def register_a_member(town: Town, session_seconds: int) -> None:
         await client.bootstrap()
         try:
             session_ms = session_seconds * 1000
-            assignor = faust.App("member", datadir=town.folder / "member").assignor
+            assignor: Any = faust.App("member", datadir=town.folder / "member").assignor
             protocols = [(assignor.name, assignor.metadata(EVENT_TOPICS).encode())]
             request = JoinGroupRequest(GROUP, session_ms, session_ms, "", None, "consumer", protocols)
             await client.send(client.get_random_node(), request)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.faults.broken_town import CLASSROOM, BrokenTown, event, record
 from tests.faults.kafka_side import dead_letters, delete_topics
 
 
-def refused(changes: dict[str, object], reason: str) -> Produced:
+def refused(changes: dict[str, Any], reason: str) -> Produced:
     """Return an event that is wrong in one attribute."""
     return event(9_000, fate="dead_letter", reason=reason, **changes)
 

@@ -33,7 +33,9 @@ def test_fault_14_one_of_three_brokers_is_lost(new_town: Callable[..., BrokenTow
     produced = town.produce(6_000).produced
     town.wait_for_checkpoints(produced // 4)
     town.produce(3_000, seed=2)
-    ApacheCluster.found(town.folder / "apache").kill(2, signal.SIGKILL)
+    cluster = ApacheCluster.found(town.folder / "apache")
+    assert cluster is not None
+    cluster.kill(2, signal.SIGKILL)
     town.assert_laws()
     assert worker.running
 

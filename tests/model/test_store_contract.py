@@ -111,7 +111,8 @@ def facts(stores: Stores, keys: Sequence[str], below: dict[int, int], family: Fa
     """Read facts as the pipeline does, in an order of their own."""
     figures = FIGURES[family.name]
     found = stores.events.facts(family, figures.fact_columns, keys, below)
-    return found.cast(figures.fact_schema(family)).sort("source", "id", "time_us").to_dicts()
+    rows: list[dict[str, Any]] = found.cast(figures.fact_schema(family)).sort("source", "id", "time_us").to_dicts()
+    return rows
 
 
 def ids(rows: Rows) -> list[str]:
@@ -266,7 +267,7 @@ def test_duplicates_are_one_row_a_position(stores: Stores) -> None:
 
 def test_nothing_is_inserted_for_nothing(stores: Stores) -> None:
     """Empty inserts leave no trace, and empty tables answer with nothing."""
-    columns = {**event_columns(CLASSROOM), "partition": pl.UInt16, "position": pl.UInt64}
+    columns: dict[str, Any] = {**event_columns(CLASSROOM), "partition": pl.UInt16, "position": pl.UInt64}
     stores.events.insert(CLASSROOM, pl.DataFrame(schema=columns))
     stores.metrics.upsert(metric("a", 1.0, 1).clear())
     stores.dead_letters.insert([])

@@ -93,7 +93,7 @@ def _event(place: Place, key: str, source: str, identifier: str, time_us: int, c
 
 def _lesson(choose: random.Random) -> tuple[str, dict[str, object]]:
     student, prompt = choose.choice(_PEOPLE), choose.choice(_PROMPTS)
-    started = {
+    started: dict[str, object] = {
         "teacher_id": "t1",
         "course": "数学",
         "grade": 5,
@@ -102,30 +102,29 @@ def _lesson(choose: random.Random) -> tuple[str, dict[str, object]]:
         "scheduled_start": _text(BASE_US),
         "scheduled_end": _text(BASE_US + 10 * MINUTE_US),
     }
-    return choose.choice(
-        [
-            ("classroom.lesson.started", started),
-            ("classroom.attendance.joined", {"student_id": student}),
-            ("classroom.attendance.joined", {"student_id": student}),
-            ("classroom.attendance.left", {"student_id": student}),
-            ("classroom.question.asked", {"prompt_id": prompt}),
-            ("classroom.question.closed", {"prompt_id": prompt}),
-            ("classroom.answer.submitted", {"student_id": student, "prompt_id": prompt}),
-            ("classroom.hand.raised", {"student_id": student}),
-            ("classroom.lesson.ended", {}),
-        ]
-    )
+    choices: list[tuple[str, dict[str, object]]] = [
+        ("classroom.lesson.started", started),
+        ("classroom.attendance.joined", {"student_id": student}),
+        ("classroom.attendance.joined", {"student_id": student}),
+        ("classroom.attendance.left", {"student_id": student}),
+        ("classroom.question.asked", {"prompt_id": prompt}),
+        ("classroom.question.closed", {"prompt_id": prompt}),
+        ("classroom.answer.submitted", {"student_id": student, "prompt_id": prompt}),
+        ("classroom.hand.raised", {"student_id": student}),
+        ("classroom.lesson.ended", {}),
+    ]
+    return choose.choice(choices)
 
 
 def _activity(choose: random.Random) -> tuple[str, dict[str, object]]:
-    published = {
+    published: dict[str, object] = {
         "host_id": "t9",
         "mode": "seminar",
         "invited": list(_PEOPLE[:2]),
         "scheduled_start": _text(BASE_US),
         "scheduled_end": _text(BASE_US + 10 * MINUTE_US),
     }
-    teacher = {"teacher_id": choose.choice(_PEOPLE)}
+    teacher: dict[str, object] = {"teacher_id": choose.choice(_PEOPLE)}
     return choose.choice(
         [
             ("research.activity.published", published),

@@ -24,7 +24,7 @@ from schemas.codec.decode import ClockLimits, Reason, decode
 from schemas.codec.records import OVERSIZED_HEADER, UNREADABLE_HEADER
 from schemas.events.event_types import FAMILIES
 from streams.kafka.fetch import guard as decompression
-from streams.kafka.fetch.batches import Budget
+from streams.kafka.fetch.batches import Budget, Fetched
 from streams.kafka.fetch.guard import GuardedRecords, PiecewiseRecords
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -103,7 +103,7 @@ def test_what_producers_send_is_unchanged(batches: list[tuple[int, list[tuple[An
 @pytest.mark.parametrize("codec", [1, 2, 3, 4])
 def test_a_batch_at_the_limit_is_read(codec: int) -> None:
     """The limit is the largest size that is read; one byte more is not."""
-    rows = [(0, b"k", bytes(200_000), []), (1, b"k", b"tail", [])]
+    rows: list[tuple[Any, ...]] = [(0, b"k", bytes(200_000), []), (1, b"k", b"tail", [])]
     size_bytes = len(batch(0, rows)) - HEADER_BYTES
     assert [record.value for record in guarded(batch(codec, rows), size_bytes)] == [bytes(200_000), b"tail"]
     assert {record.headers[0][0] for record in guarded(batch(codec, rows), size_bytes - 1)} == {OVERSIZED_HEADER}
@@ -369,13 +369,15 @@ def test_a_fetch_is_what_aiokafka_makes_of_it(data: st.DataObject, sent: list[_S
     theirs = unpacked(PiecewiseRecords.__base__, MemoryRecords(source), aborted, start, isolation)
     expected = [(one.offset, one.timestamp, one.key, one.value, one.headers) for one in theirs]
 
-    assignment, found, positions = _Assignment(start), [], [start]
+    assignment, positions = _Assignment(start), [start]
+    found: list[Any] = []
     ours = unpacked(PiecewiseRecords, GuardedRecords(source), aborted, start, isolation)
     waiting = result(ours, assignment)
     while waiting.has_more():
         decompression._budget.renew()
         decompression._budget.bytes_left = data.draw(st.sampled_from([1, 10**9]))
         covered = waiting.getall(data.draw(st.sampled_from([1, 3, None])))
+        assert isinstance(covered, Fetched)
         found += covered
         positions.append(assignment.state_value(None).position)
         assert (covered.start, covered.next_offset) == tuple(positions[-2:])
@@ -398,6 +400,7 @@ def test_a_marker_that_was_compacted_away_says_nothing() -> None:
     source = bytes(empty) + batch(0, [(0, b"k", b"v", [])], 1)
     records = unpacked(PiecewiseRecords, GuardedRecords(source), [(1, 0)], 0, isolation=1)
     covered = result(records, _Assignment(0)).getall()
+    assert isinstance(covered, Fetched)
     assert [record.offset for record in covered] == [1]
     assert (covered.start, covered.next_offset) == (0, 2)
 
@@ -453,7 +456,7 @@ def test_a_consumer_with_deserializers_is_refused() -> None:
 def test_a_poll_hands_on_a_bounded_part(monkeypatch: pytest.MonkeyPatch, records: int, size_bytes: int, most: int) -> None:
     """What is beyond the budget of records or of bytes waits for the next polls, and nothing is lost between them."""
     monkeypatch.setattr(decompression, "_budget", Budget(size_bytes, records))
-    rows = [(0, b"k", bytes(100), [])] * 400
+    rows: list[tuple[Any, ...]] = [(0, b"k", bytes(100), [])] * 400
     source = b"".join(batch(3, rows, BASE_OFFSET + 400 * number) for number in range(10))
     assignment = _Assignment(BASE_OFFSET)
     result, polls = fetched(source, assignment), []

@@ -39,7 +39,7 @@ ADDED_LABELS = {"instance", "job", "le"}
 
 def exposed() -> dict[str, set[str]]:
     """Return every series the worker exposes, with its labels."""
-    telemetries = [Telemetry(), EvaluatorTelemetry()]
+    telemetries: list[Telemetry | EvaluatorTelemetry] = [Telemetry(), EvaluatorTelemetry()]
     for collector in [collector for telemetry in telemetries for collector in vars(telemetry).values()]:
         if isinstance(collector, Moment):
             collector.set_to_current_time()

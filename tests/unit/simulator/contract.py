@@ -30,7 +30,7 @@ def read(record: Produced) -> tuple[Envelope, Any]:
         raise NotAnEvent(f"{name} in {record.topic}")
     if not envelope.dataschema.endswith(f"{name}:1.0"):
         raise NotAnEvent(envelope.dataschema)
-    if record.key != envelope.partitionkey.encode():
+    if envelope.partitionkey is None or record.key != envelope.partitionkey.encode():
         raise NotAnEvent("key")
     if record.topic != "classpulse.prep" and envelope.subject != envelope.partitionkey:
         raise NotAnEvent("subject")

@@ -99,7 +99,7 @@ def test_every_lesson_is_closed_by_events_of_its_own(config: SimulationConfig) -
     latest_us: dict[str, int] = defaultdict(int)
     for record in simulate(replace(config, families=("classroom",))):
         envelope, _ = read(record)
-        lesson, time_us = envelope.partitionkey, timestamp_us(envelope.time)
+        lesson, time_us = str(envelope.partitionkey), timestamp_us(envelope.time)
         latest_us[lesson] = max(latest_us[lesson], time_us)
         if "lesson.ended" in envelope.type:
             ended_us[lesson] = max(ended_us[lesson], time_us)

@@ -53,7 +53,8 @@ def test_every_metric_of_a_lesson_has_its_column() -> None:
 def test_clickhouse_itself_says_what_views_and_columns_mean(database: Target) -> None:
     """Every view has a comment and so has every column; v1_columns tells the same, parameters included."""
     client = connect(database)
-    about = dict(client.query("SELECT name, comment FROM system.tables WHERE database = currentDatabase()").result_rows)
+    tables: Any = client.query("SELECT name, comment FROM system.tables WHERE database = currentDatabase()").result_rows
+    about = dict(tables)
     assert {name: about[name] for name in DECLARED} == {name: view.about for name, view in DECLARED.items()}
     columns = client.query(
         "SELECT table, name, comment FROM system.columns WHERE database = currentDatabase() AND table LIKE 'v1\\_%'"
@@ -66,7 +67,7 @@ def test_clickhouse_itself_says_what_views_and_columns_mean(database: Target) ->
         for kind, named in (("parameter", view.parameters), ("column", view.columns))
         for name, meaning in named.items()
     ]
-    assert sorted(listed) == sorted(expected)
+    assert sorted(map(tuple, listed)) == sorted(expected)
     client.close()
 
 

@@ -106,7 +106,7 @@ class District:
         self.client = client
         self.now = at(MONDAY + timedelta(days=13))
         self._row_id = 0
-        entries = [
+        entries: list[dict[str, Any]] = [
             {"key": "s1", "type": "registry.school.registered", "group_id": "g1", "stage": "primary"},
             {"key": "t1", "type": "registry.teacher.registered", "school_id": "s1", "career_stage": "expert"},
             {"key": "c1", "type": "registry.class.registered", "school_id": "s1"},

@@ -60,7 +60,7 @@ class Asked:
     def rows(self, **named: str) -> list[tuple[Any, ...]]:
         """Ask for one event; outcome, records, type, reason, field."""
         sql = f"SELECT outcome, records, type, reason, field FROM {CALL} ORDER BY outcome"
-        return list(self.client.query(sql, parameters=MINE | named).result_rows)
+        return [tuple(row) for row in self.client.query(sql, parameters=MINE | named).result_rows]
 
     def command(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
         """Run the command line as a vendor does."""
@@ -88,9 +88,9 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     with running_clickhouse(folder) as server:
         target = fresh_database(server, "classpulse")
         client = connect(target)
-        insert_events(client, [event(key="lesson-1", source=MINE["source"], name="mine-1")])  # type: ignore[list-item]
+        insert_events(client, [event(key="lesson-1", source=MINE["source"], name="mine-1")])
         others = [event("lesson-9", OTHERS, "other-1"), event("lesson-1", OTHERS, "other-2")]
-        insert_events(client, others, first_position=5)  # type: ignore[arg-type]
+        insert_events(client, others, first_position=5)
         client.close()
         warehouse = Warehouse(target)
         columns = {"partition": [0, 0], "position": [7, 8], "key": ["lesson-1"] * 2, "time_us": [1, 2]}

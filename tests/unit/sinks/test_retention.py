@@ -266,7 +266,7 @@ def write_late(client: Client, target: Target, family: Family, late: list[Event]
     insert_events(client, late, first_position=end)
     warehouse, figures = Warehouse(target), FIGURES[family.name]
     stored = EventStore(warehouse).facts(family, figures.fact_columns, [late[0]["key"]], {0: after})
-    facts = stored.cast(dict(figures.fact_schema(family)))
+    facts = stored.cast(figures.fact_schema(family))
     rows = figures.rows(facts, facts.filter(pl.col("id").is_in([one["id"] for one in late])), MetricRules(ZONE))
     assert rows.height > len(late)
     origin = {"topic": pl.lit(family.topic), "partition": pl.lit(0, pl.UInt16), "revision": pl.lit(after, pl.UInt64)}

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -44,7 +45,7 @@ def tombstone(offset: int, key: str, day: int) -> Record:
     return Record(offset, None, key.encode(), timestamp=BASE_MS + (day - 30) * DAY_MS)
 
 
-TEACHER = {"school_id": "s1", "course": "数学", "career_stage": "expert"}
+TEACHER: dict[str, Any] = {"school_id": "s1", "course": "数学", "career_stage": "expert"}
 REGISTERED = [
     registered(0, "school", "s1", name="一小", group_id="g1", stage="primary"),
     registered(1, "class", "c1", school_id="s1", grade=5, name="五1"),

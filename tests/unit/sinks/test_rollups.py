@@ -149,13 +149,14 @@ def entity_of(row: Pane, level: str) -> str:
         return str(row["item"]) if row["window"] == "student" else ""
     if level == "teacher" and row["window"] == "activity":
         return ""
-    return {
+    entities: dict[str, str] = {
         "class": row["class_id"],
         "teacher": row["teacher_id"],
         "school": row["school_id"],
         "group": GROUP_OF[row["school_id"]],
         "district": "district",
-    }[level]
+    }
+    return entities[level]
 
 
 def gini(counts: list[float]) -> tuple[float, float]:
@@ -190,7 +191,7 @@ def merged_rows(name: str, rows: list[Pane]) -> tuple[float, float]:
 def total(metric: PersonMetric, names: tuple[str, ...], rows: list[Pane]) -> float:
     """Sum the product of the named parts."""
     at = [PERSON_PARTS[metric.source].index(name) for name in names]
-    return sum(math.prod(row["parts"][index] for index in at) for row in rows)
+    return float(sum(math.prod(row["parts"][index] for index in at) for row in rows))
 
 
 def expected(rows: list[Pane], level: str) -> dict[tuple[str, str, str], Merged]:
@@ -206,12 +207,12 @@ def expected(rows: list[Pane], level: str) -> dict[tuple[str, str, str], Merged]
     for (entity, name, item), of_metric in groups.items():
         if name in PERSON_PARTS:
             keys = len({row["key"] for row in of_metric})
-            for metric in PERSON_METRICS:
-                if metric.source == name:
-                    sample = total(metric, (metric.sample,), of_metric) if metric.sample else len(of_metric)
-                    found[entity, metric.name, ""] = (
-                        total(metric, metric.numerator, of_metric),
-                        total(metric, metric.denominator, of_metric) / metric.scale,
+            for person in PERSON_METRICS:
+                if person.source == name:
+                    sample = total(person, (person.sample,), of_metric) if person.sample else len(of_metric)
+                    found[entity, person.name, ""] = (
+                        total(person, person.numerator, of_metric),
+                        total(person, person.denominator, of_metric) / person.scale,
                         int(sample),
                         keys,
                     )

@@ -57,7 +57,7 @@ def recomputed(client: Client, family: str, key_from: str, key_to: str, rules: M
         found = client.query(query, parameters=parameters).result_rows
         assert {row[0] for row in found} <= set(metrics), module
         rows += found
-    figures = {RowKey(*row[:5]): Metrics(*row[5:-1], parts=tuple(row[-1])) for row in rows}
+    figures = {RowKey(*row[:5]): Metrics(*[*row[5:-1], tuple(row[-1])]) for row in rows}
     assert len(figures) == len(rows), "a row came twice"
     return figures
 

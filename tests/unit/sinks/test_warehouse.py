@@ -59,7 +59,12 @@ def test_waiting_ends_when_told_to_stop() -> None:
     """A call that waits for an absent database gives up as soon as the process is to stop."""
     stop, tried = threading.Event(), threading.Event()
     warehouse = Warehouse(NOWHERE, stop=stop, on_retry=lambda _what, _error: tried.set())
-    threading.Thread(target=lambda: (tried.wait(), stop.set())).start()
+
+    def stop_at_the_first_retry() -> None:
+        tried.wait()
+        stop.set()
+
+    threading.Thread(target=stop_at_the_first_retry).start()
     with pytest.raises(Stopping):
         warehouse.query("ask", "SELECT 1")
 

@@ -58,7 +58,8 @@ def naive(part: Dimension | Indicator, known: dict[tuple[str, str], Figure]) -> 
     if isinstance(part, Indicator):
         figure = known.get((part.metric, part.item))
         return (0.0, 0.0) if figure is None or figure.value is None else (points(part.norm, figure.value), 1.0)
-    return average([(one.weight, naive(one, known)) for one in (*part.dimensions, *part.indicators)])
+    below: list[Dimension | Indicator] = [*part.dimensions, *part.indicators]
+    return average([(one.weight, naive(one, known)) for one in below])
 
 
 def average(parts: list[tuple[float, tuple[float, float]]]) -> tuple[float, float]:

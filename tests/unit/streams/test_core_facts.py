@@ -28,7 +28,8 @@ def fold(drawn: list[list[Event]], max_rows: int) -> None:
         facts.touch(keys)
         added = facts.add(pl.DataFrame(write, schema=SCHEMA, orient="row"))
         identities = {event[:3] for event in stored}
-        fresh, dropped = [], []
+        fresh: list[Event] = []
+        dropped: list[Event] = []
         for event in write:
             (dropped if event[:3] in identities else fresh).append(event)
             identities.add(event[:3])

@@ -52,8 +52,8 @@ def naive(drawn: Drawn, last_over: int) -> dict[tuple[str, str, int], tuple[floa
                     level, previous = x if level is None else a * x + (1 - a) * level, day
                 if x is not None or (day in silent and level is not None):
                     assert level is not None
-                    counts = [len(active & set(range(day - span + 1, day + 1))) for span in (7, 28)]
-                    found[entity, dimension, day] = (level, *counts, int(x is None))
+                    in_7, in_28 = (len(active & set(range(day - span + 1, day + 1))) for span in (7, 28))
+                    found[entity, dimension, day] = (level, in_7, in_28, int(x is None))
     return found
 
 

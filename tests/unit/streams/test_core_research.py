@@ -22,7 +22,7 @@ def event(name: str, minute: float, teacher_id: str | None = None, **data: Any) 
 
 def published(*invited: str, minute: float = 0, start: int = 0, end: int = 100) -> Event:
     """Return an announcement; its times are minutes after the epoch."""
-    times = {"scheduled_start_us": start * MINUTE_US, "scheduled_end_us": end * MINUTE_US}
+    times: dict[str, Any] = {"scheduled_start_us": start * MINUTE_US, "scheduled_end_us": end * MINUTE_US}
     return event("activity.published", minute, invited=list(invited), **times)
 
 

@@ -62,7 +62,7 @@ def test_faust_hands_aiokafka_what_our_own_clients_get(security: Security, mecha
     """Protocol, mechanism, user, password and a TLS context that checks names reach the consumer through Faust."""
     access = KafkaAccess("kafka:9093", security, mechanism, "somebody", SECRET)
     ours = access.client_options()
-    through_faust = credentials_to_aiokafka_auth(credentials(access))
+    through_faust = dict(credentials_to_aiokafka_auth(credentials(access)))
     assert (ours["ssl_context"] is not None) == security.endswith("SSL")
     for options in (ours, through_faust):
         if (context := options.pop("ssl_context", None)) is not None:

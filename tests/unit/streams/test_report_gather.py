@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -124,7 +125,7 @@ def registered(client: Client) -> None:
         "career_stage",
     ]
     at = datetime(2026, 9, 1, tzinfo=UTC)
-    rows = [
+    rows: list[list[Any]] = [
         ["g03", "group", "第三教育集团", "", "", "", "", None, ""],
         ["s07", "school", "第七小学", "g03", "", "primary", "", None, ""],
         ["s07-c1", "class", "五年级1班", "", "s07", "", "", 5, ""],
