@@ -17,10 +17,10 @@ from schemas.evaluation.portraits import ACTIVE_DAYS_LONG, DIMENSIONS, INACTIVE_
 from sinks.clickhouse.answers import FAR_FUTURE, Value, answered, in_parts, instant
 from sinks.clickhouse.client import WRITE_SETTINGS
 
-__all__ = ["FIGURES", "PEER_METRICS", "ROWS_AT_ONCE", "Pending", "PortraitStore", "Run"]
+__all__ = ["FOLDS", "PEER_METRICS", "ROWS_AT_ONCE", "Pending", "PortraitStore", "Run"]
 
 #: Columns of ``portraits`` that carry what it says, besides those that name the place.
-FIGURES: Final = ("observed", "level", "active_days_7", "active_days_28", "inactive", "peer_group")
+FOLDS: Final = ("observed", "level", "active_days_7", "active_days_28", "inactive", "peer_group")
 PEER_METRICS: Final = ("peers", "median", "mad")
 #: A merge costs some time however little it merges; up to so many rows, all that is needed is merged at once.
 ROWS_AT_ONCE: Final = 200_000
@@ -35,10 +35,10 @@ _MASK_DAYS: Final = 60
 
 _LATEST: Final = f"""
     SELECT school_id, entity_id, dimension, day,
-        {", ".join(f"tupleElement(latest, {number}) AS {name}" for number, name in enumerate((*FIGURES, "live"), start=1))}
+        {", ".join(f"tupleElement(latest, {number}) AS {name}" for number, name in enumerate((*FOLDS, "live"), start=1))}
     FROM
     (
-        SELECT school_id, entity_id, dimension, day, argMax(tuple({", ".join(FIGURES)}, live), recorded_at) AS latest
+        SELECT school_id, entity_id, dimension, day, argMax(tuple({", ".join(FOLDS)}, live), recorded_at) AS latest
         FROM portraits
         WHERE kind = {{kind:String}} AND {{condition}}
         GROUP BY school_id, entity_id, dimension, day
@@ -188,7 +188,7 @@ class PortraitStore:
         return observed.filter(pl.col("day").is_in(days))
 
     def said(self, kind: Kind, day: date, entities: pl.Series | None = None) -> pl.DataFrame:
-        """Return what the portraits say on ``day``: ``school_id, entity_id, dimension, day`` and ``FIGURES``."""
+        """Return what the portraits say on ``day``: ``school_id, entity_id, dimension, day`` and ``FOLDS``."""
         condition, parameters = _condition("day = {day:Date32}", entities)
         return answered(
             self._client,

@@ -16,7 +16,7 @@ KEYS_PER_QUERY = 2_000
 MOST_REFUSED_EVENTS = 1_000
 DUPLICATES = "duplicates"
 DUPLICATE_COLUMNS = ("partition", "position", "key", "time_us", "source", "id", "schoolid")
-_EVERY_FACT = ("key", "type", "source", "id", "time_us")
+_EVERY_FAMILY = ("key", "type", "source", "id", "time_us")
 
 
 class EventStore:
@@ -56,7 +56,7 @@ class EventStore:
         rows = dropped.select(pl.lit(family.topic).alias("topic"), *DUPLICATE_COLUMNS)
         self._warehouse.insert(DUPLICATES, rows)
 
-    def facts(self, family: Family, columns: Sequence[str], keys: Sequence[str], below: dict[int, int]) -> pl.DataFrame:
+    def events_of(self, family: Family, columns: Sequence[str], keys: Sequence[str], below: dict[int, int]) -> pl.DataFrame:
         """Return the stored events of ``keys`` as ``key, type, source, id, time_us`` and ``columns``.
 
         ``below`` gives, for each partition, the position from which events do not count yet: what a crashed worker
@@ -86,7 +86,7 @@ class EventStore:
     ) -> pl.DataFrame:
         """Return what is stored of a partition from the first position to before the second.
 
-        The columns are those of ``facts``, ``partition`` and ``position``.
+        The columns are those of ``cached``, ``partition`` and ``position``.
         """
         return self._warehouse.query(
             f"read what is stored above the checkpoint in {family.table}",
@@ -103,6 +103,6 @@ def _selected(family: Family, columns: Sequence[str]) -> str:
     def selected(name: str) -> str:
         if name.endswith("_us"):
             return f"toUnixTimestamp64Micro({name.removesuffix('_us')}) AS {name}"
-        return f"nullIf({name}, '') AS {name}" if name not in _EVERY_FACT and kinds[name] == pl.String else name
+        return f"nullIf({name}, '') AS {name}" if name not in _EVERY_FAMILY and kinds[name] == pl.String else name
 
-    return ", ".join(selected(name) for name in [*_EVERY_FACT, *columns])
+    return ", ".join(selected(name) for name in [*_EVERY_FAMILY, *columns])

@@ -17,26 +17,26 @@ from streams.core.prep import family as prep
 from streams.core.research import family as research
 from streams.core.rows import ROW_SCHEMA
 
-_EVERY_FACT = ("key", "type", "source", "id", "time_us")
+_EVERY_FAMILY = ("key", "type", "source", "id", "time_us")
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics:
-    """``rows(facts, fresh, rules)`` returns the metric rows that the fresh events can have changed."""
+class Fold:
+    """``rows(cached, fresh, rules)`` returns the metric rows that the fresh events can have changed."""
 
-    fact_columns: tuple[str, ...]
+    cached_columns: tuple[str, ...]
     rows: Callable[[pl.DataFrame, pl.DataFrame, MetricRules], pl.DataFrame]
 
-    def fact_schema(self, family: Family) -> pl.Schema:
-        """Columns and types of the family's facts; event types as a small enumeration."""
+    def cached_schema(self, family: Family) -> pl.Schema:
+        """Columns and types of the family's cached events; event types as a small enumeration."""
         columns = event_columns(family)
-        kept = {name: columns[name] for name in (*_EVERY_FACT, *self.fact_columns)}
+        kept = {name: columns[name] for name in (*_EVERY_FAMILY, *self.cached_columns)}
         return pl.Schema({**kept, "type": pl.Enum(list(family.models))})
 
 
-FIGURES: dict[str, Metrics] = {
-    CLASSROOM.name: Metrics(classroom.FACT_COLUMNS, classroom.rows),
-    PREP.name: Metrics(prep.FACT_COLUMNS, prep.rows),
-    RESEARCH.name: Metrics(research.FACT_COLUMNS, lambda facts, _fresh, _rules: research.rows(facts)),
-    REGISTRY.name: Metrics((), lambda _facts, _fresh, _rules: pl.DataFrame(schema=ROW_SCHEMA)),
+FOLDS: dict[str, Fold] = {
+    CLASSROOM.name: Fold(classroom.CACHED_COLUMNS, classroom.rows),
+    PREP.name: Fold(prep.CACHED_COLUMNS, prep.rows),
+    RESEARCH.name: Fold(research.CACHED_COLUMNS, lambda cached, _fresh, _rules: research.rows(cached)),
+    REGISTRY.name: Fold((), lambda _cached, _fresh, _rules: pl.DataFrame(schema=ROW_SCHEMA)),
 }

@@ -17,7 +17,7 @@ from clickhouse_connect.driver.client import Client
 
 from schemas.evaluation.portraits import INACTIVE_DAYS, KINDS, PORTRAIT_VERSION, Kind
 from schemas.metrics.rules import MetricRules
-from sinks.evaluation.portraits import EVERY_DAY, FIGURES, PEER_METRICS, ROWS_AT_ONCE, Pending, PortraitStore, Run
+from sinks.evaluation.portraits import EVERY_DAY, FOLDS, PEER_METRICS, ROWS_AT_ONCE, Pending, PortraitStore, Run
 from streams.core.evaluation.places import place_of_day, places
 from streams.core.evaluation.portraits import OBSERVED_SCHEMA, State, day_forward, peer_statistics, same
 
@@ -183,7 +183,7 @@ class _Update:
         placed = place_of_day(rows, self._places, day)
         if self._kind == "group":
             placed = placed.with_columns(peer_group=pl.lit("all"))
-        versions = _changes(placed, stored.filter(pl.col("entity_id").is_in(carried)), _PLACE, FIGURES)
+        versions = _changes(placed, stored.filter(pl.col("entity_id").is_in(carried)), _PLACE, FOLDS)
         # Even if nothing differs here: a run that was cut off may not have come to the peers.
         if not (placed.is_empty() and versions.is_empty()):
             self._weeks.add(_monday(day))

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import OffsetOutOfRangeError
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import TopicPartition as KafkaPartition
 
 from streams.kafka.consumer import started_consumer
-from streams.pipeline.partition import Place, fingerprint
+from streams.pipeline.batch import TopicPartition, fingerprint
 
 #: A record that is there comes at once; waiting this long for one that is not delays a rebalance.
 PROBE_SECONDS: Final = 3.0
@@ -21,12 +21,14 @@ PROBE_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 15.0
 
 
-async def fingerprints(client_options: Mapping[str, Any], offsets: Mapping[Place, int]) -> dict[Place, int]:
-    """Return the fingerprint of the record at each offset; a place whose log does not hold it is left out.
+async def fingerprints(
+    client_options: Mapping[str, Any], offsets: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, int]:
+    """Return the fingerprint of the record at each offset; a partition whose log does not hold it is left out.
 
     Raises ``KafkaError`` or ``TimeoutError`` if Kafka does not say.
     """
-    wanted = {TopicPartition(*place): offset for place, offset in offsets.items()}
+    wanted = {KafkaPartition(*one): offset for one, offset in offsets.items()}
     if not wanted:
         return {}
     async with started_consumer(
@@ -41,8 +43,8 @@ async def fingerprints(client_options: Mapping[str, Any], offsets: Mapping[Place
         return await _read(consumer, wanted)
 
 
-async def _read(consumer: AIOKafkaConsumer, wanted: dict[TopicPartition, int]) -> dict[Place, int]:
-    found: dict[Place, int] = {}
+async def _read(consumer: AIOKafkaConsumer, wanted: dict[KafkaPartition, int]) -> dict[TopicPartition, int]:
+    found: dict[TopicPartition, int] = {}
     waiting = set(wanted)
     started = time.monotonic()
     while waiting:
@@ -66,7 +68,7 @@ async def _read(consumer: AIOKafkaConsumer, wanted: dict[TopicPartition, int]) -
     return found
 
 
-def _unanswered(consumer: AIOKafkaConsumer, wanted: dict[TopicPartition, int], waiting: set[TopicPartition]) -> bool:
+def _unanswered(consumer: AIOKafkaConsumer, wanted: dict[KafkaPartition, int], waiting: set[KafkaPartition]) -> bool:
     """Whether the broker owes an answer: it has not said where a log ends, or that it reaches beyond the offset."""
     ends = {partition: consumer.highwater(partition) for partition in waiting}
     return any(end is None or wanted[partition] < end for partition, end in ends.items())

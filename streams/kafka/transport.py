@@ -22,7 +22,8 @@ from typing import Any, ClassVar, Final, cast
 
 import faust
 from aiokafka.errors import KafkaError
-from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import TopicPartition as KafkaPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP, Message
@@ -30,9 +31,10 @@ from faust.types.transports import ConsumerT
 
 from schemas.events.event_types import FAMILIES
 from streams.kafka.fetch.batches import Fetched
-from streams.pipeline.partition import Logs, Place
+from streams.pipeline.batch import Logs, TopicPartition
 
-Resume = Callable[[frozenset[Place]], Awaitable[Mapping[Place, int]]]
+#: Assigns partitions, and returns where to read on as far as that is known soon.
+Assign = Callable[[frozenset[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
 EVENT_TOPICS = frozenset(family.topic for family in FAMILIES)
 #: One answer of Kafka holds at most so many full partitions; the next comes while it is decoded.
 FETCHED_PARTITIONS: Final = 2
@@ -124,7 +126,7 @@ class BatchSchema(faust.Schema[Any, Any]):
 class _NoReadOffsets(dict[TP, int | None]):
     """What Faust has read of each partition: nothing, so that it drops no batch as read before.
 
-    A batch below the expected offset may be that of a recreated topic; ``streams/pipeline/intake.py`` tells.
+    A batch below the expected offset may be that of a recreated topic; ``streams/pipeline/partition.py`` tells.
     """
 
     def __getitem__(self, _tp: TP) -> None:
@@ -203,32 +205,32 @@ class CheckpointConsumer(driver.Consumer):
         transport = self.transport
         if not isinstance(transport, CheckpointTransport):
             raise TypeError("a CheckpointConsumer belongs to a CheckpointTransport")
-        places = frozenset((tp.topic, tp.partition) for tp in self.assignment() if tp.topic in EVENT_TOPICS)
-        return {TP(*place): offset for place, offset in (await transport.resume(places)).items()}
+        assigned = frozenset((tp.topic, tp.partition) for tp in self.assignment() if tp.topic in EVENT_TOPICS)
+        return {TP(*one): offset for one, offset in (await transport.assign(assigned)).items()}
 
-    async def logs(self, places: frozenset[Place]) -> Logs:
+    async def logs(self, partitions: frozenset[TopicPartition]) -> Logs:
         """Return the first and next readable offset of each log; raises ``KafkaError`` or ``TimeoutError``."""
-        wanted = [TP(*place) for place in places]
+        wanted = [TP(*one) for one in partitions]
         if not wanted:
             return {}
         starts, ends = await self.earliest_offsets(*wanted), await self.highwaters(*wanted)
         return {(tp.topic, tp.partition): (starts[tp], ends[tp]) for tp in wanted}
 
-    async def read_from(self, offsets: Mapping[Place, int]) -> None:
-        """Seek; batches already on their way are recognised by their offsets.
+    async def seek_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Read on from these offsets; batches already on their way are recognised by theirs.
 
         Raises ``KafkaError`` or ``TimeoutError``, also for a partition that has moved to another worker.
         """
-        await self.seek_wait({TP(*place): offset for place, offset in offsets.items()})
+        await self.seek_wait({TP(*one): offset for one, offset in offsets.items()})
 
-    def pause_place(self, place: Place) -> None:
+    def pause_partition(self, partition: TopicPartition) -> None:
         """Fetch no more of a partition."""
-        self.pause_partitions({TP(*place)})
+        self.pause_partitions({TP(*partition)})
 
-    def resume_place(self, place: Place) -> None:
+    def resume_partition(self, partition: TopicPartition) -> None:
         """Fetch a partition again, if it is still assigned."""
-        if TP(*place) in self.assignment():
-            self.resume_partitions({TP(*place)})
+        if TP(*partition) in self.assignment():
+            self.resume_partitions({TP(*partition)})
 
     def touch(self) -> None:
         """Let aiokafka believe that records were asked for just now, so that it joins the group again."""
@@ -243,11 +245,11 @@ class CheckpointConsumer(driver.Consumer):
 
         self._thread.thread_loop.call_soon_threadsafe(ask)
 
-    def log_end(self, place: Place) -> LogEnd | None:
+    def log_end(self, partition: TopicPartition) -> LogEnd | None:
         """Return where a log ends as of the last fetch; None if that is not known."""
-        consumer, partition = self._thread._ensure_consumer(), TP(*place)  # noqa: SLF001 - Faust asks for one end alone
+        consumer, one = self._thread._ensure_consumer(), TP(*partition)  # noqa: SLF001 - Faust asks for one end alone
         try:
-            written, readable = consumer.highwater(partition), consumer.last_stable_offset(partition)
+            written, readable = consumer.highwater(one), consumer.last_stable_offset(one)
         except (AssertionError, KafkaError):
             return None  # it has just moved to another worker
         if written is None:
@@ -255,20 +257,20 @@ class CheckpointConsumer(driver.Consumer):
         # A broker that knows no transactions names no last stable offset.
         return LogEnd(written if readable is None or readable < 0 else readable, written)
 
-    def log_end_seen_ms(self, place: Place) -> int:
+    def log_end_seen_ms(self, partition: TopicPartition) -> int:
         """Return when a fetch last told the end of a log, in milliseconds since the epoch; 0 if none has."""
         consumer = self._thread._ensure_consumer()  # noqa: SLF001 - Faust has no other way to ask
         try:
-            return int(consumer.last_poll_timestamp(TopicPartition(*place)) or 0)
+            return int(consumer.last_poll_timestamp(KafkaPartition(*partition)) or 0)
         except (AssertionError, KafkaError):
             return 0  # it has just moved to another worker
 
-    async def show_progress(self, offsets: Mapping[Place, int]) -> None:
+    async def commit_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit offsets to Kafka for lag tools; raises ``aiokafka.errors.KafkaError`` if Kafka refuses."""
         consumer = self._thread._ensure_consumer()  # noqa: SLF001 - Faust has no other way to commit given offsets
         assigned = {(tp.topic, tp.partition) for tp in self.assignment()}
         committed = {
-            TopicPartition(*place): OffsetAndMetadata(offset, "") for place, offset in offsets.items() if place in assigned
+            KafkaPartition(*one): OffsetAndMetadata(offset, "") for one, offset in offsets.items() if one in assigned
         }
         if committed:
             await self._thread.call_thread(consumer.commit, committed)
@@ -277,13 +279,13 @@ class CheckpointConsumer(driver.Consumer):
 class CheckpointTransport(driver.Transport):
     """Faust's aiokafka transport with a :class:`CheckpointConsumer`.
 
-    ``resume`` takes the assigned partitions and returns where to read on, as far as that is known soon. ``leave_group``:
-    whether the consumer group is told when the worker stops.
+    ``assign`` is called with the assigned partitions. ``leave_group``: whether the consumer group is told when the worker
+    stops.
     """
 
     Consumer: ClassVar[type[ConsumerT]] = CheckpointConsumer
 
-    def __init__(self, *args: Any, resume: Resume, leave_group: bool = True, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, assign: Assign, leave_group: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.resume = resume
+        self.assign = assign
         self.leave_group = leave_group

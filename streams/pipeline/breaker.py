@@ -1,11 +1,13 @@
-"""The circuit breaker of a partition: when most of what comes is refused, hold the offsets and raise an alert.
+"""The circuit breaker of a partition: when most of what comes is rejected, pause the partition and raise an alert.
 
-A producer's bad release would otherwise divert everything to the dead letters before anybody looks. An open circuit lets
-one batch through after each pause, as a trial: a good one closes it, a bad one doubles the pause.
+A producer's bad release would otherwise divert everything to the dead letters before anybody looks. After each pause one
+batch is let through as a trial: a good one closes the circuit, a bad one doubles the pause.
 """
 
 from dataclasses import dataclass
 from typing import Final
+
+from streams.pipeline.states import CircuitState, move
 
 #: Fewer records than this open no circuit; twice as many are remembered, older ones with less and less weight.
 RECENT_RECORDS: Final = 1_000
@@ -15,50 +17,54 @@ LONGEST_PAUSE_SECONDS: Final = 300.0
 
 @dataclass(slots=True)
 class Breaker:
-    """The recent records of one partition; ``share`` of them refused opens the circuit, 0 switches it off."""
+    """The recent records of one partition; ``share`` of them rejected opens the circuit, 0 switches it off."""
 
     share: float
+    state: CircuitState = CircuitState.CLOSED
     _records: float = 0.0
-    _refused: float = 0.0
+    _rejected: float = 0.0
     _pause_seconds: float = 0.0
-    _until_seconds: float | None = None
+    _until_seconds: float = 0.0
 
     @property
-    def is_open(self) -> bool:
-        """Whether the circuit is open: paused, or on trial. That holds back what is in Kafka, which may be nothing."""
-        return self._pause_seconds > 0
+    def is_paused(self) -> bool:
+        """Whether the partition is paused now."""
+        return self.state is CircuitState.OPEN
 
     @property
-    def refused_share(self) -> float:
-        """Refused among the recent records, 0 to 1."""
-        return self._refused / self._records if self._records else 0.0
+    def is_closed(self) -> bool:
+        """Whether records are let through. If not, those that are in Kafka wait; there may be none."""
+        return self.state is CircuitState.CLOSED
 
-    def holds(self) -> bool:
-        """Whether records are held back now."""
-        return self._until_seconds is not None
+    @property
+    def rejected_share(self) -> float:
+        """Rejected among the recent records, 0 to 1."""
+        return self._rejected / self._records if self._records else 0.0
 
-    def admits(self, records: int, refused: int, now_seconds: float) -> bool:
+    def admits(self, records: int, rejected: int, now_seconds: float) -> bool:
         """Take note of a batch of at least one record and return whether to apply it.
 
-        A trial is applied whatever it brings; ask ``holds`` afterwards.
+        A trial is applied whatever it brings; ask ``is_paused`` afterwards.
         """
         self._records += records
-        self._refused += refused
+        self._rejected += rejected
         scale = min(1.0, 2 * RECENT_RECORDS / self._records)
-        self._records, self._refused = self._records * scale, self._refused * scale
-        on_trial = self.is_open
-        if on_trial and refused < self.share * records:
-            self._pause_seconds, self._records, self._refused = 0.0, float(records), float(refused)
+        self._records, self._rejected = self._records * scale, self._rejected * scale
+        on_trial = self.state is CircuitState.HALF_OPEN
+        if on_trial and rejected < self.share * records:
+            self.state = move(self.state, CircuitState.CLOSED)
+            self._pause_seconds, self._records, self._rejected = 0.0, float(records), float(rejected)
             return True
-        bad = self._records >= RECENT_RECORDS and self._refused >= self.share * self._records
+        bad = self._records >= RECENT_RECORDS and self._rejected >= self.share * self._records
         if self.share and (bad or on_trial):
-            longer = min(LONGEST_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, self._pause_seconds * 2))
-            self._pause_seconds, self._until_seconds = longer, now_seconds + longer
-        return on_trial or not self.holds()
+            self.state = move(self.state, CircuitState.OPEN)
+            self._pause_seconds = min(LONGEST_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, self._pause_seconds * 2))
+            self._until_seconds = now_seconds + self._pause_seconds
+        return on_trial or not self.is_paused
 
     def pause_is_over(self, now_seconds: float) -> bool:
         """Return True once when the pause has ended, and let the next batch through."""
-        if self._until_seconds is None or now_seconds < self._until_seconds:
+        if not self.is_paused or now_seconds < self._until_seconds:
             return False
-        self._until_seconds = None
+        self.state = move(self.state, CircuitState.HALF_OPEN)
         return True

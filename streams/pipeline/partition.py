@@ -1,94 +1,57 @@
-"""One partition as this worker sees it: how far it is, and what waits to be written."""
+"""One assigned partition: its checkpoint, how far its records are read, and the chunks that wait for the next write."""
 
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
-
-import polars as pl
 
 from schemas.codec.decode import Record
 from schemas.events.event_types import Family
 from sinks.stores.checkpoints import NO_OFFSET, Checkpoint
 from sinks.stores.dead_letters import DeadLetter
-from sinks.stores.positions import position
 from streams.core.watermark import Watermark
+from streams.pipeline.batch import Batch, Chunk, TopicPartition
 from streams.pipeline.breaker import Breaker
-
-#: A partition's topic and number.
-Place = tuple[str, int]
-#: The first and the next offset of each log.
-Logs = Mapping[Place, tuple[int, int]]
-
-
-class Batch(Protocol):
-    """The records that a partition's log holds from ``start`` to before ``next_offset``, in order of their offsets."""
-
-    @property
-    def topic(self) -> str:
-        """Kafka topic."""
-
-    @property
-    def partition(self) -> int:
-        """Kafka partition."""
-
-    @property
-    def start(self) -> int:
-        """The offset that was asked for."""
-
-    @property
-    def next_offset(self) -> int:
-        """Above ``start``."""
-
-    @property
-    def records(self) -> Sequence[Record]:
-        """Possibly none: the offsets may be those of markers, of aborted or of compacted records."""
+from streams.pipeline.states import PartitionState, move
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """A decoded batch: its events with ``partition`` and ``position``, its dead letters, and what came of its records.
+class Following:
+    """What a batch means for its partition: the records to apply, or the offset to read again from.
 
-    Without records (``records`` is 0) it only moves the partition on to ``next_offset``.
+    ``records`` is None if nothing is to be applied, and empty if the log has nothing where the partition moves on.
     """
 
-    events: pl.DataFrame
-    dead_letters: list[DeadLetter]
-    records: int
-    next_offset: int
-    latest_us: int
-    oldest_ms: int
-    last_record_ms: int
-    last_offset: int
-    last_fingerprint: int
-    #: What it holds in memory, about.
-    size_bytes: int = 0
+    records: Sequence[Record] | None = None
+    read_again_from: int | None = None
+    #: Offsets that Kafka passed over before the batch; 0 unless asking again did not bring them.
+    gap: int = 0
+    #: Offsets of the batch below the expected one: applied before, or those of another log.
+    below: int = 0
 
 
 @dataclass(slots=True)
 class Partition:
-    """The checkpoint, what has been decoded beyond it, and how far that reaches."""
+    """What this worker knows of a partition; only the event loop changes it."""
 
     family: Family
     checkpoint: Checkpoint
     next_offset: int
     watermark: Watermark
     last_record_us: int
+    breaker: Breaker
+    state: PartitionState = PartitionState.READING
     last_record_ms: int = 0
     last_offset: int = NO_OFFSET
     last_fingerprint: int = 0
     #: When Kafka last said that everything in the log is applied; what is read afterwards came to the log after that.
     read_up_ms: int = 0
     chunks: list[Chunk] = field(default_factory=list)
-    #: The offset the consumer was sent back to and the lowest that came instead, until a batch shows whether the
-    #: offset gap is real.
-    sought: tuple[int, int] | None = None
-    #: The last checkpoint of the epoch that ended here; what was stored above it is yet to be counted.
+    #: While seeking: the lowest first offset that came in place of the expected one.
+    lowest_start: int = 0
+    #: In the state ENDED_EPOCH: the last checkpoint of that epoch.
     ended: Checkpoint | None = None
-    breaker: Breaker = field(default_factory=lambda: Breaker(share=0))
 
     @classmethod
-    def resumed(cls, family: Family, checkpoint: Checkpoint, now_us: int) -> "Partition":
+    def assigned(cls, family: Family, checkpoint: Checkpoint, now_us: int, breaker: Breaker) -> "Partition":
         """Return the partition as it stands at ``checkpoint``."""
         return cls(
             family,
@@ -96,27 +59,53 @@ class Partition:
             checkpoint.next_offset,
             Watermark(checkpoint.max_time_us, checkpoint.watermark_us),
             last_record_us=now_us,
+            breaker=breaker,
             last_offset=checkpoint.last_offset,
             last_fingerprint=checkpoint.last_fingerprint,
         )
 
     @property
+    def topic_partition(self) -> TopicPartition:
+        """Topic and number."""
+        return self.checkpoint.topic, self.checkpoint.partition
+
+    @property
     def pending_records(self) -> int:
-        """Records decoded and not yet handed to a write."""
+        """Records decoded and not yet taken by a write."""
         return sum(chunk.records for chunk in self.chunks)
 
     @property
     def pending_bytes(self) -> int:
-        """What is decoded and not yet handed to a write holds in memory, about."""
+        """Approximate size of what is decoded and not yet taken by a write, in bytes."""
         return sum(chunk.size_bytes for chunk in self.chunks)
 
-    def position(self, offset: int) -> int:
-        """Position of ``offset`` in the present epoch."""
-        return position(self.checkpoint.epoch, offset)
+    def follow(self, batch: Batch) -> Following:
+        """Compare what a batch covers with the next expected offset.
 
-    def hold(self, chunk: Chunk, out_of_orderness_us: int, now_us: int) -> None:
+        Offsets below it were applied already, unless the log is another one: that is for the caller to find out. Offsets
+        without a record within the batch are the log's own: markers, aborted records, compaction. A batch that begins
+        above the expected offset may be a fetch that raced the seek after a rebalance, so the consumer is sent back; if
+        that brings the same first offset, Kafka has dropped what was expected (retention).
+        """
+        first, expected = batch.start, self.next_offset
+        below = max(0, min(expected, batch.next_offset) - first)
+        if batch.next_offset <= expected:
+            return Following(below=below)
+        seeking = self.state is PartitionState.SEEKING
+        if first > expected and not (seeking and first == self.lowest_start):
+            # Batches may come that were on their way before the seek: the lowest of them is what asking again must bring.
+            self.lowest_start = min(first, self.lowest_start) if seeking else first
+            self.state = move(self.state, PartitionState.SEEKING)
+            return Following(read_again_from=expected)
+        if seeking:
+            self.state = move(self.state, PartitionState.READING)
+        records = [record for record in batch.records if record.offset >= expected] if below else batch.records
+        return Following(records, gap=max(0, first - expected), below=below)
+
+    def keep(self, chunk: Chunk, out_of_orderness_us: int, now_us: int) -> None:
         """Keep a decoded batch for the next write."""
-        self.chunks.append(chunk)
+        # A record may bear any time: one that is replayed, or sent by a device after an outage.
+        self.chunks.append(replace(chunk, oldest_ms=max(chunk.oldest_ms, self.read_up_ms)))
         self.next_offset = chunk.next_offset
         if not chunk.records:
             return
@@ -128,7 +117,7 @@ class Partition:
             self.watermark = self.watermark.seen(chunk.latest_us, out_of_orderness_us)
 
     def take(self) -> "PartitionWrite":
-        """Hand over what waits, as the part of a write."""
+        """Give what waits to a write."""
         chunks, self.chunks = self.chunks, []
         after = replace(
             self.checkpoint,
@@ -138,23 +127,26 @@ class Partition:
             max_time_us=self.watermark.max_time_us,
             watermark_us=self.watermark.value_us,
         )
-        return PartitionWrite(self, self.checkpoint, after, chunks)
+        return PartitionWrite(self.family, self.checkpoint, after, chunks)
+
+    def ended_epoch_counted(self, checkpoint: Checkpoint) -> None:
+        """Read the records of the new epoch: ``checkpoint`` counts what the ended one left behind."""
+        self.state = move(self.state, PartitionState.READING)
+        self.checkpoint, self.ended = checkpoint, None
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionWrite:
     """The part of one partition in a write: from ``before`` to ``after``, whose counters are still those of ``before``."""
 
-    partition: Partition
+    family: Family
     before: Checkpoint
     after: Checkpoint
     chunks: list[Chunk]
-    #: Dead letters that a write cut short has left behind.
-    found_dead_letters: int = 0
 
     @property
     def dead_letters(self) -> list[DeadLetter]:
-        """Every refused record."""
+        """Every rejected record."""
         return [letter for chunk in self.chunks for letter in chunk.dead_letters]
 
     def counted(self, stored: int) -> Checkpoint:
@@ -162,17 +154,11 @@ class PartitionWrite:
         valid = sum(chunk.events.height for chunk in self.chunks)
         return replace(
             self.after,
-            consumed=self.before.consumed + sum(chunk.records for chunk in self.chunks) + self.found_dead_letters,
+            consumed=self.before.consumed + sum(chunk.records for chunk in self.chunks),
             stored=self.before.stored + stored,
             duplicates=self.before.duplicates + valid - stored,
-            dead_letters=self.before.dead_letters + len(self.dead_letters) + self.found_dead_letters,
+            dead_letters=self.before.dead_letters + len(self.dead_letters),
         )
-
-
-def fingerprint(record: Record) -> int:
-    """Return a checksum (CRC-32) over the timestamp, the key and the value of a record."""
-    checksum = zlib.crc32(record.timestamp.to_bytes(8, "big", signed=True))
-    return zlib.crc32(record.value or b"", zlib.crc32(record.key or b"", checksum))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from sinks.stores.checkpoints import CheckpointStore
 from sinks.stores.events import EventStore
 from sinks.stores.metrics import MetricStore
 from sinks.stores.retention import AgedKeys, complete
-from streams.core.families import FIGURES
-from streams.core.state import IDENTITY
+from streams.core.event_cache import IDENTITY
+from streams.core.families import FOLDS
 from streams.recompute.compare import compared
 from streams.recompute.rows import RowStore
 
@@ -203,24 +203,24 @@ def _rebuild(
         revision=pl.col("partition").replace_strict(revisions, default=0, return_dtype=pl.UInt64)
     )
     below = dict(origins.select("partition", "revision").unique().iter_rows())
-    facts = _facts(stores.events, family, keys, below)
+    cached = _cached(stores.events, family, keys, below)
     # A key in two partitions has no order of its own (docs/delivery.md); the further one outranks what both wrote.
     origin = origins.sort("revision").unique("key", keep="last").with_columns(topic=pl.lit(family.topic))
     aged = stores.aged.of(family.topic, keys)
-    computed = _wanted(FIGURES[family.name].rows(facts, facts, rules), metrics).join(origin, on="key")
+    computed = _wanted(FOLDS[family.name].rows(cached, cached, rules), metrics).join(origin, on="key")
     stored = stores.rows.stored(family, keys, metrics).join(origin.select("key", applied="revision"), on="key")
     found = compared(complete(computed, aged), complete(stored, aged))
     report.keys += len(keys)
-    report.events += facts.height
+    report.events += cached.height
     _count(report, found.counts)
     if not report.dry_run:
         stores.metrics.upsert(found.to_write)
         report.deleted += stores.rows.delete(family, found.unexplained)
 
 
-def _facts(events: EventStore, family: Family, keys: Sequence[str], below: Mapping[int, int]) -> pl.DataFrame:
-    schema = FIGURES[family.name].fact_schema(family)
-    stored = events.facts(family, FIGURES[family.name].fact_columns, keys, dict(below))
+def _cached(events: EventStore, family: Family, keys: Sequence[str], below: Mapping[int, int]) -> pl.DataFrame:
+    schema = FOLDS[family.name].cached_schema(family)
+    stored = events.events_of(family, FOLDS[family.name].cached_columns, keys, dict(below))
     return stored.select(schema.names()).cast(schema).unique(IDENTITY)
 
 

@@ -1,6 +1,7 @@
-"""The worker: Faust delivers batches, one thread decodes and another writes, Kafka and Prometheus are told how far.
+"""The worker process: it waits for Kafka, lets Faust deliver batches to the pipeline, and ends in order.
 
-Everything of Faust that the product uses is in this file and in ``streams/kafka/transport.py``.
+``build.py`` has its parts and how they are put together, ``app.py`` Faust's app, ``watch.py`` what it says of itself. All
+that the product uses of Faust is in ``app.py``, here, and in ``streams/kafka/transport.py``.
 """
 
 import asyncio
@@ -9,62 +10,28 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import threading
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import faust
-from yarl import URL
-
-from schemas.errors import ClasspulseError, Stopping
-from schemas.events.pseudonym import Pseudonymizer, fingerprint
-from sinks.clickhouse.client import Warehouse
-from sinks.stores.checkpoints import CheckpointStore
-from sinks.stores.dead_letters import DeadLetterStore
-from sinks.stores.events import EventStore
-from sinks.stores.metrics import MetricStore
-from sinks.stores.pseudonym_keys import PseudonymKeys, compare
-from streams.kafka import probe as log_probe
+from schemas.errors import ClasspulseError
+from schemas.events.pseudonym import fingerprint
+from sinks.stores.pseudonym_keys import compare
 from streams.kafka import topics
-from streams.kafka.dead_letter_topic import KafkaDeadLetterTopic
-from streams.kafka.faust_credentials import credentials
 from streams.kafka.fetch.guard import guard
-from streams.kafka.topic_watch import TopicWatch
-from streams.kafka.topics import declared, never_create_by_asking
-from streams.kafka.transport import (
-    EVENT_TOPICS,
-    BatchScheduler,
-    BatchSchema,
-    CheckpointConsumer,
-    CheckpointTransport,
-)
-from streams.kafka.watch import LOOK_SECONDS, KafkaWatch, Membership
-from streams.output.dependency import Dependency
-from streams.pipeline.intake import Decoder
-from streams.pipeline.partition import Place
-from streams.pipeline.pipeline import Pipeline, Rules, Sinks
-from streams.pipeline.telemetry import Telemetry
+from streams.kafka.transport import EVENT_TOPICS, BatchSchema, CheckpointConsumer
+from streams.kafka.watch import LOOK_SECONDS
+from streams.pipeline.batch import TopicPartition
 from streams.settings import Settings
 from streams.web.server import Health, WebServer
-from streams.worker.flow import Flow
-from streams.worker.resume import Resumer
-from streams.worker.watch import Watch
+from streams.worker.app import PlainWorker, new_app
+from streams.worker.build import build
 
-T = TypeVar("T")
 log = logging.getLogger("classpulse.worker")
 
 TICK_SECONDS: Final = 0.05
 WATCH_SECONDS: Final = 1.0
-#: A broker that does not answer for so long is asked again, on a new connection.
-REQUEST_SECONDS: Final = 30.0
-#: A topic that was deleted and made again is noticed so soon.
-METADATA_MS: Final = 10_000
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 EXIT_FAILED: Final = 1
 #: Nothing is left to write after a failure; Faust gets this long to leave the consumer group.
@@ -73,90 +40,24 @@ LEAVE_SECONDS: Final = 5.0
 NOT_IN_GROUP_SECONDS: Final = 1.5
 
 
-def now_us() -> int:
-    """Return the clock in microseconds since the epoch."""
-    return time.time_ns() // 1000
-
-
-def _adopted() -> None:
-    log.warning(
-        "this database has events and no pseudonym key on record, as it is older than that record; the key of this worker "
-        "counts from now on"
-    )
-
-
-def _tune_interpreter() -> None:
-    # Decoding leaves and takes the interpreter lock some hundred times a batch; with Python's 5 ms it would wait most of
-    # the time for the thread that unpacks records.
-    sys.setswitchinterval(0.000_5)
-    # Records are freed by counting references. Python's own threshold of 700 objects would walk a fetch's records again
-    # and again, and find nothing: that cost a sixth of the throughput.
-    gc.freeze()
-    gc.set_threshold(500_000, 20, 100)
-
-
-class _PlainWorker(faust.Worker):
-    """Faust's process runner, without its own logging set-up, prints and spinner."""
-
-    def _setup_logging(self) -> None:
-        self.spinner = None
-
-    def hear(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Follow signals from now on, also those that come before Mode listens to them."""
-        for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, self._on_sigterm)
-
-
 class Worker:
-    """One worker process: its pipeline, its Faust app, its web pages."""
+    """One worker process."""
 
     def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
         guard()  # before any consumer exists
-        never_create_by_asking()
+        topics.never_create_by_asking()
         self._settings = settings
-        self._stop = threading.Event()
-        self._failure: BaseException | None = None
-        self._written_last = 0
-        self._clickhouse = Dependency(log, "ClickHouse answers")
-        self.telemetry = Telemetry()
-        self._warehouse = Warehouse(settings.clickhouse, stop=self._stop, on_retry=self._note_retry)
-        access = settings.kafka_access
-        self._kafka = KafkaWatch(access)
-        kafka_options = access.client_options()
-        self._dead_letter_topic = KafkaDeadLetterTopic(
-            kafka_options, loop, lambda _error: self.telemetry.letter_retries.inc()
-        )
-        self._topic_watch = TopicWatch(kafka_options, declared(), self.telemetry)
-        # One batch is decoded while another is folded and a third inserted; each has one thread, so none needs a lock.
-        self._decoding = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
-        self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
-        self._inserting = ThreadPoolExecutor(max_workers=1, thread_name_prefix="insert")
-        self.pipeline = self._new_pipeline()
-        decode, store = partial(self._run, self._decoding), partial(self._run, self._database)
-        probe = partial(log_probe.fingerprints, kafka_options)
-        self._keys = PseudonymKeys(
-            self._warehouse, fingerprint(settings.pseudonym_key_bytes()), settings.worker_name, _adopted
-        )
-        self.resumer = Resumer(self.pipeline, self._consumer, self._store_with_key, probe, self._fail)
-        self.flow = Flow(
-            self.pipeline,
-            self.resumer,
-            self.telemetry,
-            self._consumer,
-            decode,
-            store,
-            flush_max_rows=settings.flush_max_rows,
-            flush_interval_ms=settings.flush_interval_ms,
-        )
-        self.watch = Watch(self.pipeline, self.flow, self.resumer, self.telemetry, self._consumer, self._waits)
-        self._membership = Membership(
-            self._kafka,
-            settings.group,
-            settings.session_timeout_seconds,
-            lambda: self.resumer.is_busy or self.watch.is_reading,
-        )
-        self.web = WebServer(settings.web_host, settings.web_port, self.telemetry.registry, self._alive, self._ready)
-        self.app = self._new_app(loop)
+        self._written_at_stop = 0
+        self.parts = build(settings, loop, self._consumer, self._end)
+        self.web = WebServer(settings.web_host, settings.web_port, self.parts.telemetry.registry, self._alive, self._ready)
+        self.app = new_app(settings, loop, self._assign)
+        parts, every = self.parts, self._every
+        topic = self.app.topic(*sorted(EVENT_TOPICS), schema=BatchSchema(), acks=False)
+        self.app.agent(topic, name="pipeline")(self._consume)
+        self.app.task(every(TICK_SECONDS, parts.pipeline.poll))
+        self.app.task(every(WATCH_SECONDS, parts.watch.step))
+        self.app.task(every(WATCH_SECONDS, parts.topic_watch.step))
+        self.app.on_before_shutdown.connect(self._stop_in_order, weak=False)
 
     def run(self, loop: asyncio.AbstractEventLoop) -> int:
         """Work until told to stop; return the exit status.
@@ -169,9 +70,9 @@ class Worker:
         try:
             return self._run_faust(loop) if self._is_let_in(loop) else 0
         finally:
-            self._stop.set()
-            for executor in (self._decoding, self._database, self._inserting):
-                executor.shutdown(wait=False, cancel_futures=True)
+            self.parts.stopping.set()
+            for thread in self.parts.threads:
+                thread.shutdown()
             self.web.stop()
 
     def _is_let_in(self, loop: asyncio.AbstractEventLoop) -> bool:
@@ -192,21 +93,21 @@ class Worker:
         names = [topic.name for topic in topics.declared()]
         await asyncio.gather(
             # A database that does not answer now is asked again before the first checkpoint is read.
-            loop.run_in_executor(self._database, compare, self._settings.clickhouse, key),
-            self._kafka.until_it_lets_in(self._settings.group, names),
+            loop.run_in_executor(self.parts.writing.executor, compare, self._settings.clickhouse, key),
+            self.parts.kafka.until_it_lets_in(self._settings.group, names),
         )
 
     def _run_faust(self, loop: asyncio.AbstractEventLoop) -> int:
-        runner = _PlainWorker(self.app, loop=loop, quiet=True)
-        runner.hear(loop)
+        runner = PlainWorker(self.app, loop=loop, quiet=True)
+        runner.listen_to_signals(loop, STOP_SIGNALS)
         # Faust begins its own tasks only once partitions are assigned.
-        for seconds, step in ((LOOK_SECONDS, self._kafka.step), (WATCH_SECONDS, self._membership.step)):
-            loop.create_task(self._repeat(seconds, step)()).add_done_callback(self._note_end)
+        for seconds, step in ((LOOK_SECONDS, self.parts.kafka.step), (WATCH_SECONDS, self.parts.membership.step)):
+            loop.create_task(self._every(seconds, step)()).add_done_callback(self._note_end)
         try:
             runner.execute_from_commandline()
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else EXIT_FAILED
-        if self._failure is not None:
+        if self.parts.failure.error is not None:
             return EXIT_FAILED
         if status:
             log.critical("the worker failed: %r", runner.crash_reason, exc_info=runner.crash_reason)
@@ -214,69 +115,7 @@ class Worker:
             self._say_stopped()
         return status
 
-    def _new_pipeline(self) -> Pipeline:
-        settings, warehouse = self._settings, self._warehouse
-        sinks = Sinks(
-            EventStore(warehouse),
-            MetricStore(warehouse),
-            CheckpointStore(warehouse, settings.worker_name),
-            DeadLetterStore(warehouse),
-            self._dead_letter_topic,
-        )
-        rules = Rules(
-            out_of_orderness_us=settings.out_of_orderness_seconds * 1_000_000,
-            idle_us=settings.idle_seconds * 1_000_000,
-            figures=settings.metric_rules,
-            cache_max_rows=settings.cache_max_rows,
-            breaker_share=settings.breaker_share,
-        )
-        decoder = Decoder(
-            settings.clock_limits,
-            settings.out_of_orderness_seconds * 1_000_000,
-            settings.max_value_bytes,
-            Pseudonymizer(settings.pseudonym_key_bytes()),
-        )
-        return Pipeline(sinks, rules, decoder, self.telemetry, now_us, self._inserting)
-
-    def _new_app(self, loop: asyncio.AbstractEventLoop) -> faust.App:
-        settings = self._settings
-        brokers = [URL(f"kafka://{server.strip()}") for server in settings.kafka.split(",")]
-        app = faust.App(
-            settings.group,
-            broker=brokers,
-            broker_credentials=credentials(settings.kafka_access),
-            loop=loop,
-            # Acknowledgements are off; the checkpoint in ClickHouse says how far we are.
-            ConsumerScheduler=BatchScheduler,
-            stream_wait_empty=False,
-            stream_buffer_maxsize=2,
-            topic_disable_leader=True,
-            topic_allow_declare=False,
-            web_enabled=False,
-            store="memory://",
-            # Faust wants a folder even if it keeps nothing.
-            datadir=Path(tempfile.gettempdir(), "classpulse-faust"),
-            consumer_auto_offset_reset="earliest",
-            consumer_max_fetch_size=settings.fetch_max_bytes,
-            consumer_metadata_max_age_ms=METADATA_MS,
-            broker_request_timeout=max(REQUEST_SECONDS, settings.session_timeout_seconds),
-            broker_max_poll_interval=settings.max_poll_interval_seconds,
-            broker_session_timeout=settings.session_timeout_seconds,
-            broker_rebalance_timeout=settings.session_timeout_seconds,
-            broker_heartbeat_interval=settings.session_timeout_seconds / 3,
-        )
-        # Nothing is produced through Faust, and its producer fails at the start when no broker answers.
-        app.boot_strategy.enable_kafka_producer = False
-        app.transport = CheckpointTransport(brokers, app, resume=self._resume, leave_group=settings.leave_group)
-        topic = app.topic(*sorted(EVENT_TOPICS), schema=BatchSchema(), acks=False)
-        app.agent(topic, name="pipeline")(self._consume)
-        app.task(self._repeat(TICK_SECONDS, self.flow.tick))
-        app.task(self._repeat(WATCH_SECONDS, self.watch.step))
-        app.task(self._repeat(WATCH_SECONDS, self._topic_watch.step))
-        app.on_before_shutdown.connect(self._finish, weak=False)
-        return app
-
-    def _repeat(self, seconds: float, step: Callable[[], Awaitable[None]]) -> Callable[[], Coroutine[Any, Any, None]]:
+    def _every(self, seconds: float, step: Callable[[], Awaitable[None]]) -> Callable[[], Coroutine[Any, Any, None]]:
         async def repeat() -> None:
             while not self.app.should_stop:
                 await asyncio.sleep(seconds)
@@ -284,76 +123,65 @@ class Worker:
 
         return repeat
 
-    async def _consume(self, stream: Any) -> None:
-        async for batch in stream:
-            await self.flow.apply(batch)
-
-    async def _resume(self, places: frozenset[Place]) -> Mapping[Place, int]:
-        """Take over the assigned partitions."""
-        self.watch.forget_gauges()
-        offsets = await self.resumer.resume(places)
-        if not self.watch.joined:
-            self.telemetry.started_timestamp.set_to_current_time()
-        self.watch.joined = True
+    async def _assign(self, partitions: frozenset[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Begin with the assigned partitions."""
+        self.parts.watch.forget_gauges()
+        offsets = await self.parts.assignment.assign(partitions)
+        self.parts.watch.note_assignment()
         return offsets
 
-    async def _store_with_key(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a step in the database's thread, the first one only once the pseudonym key is that of the database."""
-        await self._run(self._database, self._keys.confirm)
-        return await self._run(self._database, function, *arguments)
+    async def _consume(self, stream: Any) -> None:
+        async for batch in stream:
+            await self.parts.pipeline.submit(batch)
 
-    async def _run(self, executor: Executor, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a step of the pipeline in a thread; a failure ends the process, and nothing is skipped."""
-        if self._failure is not None:
-            await asyncio.Event().wait()
-        try:
-            answer = await asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
-        except Stopping:
-            await asyncio.Event().wait()
-        except Exception as error:
-            self._fail(error)
-            await asyncio.Event().wait()
-        if executor is self._database:
-            self._clickhouse.back()
-        return answer
+    def _consumer(self) -> CheckpointConsumer:
+        consumer = self.app.consumer
+        if not isinstance(consumer, CheckpointConsumer):
+            raise TypeError("the app has another consumer")
+        return consumer
 
-    def _fail(self, error: Exception) -> None:
+    # The end
+
+    def _end(self, error: BaseException) -> None:
         """End the process with a status above 0; what was not written will be read again."""
-        self._failure = error
         log.critical("the pipeline failed: %s", error, exc_info=not isinstance(error, ClasspulseError))
         self._exit_after(FAILED_EXIT_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self.parts.failure.note(error)
+
+    async def _stop_in_order(self, *_arguments: Any, **_options: Any) -> None:
+        """Write what waits within the budget for an orderly stop; what is not written will be read again."""
+        parts, budget_seconds = self.parts, self._settings.shutdown_seconds
+        self._exit_after(budget_seconds)
+        if self.app.crashed and parts.failure.error is None:
+            parts.failure.error = self.app.crash_reason
+            log.critical("the worker failed: %r", self.app.crash_reason)
+        is_away = parts.clickhouse.problem or parts.dead_letter_topic.state.problem
+        if parts.failure.error is None and parts.watch.joined and not is_away:
+            waiting = parts.partitions.pending_records
+            with suppress(TimeoutError):
+                await asyncio.wait_for(parts.pipeline.join(), budget_seconds / 2)
+            self._written_at_stop = waiting - parts.partitions.pending_records
+        parts.stopping.set()
+        # What is left is to leave the group, which a broker that is away, or a join under way, can hold up.
+        self._exit_after(LEAVE_SECONDS if parts.watch.is_reading else NOT_IN_GROUP_SECONDS)
+        parts.assignment.stop()
+        await parts.dead_letter_topic.close()
+        await parts.topic_watch.close()
+        await parts.kafka.close()
 
     def _exit_after(self, seconds: float) -> None:
         deadline = threading.Timer(seconds, self._exit_now)
         deadline.daemon = True
         deadline.start()
 
-    async def _finish(self, *_arguments: Any, **_options: Any) -> None:
-        """Write what is held within the budget for an orderly stop; what is not written will be read again."""
-        budget_seconds = self._settings.shutdown_seconds
-        self._exit_after(budget_seconds)
-        if self.app.crashed and self._failure is None:
-            self._failure = self.app.crash_reason
-            log.critical("the worker failed: %r", self._failure)
-        is_away = self._clickhouse.problem or self._dead_letter_topic.state.problem
-        if self._failure is None and self.watch.joined and not is_away:
-            held = self.pipeline.pending_records
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.flow.write_everything(), budget_seconds / 2)
-            self._written_last = held - self.pipeline.pending_records
-        self._stop.set()
-        # What is left is to leave the group, which a broker that is away, or a join under way, can hold up.
-        self._exit_after(LEAVE_SECONDS if self.watch.is_reading else NOT_IN_GROUP_SECONDS)
-        self.resumer.stop()
-        await self._dead_letter_topic.close()
-        await self._topic_watch.close()
-        await self._kafka.close()
-
     def _exit_now(self) -> None:
-        if self._failure is not None:
+        if self.parts.failure.error is not None:
             os._exit(EXIT_FAILED)
-        if self._stop.is_set():
+        if self.parts.stopping.is_set():
             self._say_stopped()
         else:
             log.warning("the orderly stop took too long and is given up; what was not written will be read again")
@@ -362,35 +190,27 @@ class Worker:
     def _say_stopped(self) -> None:
         log.info(
             "stopped in order: %s records written at the end, %s will be read again",
-            self._written_last,
-            self.pipeline.pending_records,
+            self._written_at_stop,
+            self.parts.partitions.pending_records,
         )
 
-    def _consumer(self) -> CheckpointConsumer:
-        consumer = self.app.consumer
-        if not isinstance(consumer, CheckpointConsumer):
-            raise TypeError("the app has another consumer")
-        return consumer
-
-    def _note_retry(self, what: str, error: Exception) -> None:
-        self.telemetry.retries.inc()
-        self._clickhouse.away(f"waiting for ClickHouse to {what}", error)
-
-    def _waits(self) -> list[str]:
-        """Return what the worker waits for, knowingly."""
-        waits = (self._kafka.state, self._clickhouse, self._dead_letter_topic.state, self.resumer.kafka)
-        return [dependency.problem for dependency in waits if dependency.problem is not None]
+    # Health
 
     def _alive(self) -> Health:
-        if self._failure is not None:
-            return Health((f"the pipeline failed: {self._failure}",))
-        return self.watch.alive()
+        failure = self.parts.failure.error
+        return self.parts.watch.alive() if failure is None else Health((f"the pipeline failed: {failure}",))
 
     def _ready(self) -> Health:
-        waiting = self._membership.problem
-        problems = (*self._topic_watch.problems, *self.watch.ready().problems)
+        waiting = self.parts.membership.problem
+        problems = (*self.parts.topic_watch.problems, *self.parts.watch.ready().problems)
         return Health((*problems, waiting) if waiting is not None else problems)
 
-    def _note_end(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and isinstance(error := task.exception(), Exception):
-            self._fail(error)
+
+def _tune_interpreter() -> None:
+    # Decoding leaves and takes the interpreter lock some hundred times a batch; with Python's 5 ms it would wait most of
+    # the time for the thread that unpacks records.
+    sys.setswitchinterval(0.000_5)
+    # Records are freed by counting references. Python's own threshold of 700 objects would walk a fetch's records again
+    # and again, and find nothing: that cost a sixth of the throughput.
+    gc.freeze()
+    gc.set_threshold(500_000, 20, 100)

@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from time import monotonic
 
 from deploy.local.simulator import Disturbance, Produced, SimulationConfig, simulate
 from schemas.codec.decode import ClockLimits
@@ -18,10 +19,12 @@ from sinks.stores.dead_letters import DeadLetter, DeadLetterStore
 from sinks.stores.events import EventStore
 from sinks.stores.metrics import MetricStore
 from streams.evaluation import portraits, scoring
-from streams.pipeline.intake import Decoder
+from streams.pipeline.clock import Clock
+from streams.pipeline.decoder import Decoder
 from streams.pipeline.partition import Log
-from streams.pipeline.pipeline import Pipeline, Rules, Sinks
-from streams.pipeline.telemetry import Telemetry
+from streams.pipeline.rules import Rules
+from streams.pipeline.writer import Sinks
+from tests.oracle.path import Path
 
 #: Friday and Monday: the first week is closed by the second's events.
 DISTRICT = SimulationConfig(
@@ -88,7 +91,7 @@ def fill(target: Target) -> tuple[datetime, datetime]:
     Between them hands of one lesson come late, so that metrics are revised.
     """
     warehouse = Warehouse(target)
-    pipeline = _pipeline(warehouse)
+    path = _path(warehouse)
     offsets: dict[str, int] = defaultdict(int)
     late: list[Produced] = []
     in_time: list[Produced] = []
@@ -97,15 +100,15 @@ def fill(target: Target) -> tuple[datetime, datetime]:
             continue
         is_late = record.key == LATE_LESSON and LATE_TYPE in (record.value or b"")
         (late if is_late else in_time).append(record)
-    _apply(pipeline, in_time, offsets)
+    _apply(path, in_time, offsets)
     first = _cycle(target)
-    _apply(pipeline, late, offsets)
+    _apply(path, late, offsets)
     second = _cycle(target)
     warehouse.close()
     return first, second
 
 
-def _pipeline(warehouse: Warehouse) -> Pipeline:
+def _path(warehouse: Warehouse) -> Path:
     sinks = Sinks(
         EventStore(warehouse),
         MetricStore(warehouse),
@@ -115,35 +118,22 @@ def _pipeline(warehouse: Warehouse) -> Pipeline:
     )
     day_us = 86_400_000_000
     decoder = Decoder(ClockLimits(0, day_us), 60_000_000, 100_000, Pseudonymizer(b"0123456789abcdef"))
-    pipeline = Pipeline(
-        sinks,
-        Rules(60_000_000, 120_000_000, 1_000_000),
-        decoder,
-        Telemetry(),
-        lambda: 4_000_000_000_000_000,
-        ThreadPoolExecutor(1),
-    )
-    places = {(family.topic, 0): Log(0, 10_000_000) for family in FAMILIES}
-    pipeline.assign(places, pipeline.load_checkpoints())
-    return pipeline
+    clock = Clock(lambda: 4_000_000_000_000_000, monotonic)
+    path = Path(sinks, Rules(60_000_000, 120_000_000, 1_000_000), decoder, clock)
+    path.assign({(family.topic, 0): Log(0, 10_000_000) for family in FAMILIES})
+    return path
 
 
-def _apply(pipeline: Pipeline, produced: Iterable[Produced], offsets: dict[str, int]) -> None:
+def _apply(path: Path, produced: Iterable[Produced], offsets: dict[str, int]) -> None:
     by_topic: dict[str, list[Record]] = defaultdict(list)
     for one in produced:
         offset = offsets[one.topic]
         offsets[one.topic] += 1
         by_topic[one.topic].append(Record(offset, one.value, one.key, tuple(one.headers), one.timestamp_ms))
     for topic, records in by_topic.items():
-        batch = Batch(topic, records)
-        partition, following = pipeline.following(batch) or (None, None)
-        if partition is None or following is None:
+        if path.submit(Batch(topic, records)) is None:
             raise LookupError(f"{topic} is not assigned")
-        pipeline.hold(partition, pipeline.decode_batch(partition, batch, following.records))
-    write = pipeline.take()
-    if write is None:
-        raise LookupError("there is nothing to write")
-    pipeline.finish(write, pipeline.write(write))
+    path.flush()
 
 
 def _cycle(target: Target) -> datetime:

@@ -161,11 +161,11 @@ def test_a_worker_says_that_its_group_does_not_settle(town: Town) -> None:
 def test_a_leader_that_stops_while_its_group_forms_leaves_no_deadlock(town: Town) -> None:
     """The embedded broker keeps a leader that leaves in mid-rebalance for ever; so workers there expire instead."""
     leader = town.start_worker()
-    said(leader, "resumed 13 partitions")
+    said(leader, "assigned 13 partitions")
     other = town.start_worker()
-    said(other, "resumed 5 partitions")
+    said(other, "assigned 5 partitions")
     register_a_member(town, session_seconds=6)
     assert_stops_at_once(leader)
-    said(other, "resumed 13 partitions")
+    said(other, "assigned 13 partitions")
     town.produce(500)
     town.assert_laws()

@@ -66,7 +66,7 @@ def test_memory_with_clickhouse_away_and_kafka_full(town: BrokenTown, clickhouse
 def test_memory_with_a_hundred_thousand_devices(town: BrokenTown) -> None:
     """A hundred thousand devices, 3,000 lessons and 36,000 students are no more than as many rows."""
     worker = town.start_worker(**DEFAULTS)
-    wait_until(lambda: "resumed" in worker.log.read_text(), "the worker to be ready")
+    wait_until(lambda: "assigned" in worker.log.read_text(), "the worker to be ready")
     with watched(worker) as samples:
         town.publish(many(150_000, devices=100_000))
         town.assert_laws()
@@ -76,7 +76,7 @@ def test_memory_with_a_hundred_thousand_devices(town: BrokenTown) -> None:
 def test_memory_with_one_hot_lesson(town: BrokenTown) -> None:
     """A lesson that has half of all events is stored and counted like any other, within the same memory."""
     worker = town.start_worker(**DEFAULTS)
-    wait_until(lambda: "resumed" in worker.log.read_text(), "the worker to be ready")
+    wait_until(lambda: "assigned" in worker.log.read_text(), "the worker to be ready")
     with watched(worker) as samples:
         town.publish(many(100_000, devices=1_000, hot_share=0.5))
         town.assert_laws()

@@ -71,7 +71,7 @@ def test_fault_08_clickhouse_away_during_a_rebalance(town: BrokenTown, clickhous
     clickhouse_proxy.inject(Cut())
     second = town.start_worker()
     wait_until(lambda: members(town) == 2, "the second worker to join")
-    wait_until(lambda: "not taken over yet" in second.log.read_text(), "the second worker to wait for the checkpoints")
+    wait_until(lambda: "waiting for ClickHouse and Kafka" in second.log.read_text(), "the second worker to wait")
     town.produce(3_000, seed=2)
     clickhouse_proxy.heal()
     town.assert_laws()

@@ -40,7 +40,7 @@ def next_offset(town: BrokenTown) -> int:
 def assert_well(town: BrokenTown, worker: WorkerProcess) -> None:
     """Nothing is behind, nothing is missing, and nobody is to be called."""
     wait_until(lambda: worker.metric("classpulse_lag_records") == 0, "the lag to end")
-    assert worker.metric("classpulse_offset_hole_records_total") == worker.metric("classpulse_new_epochs_total") == 0
+    assert worker.metric("classpulse_offset_gap_records_total") == worker.metric("classpulse_new_epochs_total") == 0
     assert worker.status("healthz") == worker.status("readyz") == 200
     assert verify(town.client, rules=MetricRules()).differences_total == 0
 

@@ -12,8 +12,8 @@ from tests.lab.chaos import Delay, Freeze, HalfOpen, Proxy, inserts_into
 #: A defect that shows after the first checkpoint.
 PLANTED = """
 from sinks.stores.checkpoints import CheckpointStore
-from streams.core.state import Facts
-add, save, saved = Facts.add, CheckpointStore.save, []
+from streams.core.event_cache import EventCache
+add, save, saved = EventCache.add, CheckpointStore.save, []
 def failing_add(self, events):
     if saved:
         raise RuntimeError("planted")
@@ -21,7 +21,7 @@ def failing_add(self, events):
 def noted_save(self, checkpoints):
     save(self, checkpoints)
     saved.append(1)
-Facts.add, CheckpointStore.save = failing_add, noted_save
+EventCache.add, CheckpointStore.save = failing_add, noted_save
 from streams.cli.program import main
 main()
 """

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from streams.pipeline.partition import Place
+from streams.pipeline.batch import TopicPartition
 from tests.model.steps import GO, Order
 from tests.model.vocabulary import KINDS, PLACES
 
-#: How many fetches from another place can be on their way when a worker seeks: see ``streams.pipeline.intake.following``.
+#: How many fetches from another offset can be on their way when a worker seeks: see
+#: ``streams.pipeline.partition.Partition.follow``.
 STALE_FETCHES = 3
 
 WORKERS = range(3)
@@ -40,7 +41,7 @@ class Turn:
     """
 
     worker: int
-    place: Place
+    place: TopicPartition
     records: int
     order: Order
     write: bool

@@ -7,7 +7,7 @@ from typing import Any
 from schemas.events.event_types import FAMILIES
 from sinks.stores.checkpoints import Checkpoint
 from sinks.stores.dead_letters import DeadLetter
-from streams.pipeline.partition import Place
+from streams.pipeline.batch import TopicPartition
 from tests.model.logs import Expectation, Identity, Truth
 from tests.model.memory import Database, MemoryCheckpointStore, Row, Session
 from tests.model.workers import ZONE
@@ -27,12 +27,12 @@ def must(holds: bool, law: str, **details: Any) -> None:
         raise LawBrokenError(f"{law}: {details}")
 
 
-def load_checkpoints(database: Database) -> dict[Place, Checkpoint]:
+def load_checkpoints(database: Database) -> dict[TopicPartition, Checkpoint]:
     """Return the checkpoints as any reader sees them."""
     return MemoryCheckpointStore(Session(database), "reader").load()
 
 
-def stored_rows(database: Database, place: Place) -> dict[Identity, list[Row]]:
+def stored_rows(database: Database, place: TopicPartition) -> dict[Identity, list[Row]]:
     """Return the stored events of one partition by identity; more than one row is a law broken."""
     found: dict[Identity, list[Row]] = defaultdict(list)
     for row in database.tables[f"events_{place[0].rsplit('.', 1)[1]}"].final():
@@ -75,7 +75,9 @@ def check_stored(database: Database, truth: Truth) -> None:
         must(found == right, "the first of its kind is stored", identity=identity, found=found, expected=right)
 
 
-def check_settled(database: Database, truths: Mapping[Place, Truth], points: Mapping[Place, Checkpoint]) -> None:
+def check_settled(
+    database: Database, truths: Mapping[TopicPartition, Truth], points: Mapping[TopicPartition, Checkpoint]
+) -> None:
     """After everything is read: the store is the log without its duplicates, and the metrics follow from the store."""
     for place, truth in truths.items():
         if not truth.epochs:
@@ -91,7 +93,7 @@ def check_settled(database: Database, truths: Mapping[Place, Truth], points: Map
     _check_metrics(_found_rows(database), expected_rows(events, ZONE))
 
 
-def _letters(database: Database, place: Place) -> list[Row]:
+def _letters(database: Database, place: TopicPartition) -> list[Row]:
     return [row for row in database.tables["dead_letters"].final() if (row["topic"], row["partition"]) == place]
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from sinks.stores.checkpoints import NO_OFFSET, Checkpoint
-from streams.pipeline.partition import Log, Place, fingerprint
+from streams.pipeline.batch import TopicPartition, fingerprint
+from streams.pipeline.partition import Log
 from tests.model.vocabulary import Record, Told
 
 Identity = tuple[str, str, str]
@@ -141,7 +142,7 @@ class Expectation:
 class Truth:
     """What must be true of one partition, epoch by epoch."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: TopicPartition) -> None:
         self.place = place
         self.epochs: dict[int, Opened] = {}
 

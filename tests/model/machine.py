@@ -14,8 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from sinks.stores.checkpoints import NO_OFFSET, Checkpoint
 from sinks.stores.dead_letters import DeadLetter
-from streams.pipeline.partition import Place
-from streams.pipeline.pipeline import Pipeline
+from streams.pipeline.batch import TopicPartition
 from tests.model.draws import FATES, WORKERS, Turn, records_told, stale_offsets, turns
 from tests.model.laws import LawBrokenError, check_partition, check_settled, check_stored, load_checkpoints, must
 from tests.model.logs import Opened, PartitionLog, Stored, Truth
@@ -23,6 +22,7 @@ from tests.model.memory import Database
 from tests.model.steps import Request
 from tests.model.vocabulary import BASE_US, MINUTE_US, PLACES, tell
 from tests.model.workers import IDLE_US, Built, WorkerModel, sinks_in_memory
+from tests.oracle.path import Path
 
 __all__ = ["ORPHANS_ARE_ADOPTED", "LawBrokenError", "ProtocolMachine"]
 
@@ -50,7 +50,7 @@ TALLY = Tally()
 class ProtocolMachine(RuleBasedStateMachine):
     """The protocol under interleaved workers, crashes and logs that change; subclasses plant mistakes."""
 
-    pipeline_class: ClassVar[type[Pipeline]] = Pipeline
+    path_class: ClassVar[type[Path]] = Path
     built: ClassVar[Built] = staticmethod(sinks_in_memory)
 
     def __init__(self) -> None:
@@ -61,8 +61,8 @@ class ProtocolMachine(RuleBasedStateMachine):
         self.published: list[DeadLetter] = []
         self.logs = {place: PartitionLog() for place in PLACES}
         self.truths = {place: Truth(place) for place in PLACES}
-        self.told: dict[Place, list[Any]] = {place: [] for place in PLACES}
-        self.seen: dict[Place, Checkpoint] = {}
+        self.told: dict[TopicPartition, list[Any]] = {place: [] for place in PLACES}
+        self.seen: dict[TopicPartition, Checkpoint] = {}
         self.now_us = BASE_US + 60 * MINUTE_US
         self.numbers = 0
         self.fates = list(FATES)
@@ -80,12 +80,12 @@ class ProtocolMachine(RuleBasedStateMachine):
             self._assign(number, list(PLACES))
 
     @rule(place=st.sampled_from(PLACES), drawn=records_told)
-    def produce(self, place: Place, drawn: list[tuple[str, int]]) -> None:
+    def produce(self, place: TopicPartition, drawn: list[tuple[str, int]]) -> None:
         """Devices send."""
         self._produce(place, drawn)
 
     @rule(data=st.data(), place=st.sampled_from(PLACES), how=st.sampled_from(["marker", "compact", "retain"]))
-    def thin_the_log(self, data: st.DataObject, place: Place, how: str) -> None:
+    def thin_the_log(self, data: st.DataObject, place: TopicPartition, how: str) -> None:
         """Write a transaction's marker, or drop records that nobody has read or everybody has passed."""
         log, passed = self.logs[place], self._passed_by_all(place)
         if passed is None:
@@ -104,7 +104,7 @@ class ProtocolMachine(RuleBasedStateMachine):
                 log.remove(data.draw(st.sampled_from(sorted(there))))
 
     @rule(place=st.sampled_from(PLACES), drawn=records_told, ending=st.sampled_from(["commit", "abort", "stay open"]))
-    def produce_in_a_transaction(self, place: Place, drawn: list[tuple[str, int]], ending: str) -> None:
+    def produce_in_a_transaction(self, place: TopicPartition, drawn: list[tuple[str, int]], ending: str) -> None:
         """Send in the transaction that is open, or a new one, and end it or leave it open."""
         self._produce(place, drawn, in_transaction=True)
         if ending != "stay open":
@@ -131,12 +131,12 @@ class ProtocolMachine(RuleBasedStateMachine):
     # What happens to the workers
 
     @rule(number=st.sampled_from(WORKERS), places=st.lists(st.sampled_from(PLACES), min_size=1, unique=True))
-    def assign(self, number: int, places: list[Place]) -> None:
+    def assign(self, number: int, places: list[TopicPartition]) -> None:
         """A rebalance, of which only this worker hears."""
         self._assign(number, places)
 
     @rule(number=st.sampled_from(WORKERS), places=st.lists(st.sampled_from(PLACES), min_size=1, unique=True))
-    def begin_to_assign(self, number: int, places: list[Place]) -> None:
+    def begin_to_assign(self, number: int, places: list[TopicPartition]) -> None:
         """A rebalance that takes its time, in which others go on."""
         self.workers[number].begin_resume(places)
 
@@ -190,12 +190,12 @@ class ProtocolMachine(RuleBasedStateMachine):
         if what in {"crash", "stop"}:
             self._restart(number)
         elif what == "forget" and worker.job is None:
-            for facts in worker.pipeline._facts.values():
-                facts.clear()
+            for cache in worker.path.writer._caches.values():
+                cache.clear()
         elif what == "idle":
             self.now_us += IDLE_US
-            if worker.job is None and worker.resuming is None and (moved := worker.pipeline.idle_checkpoints()):
-                worker.begin(lambda: worker.pipeline.save_checkpoints(moved))
+            if worker.job is None and worker.resuming is None and (moved := worker.path.partitions.idle_checkpoints()):
+                worker.begin(lambda: worker.path.writer.save_checkpoints(moved))
 
     @precondition(lambda self: self.echoes)
     @rule(data=st.data())
@@ -231,13 +231,13 @@ class ProtocolMachine(RuleBasedStateMachine):
                 check_stored(self.database, truth)
         self.seen = points
 
-    def quiet_places(self) -> list[Place]:
+    def quiet_places(self) -> list[TopicPartition]:
         """Return the partitions of which nothing is under way, and nothing stored above the checkpoint."""
-        if self.echoes or any(one.job or one.pipeline.pending_records for one in self.workers):
+        if self.echoes or any(one.job or one.path.partitions.pending_records for one in self.workers):
             return []
         return [place for place in PLACES if ORPHANS_ARE_ADOPTED or not any(self._orphans(place))]
 
-    def _orphans(self, place: Place) -> tuple[list[tuple[Any, Stored]], list[int]]:
+    def _orphans(self, place: TopicPartition) -> tuple[list[tuple[Any, Stored]], list[int]]:
         saved = self.seen.get(place)
         position = saved.position if saved is not None else 0
         names = ("key", "source", "id")
@@ -253,7 +253,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         ]
         return events, letters
 
-    def _passed_by_all(self, place: Place) -> int | None:
+    def _passed_by_all(self, place: TopicPartition) -> int | None:
         """Return the offset behind everybody; None while the checkpoint speaks of another log.
 
         A record missing exactly where that log's last one was would hide that the topic was recreated.
@@ -263,23 +263,23 @@ class ProtocolMachine(RuleBasedStateMachine):
             return None
         points = [saved.next_offset if saved is not None else 0]
         for worker in self.workers:
-            if place in worker.pipeline.partitions:
-                points.append(worker.pipeline.partitions[place].next_offset)
+            if place in worker.path.partitions:
+                points.append(worker.path.partitions[place].next_offset)
             if worker.resuming is not None and worker.resuming.saved is not None and place in worker.resuming.saved:
                 points.append(worker.resuming.saved[place].next_offset)
         return min(points)
 
-    def _reading(self) -> list[tuple[int, Place]]:
+    def _reading(self) -> list[tuple[int, TopicPartition]]:
         return [(n, place) for n in WORKERS for place in self.workers[n].places]
 
-    def _on_their_way(self) -> list[tuple[int, Place]]:
+    def _on_their_way(self) -> list[tuple[int, TopicPartition]]:
         return [(n, place) for n in WORKERS for place, batches in self.workers[n].inbox.items() if batches]
 
     def _writing(self) -> list[int]:
         return [n for n in WORKERS if self.workers[n].job is not None]
 
     def _holding(self) -> list[int]:
-        return [n for n in WORKERS if self.workers[n].job is None and self.workers[n].pipeline.pending_records]
+        return [n for n in WORKERS if self.workers[n].job is None and self.workers[n].path.partitions.pending_records]
 
     def _work(self, turn: Turn) -> None:
         worker, place = self.workers[turn.worker], turn.place
@@ -289,7 +289,7 @@ class ProtocolMachine(RuleBasedStateMachine):
                 self._restart(turn.worker)
         elif worker.resuming is not None:
             self._go_on_assigning(turn.worker, [])
-        elif turn.rebalance is not None or place not in worker.pipeline.partitions:
+        elif turn.rebalance is not None or place not in worker.path.partitions:
             self._assign(turn.worker, list(PLACES), turn.rebalance or [])
         else:
             worker.fetch(place, self.logs[place], turn.records)
@@ -300,7 +300,7 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     def _new_worker(self) -> WorkerModel:
         return WorkerModel.started(
-            self.pipeline_class, self.built, self.database, self.echoes, self.published, lambda: self.now_us
+            self.path_class, type(self).built, self.database, self.echoes, self.published, lambda: self.now_us
         )
 
     def _restart(self, number: int) -> None:
@@ -310,7 +310,7 @@ class ProtocolMachine(RuleBasedStateMachine):
             worker.kill()
             self.workers[number] = self._new_worker()
 
-    def _produce(self, place: Place, drawn: list[tuple[str, int]], *, in_transaction: bool = False) -> None:
+    def _produce(self, place: TopicPartition, drawn: list[tuple[str, int]], *, in_transaction: bool = False) -> None:
         for kind, seed in drawn:
             self.numbers += 1
             told = tell(place, kind, seed, self.numbers, self.told[place])
@@ -322,7 +322,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         request = self.echoes.pop(index)
         self.database.insert(request.what, request.rows)
 
-    def _assign(self, number: int, places: list[Place], stale: Sequence[int] = ()) -> None:
+    def _assign(self, number: int, places: list[TopicPartition], stale: Sequence[int] = ()) -> None:
         worker = self.workers[number]
         worker.complete()
         worker.begin_resume(places)
@@ -359,9 +359,13 @@ class ProtocolMachine(RuleBasedStateMachine):
         worker.complete()
 
     def _note_epoch(
-        self, number: int, place: Place, saved: Checkpoint | None, orphans: tuple[list[tuple[Any, Stored]], list[int]]
+        self,
+        number: int,
+        place: TopicPartition,
+        saved: Checkpoint | None,
+        orphans: tuple[list[tuple[Any, Stored]], list[int]],
     ) -> None:
-        point, log = self.workers[number].pipeline.partitions[place].checkpoint, self.logs[place]
+        point, log = self.workers[number].path.partitions[place].checkpoint, self.logs[place]
         if saved is None:
             self.truths[place].open(0, Opened(point.next_offset, None, log), begins=True)
             return
@@ -371,7 +375,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         TALLY.epochs += begins
         self.truths[place].open(point.epoch, Opened(point.next_offset, saved, log, *adopted), begins=begins)
 
-    def _is_another_log(self, place: Place, saved: Checkpoint) -> bool:
+    def _is_another_log(self, place: TopicPartition, saved: Checkpoint) -> bool:
         log, known = self.logs[place], self.truths[place].epochs[saved.epoch].log
         if log is known:
             return saved.next_offset < log.start
@@ -404,7 +408,7 @@ class ProtocolMachine(RuleBasedStateMachine):
                 if not owner.inbox.get(place):
                     break
                 owner.handle(place)
-                if owner.pipeline.pending_records > 24:
+                if owner.path.partitions.pending_records > 24:
                     owner.write_all()
         owner.write_all()
         for worker in late:

@@ -17,7 +17,7 @@ from schemas.metrics.catalogue import CATALOGUE_VERSION
 from sinks.stores.checkpoints import Checkpoint
 from sinks.stores.dead_letters import DeadLetter
 from sinks.stores.events import DUPLICATE_COLUMNS, DUPLICATES
-from streams.core.families import FIGURES
+from streams.core.families import FOLDS
 
 Row = dict[str, Any]
 EVERY_FACT = ("key", "type", "source", "id", "time_us")
@@ -101,7 +101,7 @@ class MemoryEventStore:
             rows = dropped.select(pl.lit(family.topic).alias("topic"), *DUPLICATE_COLUMNS)
             self._session.insert(DUPLICATES, list(rows.iter_rows(named=True)))
 
-    def facts(self, family: Family, columns: Sequence[str], keys: Sequence[str], below: dict[int, int]) -> pl.DataFrame:
+    def events_of(self, family: Family, columns: Sequence[str], keys: Sequence[str], below: dict[int, int]) -> pl.DataFrame:
         """Return the stored events of ``keys`` below the positions."""
         wanted = set(keys)
         found = [
@@ -132,7 +132,7 @@ def _stored_value(dtype: pl.DataType, value: Any) -> Any:
 
 
 def _frame(family: Family, rows: list[Row], columns: Sequence[str]) -> pl.DataFrame:
-    schema = FIGURES[family.name].fact_schema(family) | {"type": pl.String, "partition": pl.UInt16, "position": pl.UInt64}
+    schema = FOLDS[family.name].cached_schema(family) | {"type": pl.String, "partition": pl.UInt16, "position": pl.UInt64}
     wanted = {name: schema[name] for name in columns}
     absent = {name for name, kind in wanted.items() if kind == pl.String and name not in EVERY_FACT}
     found = [{name: None if name in absent and row[name] == "" else row[name] for name in wanted} for row in rows]

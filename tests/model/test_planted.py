@@ -13,12 +13,17 @@ from hypothesis.stateful import run_state_machine_as_test
 from schemas.events.event_types import Family
 from sinks.stores.checkpoints import Checkpoint
 from sinks.stores.dead_letters import DeadLetter
-from streams.pipeline.pipeline import Checkpoints, Pipeline, Sinks
+from streams.pipeline.batch import Batch
+from streams.pipeline.partition import Following
+from streams.pipeline.partitions import Checkpoints
+from streams.pipeline.states import PartitionState
+from streams.pipeline.writer import Sinks, Writer
 from tests.model.laws import LawBrokenError
 from tests.model.machine import ProtocolMachine
 from tests.model.memory import MemoryCheckpointStore, MemoryEventStore, MemoryMetricStore
 from tests.model.steps import SteppedSession
 from tests.model.workers import sinks_in_memory
+from tests.oracle.path import Path
 
 MOST_RUNS = int(os.environ.get("CLASSPULSE_PROTOCOL_EXAMPLES", "300"))
 
@@ -58,9 +63,9 @@ class CheckpointsFirst(MemoryCheckpointStore):
 class EverythingCounts(MemoryEventStore):
     """What is stored above the checkpoint counts as known."""
 
-    def facts(self, family: Family, columns: Sequence[str], keys: Sequence[str], below: dict[int, int]) -> pl.DataFrame:
+    def events_of(self, family: Family, columns: Sequence[str], keys: Sequence[str], below: dict[int, int]) -> pl.DataFrame:
         """Ignore the positions."""
-        return super().facts(family, columns, keys, dict.fromkeys(below, 2**63))
+        return super().events_of(family, columns, keys, dict.fromkeys(below, 2**63))
 
 
 class SameRevision(MemoryMetricStore):
@@ -71,24 +76,29 @@ class SameRevision(MemoryMetricStore):
         super().upsert(rows.with_columns(pl.lit(1, pl.UInt64).alias("revision")))
 
 
-class KeepsFacts(Pipeline):
-    """Facts outlive a rebalance."""
+class ForgetsNothing(Writer):
+    """Cached events outlive a rebalance."""
 
     def load_checkpoints(self) -> Checkpoints:
         """Forget nothing."""
         return self._sinks.checkpoints.load()
 
 
-class BelievesHoles(Pipeline):
-    """A gap above the expected offset is taken for a hole at once."""
+class KeepsCache(Path):
+    """Cached events outlive a rebalance."""
 
-    def following(self, *arguments: Any) -> Any:
+    writer_class = ForgetsNothing
+
+
+class BelievesGaps(Path):
+    """Offsets that are missing are taken for dropped at once."""
+
+    def submit(self, batch: Batch) -> Following | None:
         """Take the batch as it comes."""
-        batch = arguments[-1]
         partition = self.partitions.get((batch.topic, batch.partition))
-        if partition is not None:
-            partition.sought = (partition.next_offset, batch.start)
-        return super().following(*arguments)
+        if partition is not None and batch.start > partition.next_offset:
+            partition.state, partition.lowest_start = PartitionState.SEEKING, batch.start
+        return super().submit(batch)
 
 
 def checkpoint_first(session: SteppedSession, published: list[DeadLetter]) -> Sinks:
@@ -99,7 +109,7 @@ def checkpoint_first(session: SteppedSession, published: list[DeadLetter]) -> Si
 
 
 def no_position_filter(session: SteppedSession, published: list[DeadLetter]) -> Sinks:
-    """Plant facts that ignore the checkpoint."""
+    """Plant cached events that ignore the checkpoint."""
     events: Any = EverythingCounts(session)
     return replace(sinks_in_memory(session, published), events=events)
 
@@ -111,18 +121,18 @@ def same_revision(session: SteppedSession, published: list[DeadLetter]) -> Sinks
 
 
 @pytest.mark.parametrize(
-    ("pipeline_class", "built"),
+    ("path_class", "built"),
     [
-        pytest.param(Pipeline, checkpoint_first, id="the checkpoint is saved before the events"),
-        pytest.param(Pipeline, no_position_filter, id="facts ignore the checkpoint"),
-        pytest.param(Pipeline, same_revision, id="the last writer of a metric wins"),
-        pytest.param(KeepsFacts, sinks_in_memory, id="facts outlive a rebalance"),
-        pytest.param(BelievesHoles, sinks_in_memory, id="a hole is believed at once"),
+        pytest.param(Path, checkpoint_first, id="the checkpoint is saved before the events"),
+        pytest.param(Path, no_position_filter, id="cached events ignore the checkpoint"),
+        pytest.param(Path, same_revision, id="the last writer of a metric wins"),
+        pytest.param(KeepsCache, sinks_in_memory, id="cached events outlive a rebalance"),
+        pytest.param(BelievesGaps, sinks_in_memory, id="a gap is believed at once"),
     ],
 )
-def test_a_planted_mistake_is_found(pipeline_class: type[Pipeline], built: Callable[..., Sinks]) -> None:
+def test_a_planted_mistake_is_found(path_class: type[Path], built: Callable[..., Sinks]) -> None:
     """The machine finds a run that breaks a law."""
-    planted = type("Planted", (ProtocolMachine,), {"pipeline_class": pipeline_class, "built": staticmethod(built)})
+    planted = type("Planted", (ProtocolMachine,), {"path_class": path_class, "built": staticmethod(built)})
     few = settings(
         max_examples=MOST_RUNS,
         stateful_step_count=40,
@@ -133,4 +143,4 @@ def test_a_planted_mistake_is_found(pipeline_class: type[Pipeline], built: Calla
     )
     with pytest.raises(LawBrokenError):
         # These seeds find them within few examples.
-        run_state_machine_as_test(seed(2 if pipeline_class is KeepsFacts else 1)(planted), settings=few)
+        run_state_machine_as_test(seed(2 if path_class is KeepsCache else 1)(planted), settings=few)

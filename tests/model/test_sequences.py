@@ -161,11 +161,11 @@ def test_a_topic_recreated_after_a_log_that_ended_in_a_marker(play: Play, is_com
     point = play.machine.seen[PLACE]
     assert (point.next_offset, point.last_offset) == (5, 3 if is_committed else 2)
     play.assign(1)
-    assert play.machine.workers[1].pipeline.partitions[PLACE].checkpoint == point
+    assert play.machine.workers[1].path.partitions[PLACE].checkpoint == point
     play.recreate()
     play.send(9, first_seed=50)
     play.assign(1)
-    assert play.machine.workers[1].pipeline.partitions[PLACE].checkpoint.epoch == 1
+    assert play.machine.workers[1].path.partitions[PLACE].checkpoint.epoch == 1
     play.settle()
 
 

@@ -15,9 +15,9 @@ from sinks.stores.checkpoints import Checkpoint, CheckpointStore
 from sinks.stores.dead_letters import DeadLetter, DeadLetterStore
 from sinks.stores.events import EventStore
 from sinks.stores.metrics import MetricStore
-from streams.core.families import FIGURES
+from streams.core.families import FOLDS
 from streams.core.rows import ROW_SCHEMA
-from streams.pipeline.intake import Before, Decoder
+from streams.pipeline.decoder import Before, Decoder
 from tests.model.memory import (
     Database,
     MemoryCheckpointStore,
@@ -107,11 +107,11 @@ def lesson(count: int, partition: int = 0) -> list[Told]:
     return [told for told in drawn if told.key.endswith("-0")][:count]
 
 
-def facts(stores: Stores, keys: Sequence[str], below: dict[int, int], family: Family = CLASSROOM) -> Rows:
-    """Read facts as the pipeline does, in an order of their own."""
-    figures = FIGURES[family.name]
-    found = stores.events.facts(family, figures.fact_columns, keys, below)
-    rows: list[dict[str, Any]] = found.cast(figures.fact_schema(family)).sort("source", "id", "time_us").to_dicts()
+def cached(stores: Stores, keys: Sequence[str], below: dict[int, int], family: Family = CLASSROOM) -> Rows:
+    """Read cached events as the pipeline does, in an order of their own."""
+    figures = FOLDS[family.name]
+    found = stores.events.events_of(family, figures.cached_columns, keys, below)
+    rows: list[dict[str, Any]] = found.cast(figures.cached_schema(family)).sort("source", "id", "time_us").to_dicts()
     return rows
 
 
@@ -138,32 +138,32 @@ def letter(position: int, partition: int = 0) -> DeadLetter:
     )
 
 
-def test_facts_are_what_was_decoded(stores: Stores) -> None:
-    """Every column of a fact comes back as it was, to the microsecond; an absent list comes back empty."""
+def test_cached_events_are_what_was_decoded(stores: Stores) -> None:
+    """Every column of a cached event comes back as it was, to the microsecond; an absent list comes back empty."""
     events = decoded(lesson(6))
     stores.events.insert(CLASSROOM, events)
-    schema = FIGURES["classroom"].fact_schema(CLASSROOM)
+    schema = FOLDS["classroom"].cached_schema(CLASSROOM)
     stored = events.select(schema.names()).with_columns(
         pl.col(pl.List(pl.String)).fill_null(pl.lit([], pl.List(pl.String)))
     )
     expected = stored.cast(schema).sort("source", "id").to_dicts()
-    assert facts(stores, ["classroom-0-0"], {0: 2**63}) == expected
+    assert cached(stores, ["classroom-0-0"], {0: 2**63}) == expected
 
 
-def test_facts_are_of_the_keys_asked_for(stores: Stores) -> None:
+def test_cached_events_are_of_the_keys_asked_for(stores: Stores) -> None:
     """Other keys and other families do not answer; a key without events has none."""
     stores.events.insert(CLASSROOM, decoded(lesson(2)))
-    assert facts(stores, ["classroom-9-9"], {0: 2**63}) == []
-    assert facts(stores, ["classroom-0-0"], {}, RESEARCH) == []
-    assert len(facts(stores, ["classroom-0-0", "classroom-9-9"], {0: 2**63})) == 2
+    assert cached(stores, ["classroom-9-9"], {0: 2**63}) == []
+    assert cached(stores, ["classroom-0-0"], {}, RESEARCH) == []
+    assert len(cached(stores, ["classroom-0-0", "classroom-9-9"], {0: 2**63})) == 2
 
 
 @pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 1), (2, 2), (3, 3), (2**48, 3)])
-def test_facts_end_below_the_position(stores: Stores, limit: int, count: int) -> None:
+def test_cached_events_end_below_the_position(stores: Stores, limit: int, count: int) -> None:
     """An event at or above the position of its partition does not count yet."""
     told = lesson(3)
     stores.events.insert(CLASSROOM, decoded(told))
-    assert ids(facts(stores, ["classroom-0-0"], {0: limit})) == sorted(
+    assert ids(cached(stores, ["classroom-0-0"], {0: limit})) == sorted(
         one.identity[2] for one in told[:count] if one.identity
     )
 
@@ -173,9 +173,9 @@ def test_the_position_is_that_of_the_events_partition(stores: Stores) -> None:
     stores.events.insert(CLASSROOM, decoded(lesson(2), partition=0))
     stores.events.insert(CLASSROOM, decoded(lesson(2, partition=1), partition=1))
     keys = ["classroom-0-0", "classroom-1-0"]
-    assert len(facts(stores, keys, {0: 1, 1: 2})) == 3
-    assert len(facts(stores, keys, {0: 0})) == 2
-    assert len(facts(stores, keys, {})) == 4
+    assert len(cached(stores, keys, {0: 1, 1: 2})) == 3
+    assert len(cached(stores, keys, {0: 0})) == 2
+    assert len(cached(stores, keys, {})) == 4
 
 
 def test_an_earlier_epoch_is_below_a_later_one(stores: Stores) -> None:
@@ -183,8 +183,8 @@ def test_an_earlier_epoch_is_below_a_later_one(stores: Stores) -> None:
     told = lesson(2)
     stores.events.insert(CLASSROOM, decoded(told[:1], epoch=0, first=900))
     stores.events.insert(CLASSROOM, decoded(told[1:], epoch=1, first=0))
-    assert len(facts(stores, ["classroom-0-0"], {0: 1 << 48})) == 1
-    assert len(facts(stores, ["classroom-0-0"], {0: (1 << 48) + 1})) == 2
+    assert len(cached(stores, ["classroom-0-0"], {0: 1 << 48})) == 1
+    assert len(cached(stores, ["classroom-0-0"], {0: (1 << 48) + 1})) == 2
 
 
 def test_an_event_inserted_again_is_one_row(stores: Stores) -> None:
@@ -196,8 +196,8 @@ def test_an_event_inserted_again_is_one_row(stores: Stores) -> None:
     rows = stores.read("events_classroom", ["time_us", "position"])
     assert sorted((row["time_us"], row["position"]) for row in rows) == [(told[0].time_us, 5), (told[0].time_us + 1, 7)]
     stores.merge("events_classroom")
-    assert len(facts(stores, ["classroom-0-0"], {0: 100})) == 2
-    assert len(facts(stores, ["classroom-0-0"], {0: 5})) == 0
+    assert len(cached(stores, ["classroom-0-0"], {0: 100})) == 2
+    assert len(cached(stores, ["classroom-0-0"], {0: 5})) == 0
 
 
 def test_what_is_stored_between_two_positions(stores: Stores) -> None:
@@ -206,7 +206,7 @@ def test_what_is_stored_between_two_positions(stores: Stores) -> None:
     for _again in range(2):
         stores.events.insert(CLASSROOM, decoded(told, first=10))
     stores.events.insert(CLASSROOM, decoded(lesson(1, partition=1), partition=1, first=11))
-    columns = FIGURES["classroom"].fact_columns
+    columns = FOLDS["classroom"].cached_columns
     found = stores.events.stored_between(CLASSROOM, columns, 0, (11, 13))
     assert sorted(found["position"].to_list()) == [11, 12]
     assert set(found.columns) == {"key", "type", "source", "id", "time_us", *columns, "partition", "position"}
@@ -274,4 +274,4 @@ def test_nothing_is_inserted_for_nothing(stores: Stores) -> None:
     assert stores.checkpoints.load() == {}
     for table in ("events_classroom", "metric_rows", "dead_letters"):
         assert stores.read(table, ["key" if table != "dead_letters" else "topic"]) == []
-    assert facts(stores, ["classroom-0-0"], {0: 100}) == []
+    assert cached(stores, ["classroom-0-0"], {0: 100}) == []

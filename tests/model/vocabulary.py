@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from schemas.events.event_types import CLASSROOM, RESEARCH, schema_uri, type_uri
-from streams.pipeline.partition import Place
+from streams.pipeline.batch import TopicPartition
 
 BASE_US = 1_794_787_200_000_000
 MINUTE_US = 60_000_000
-PLACES: tuple[Place, ...] = ((CLASSROOM.topic, 0), (CLASSROOM.topic, 1), (RESEARCH.topic, 0))
+PLACES: tuple[TopicPartition, ...] = ((CLASSROOM.topic, 0), (CLASSROOM.topic, 1), (RESEARCH.topic, 0))
 KINDS = ("fresh", "fresh", "fresh", "again", "again at another time", "late", "malformed")
 
 _MINUTES = (0, 1, 4, 5, 10, 11)
@@ -56,7 +56,7 @@ class Told:
         return self.identity is not None
 
 
-def tell(place: Place, kind: str, seed: int, number: int, earlier: Sequence[Told]) -> Told:
+def tell(place: TopicPartition, kind: str, seed: int, number: int, earlier: Sequence[Told]) -> Told:
     """Return the ``number``-th thing told to a partition; ``seed`` decides what a kind leaves open."""
     choose = random.Random(seed)
     key = f"{place[0].rsplit('.', 1)[1]}-{place[1]}-{choose.randrange(2)}"
@@ -75,7 +75,7 @@ def tell(place: Place, kind: str, seed: int, number: int, earlier: Sequence[Told
     return _event(place, key, f"/d/{choose.randrange(2)}", f"e{number}", time_us, choose)
 
 
-def _event(place: Place, key: str, source: str, identifier: str, time_us: int, choose: random.Random) -> Told:
+def _event(place: TopicPartition, key: str, source: str, identifier: str, time_us: int, choose: random.Random) -> Told:
     name, data = (_lesson if place[0] == CLASSROOM.topic else _activity)(choose)
     body = {
         "specversion": "1.0",

@@ -8,10 +8,15 @@ from schemas.codec.decode import ClockLimits
 from schemas.events.pseudonym import Pseudonymizer
 from sinks.stores.checkpoints import Checkpoint
 from sinks.stores.dead_letters import DeadLetter
-from streams.pipeline.intake import Decoder
-from streams.pipeline.partition import Log, Place
-from streams.pipeline.pipeline import Pipeline, Rules, Sinks, Write
+from streams.pipeline.batch import TopicPartition
+from streams.pipeline.clock import Clock
+from streams.pipeline.decoder import Decoder
+from streams.pipeline.partition import Log
+from streams.pipeline.partitions import Write
+from streams.pipeline.rules import Rules
+from streams.pipeline.states import PartitionState
 from streams.pipeline.telemetry import Telemetry
+from streams.pipeline.writer import Sinks
 from tests.model.logs import PartitionLog
 from tests.model.memory import (
     Database,
@@ -22,6 +27,7 @@ from tests.model.memory import (
 )
 from tests.model.steps import DIE, GO, AtOnce, Order, Request, SteppedSession, SteppedTopic, Steps
 from tests.model.vocabulary import MINUTE_US, Batch
+from tests.oracle.path import Path
 
 ZONE = "Asia/Shanghai"
 IDLE_US = 2 * MINUTE_US
@@ -49,35 +55,35 @@ def sinks_in_memory(session: SteppedSession, published: list[DeadLetter]) -> Sin
 class Resuming:
     """A rebalance under way: first the checkpoints are read, then the logs' ranges asked for."""
 
-    places: frozenset[Place]
-    saved: Mapping[Place, Checkpoint] | None = None
-    ranges: dict[Place, tuple[int, int]] = field(default_factory=dict)
+    places: frozenset[TopicPartition]
+    saved: Mapping[TopicPartition, Checkpoint] | None = None
+    ranges: dict[TopicPartition, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass
 class Job:
-    """What the worker's database thread does: a write to be finished, or something of its own."""
+    """What the worker's writing thread does; ``finish`` takes note of its result."""
 
     steps: Steps
-    write: Write | None = None
+    finish: Callable[[Any], None] = lambda _result: None
 
 
 @dataclass
 class WorkerModel:
     """A worker; what a crash leaves is a new one in its place."""
 
-    pipeline: Pipeline
+    path: Path
     session: SteppedSession
-    inbox: dict[Place, list[Batch]] = field(default_factory=dict)
+    inbox: dict[TopicPartition, list[Batch]] = field(default_factory=dict)
     #: Where the consumer fetches next.
-    fetch_at: dict[Place, int] = field(default_factory=dict)
+    fetch_at: dict[TopicPartition, int] = field(default_factory=dict)
     job: Job | None = None
     resuming: Resuming | None = None
 
     @classmethod
     def started(
         cls,
-        pipeline_class: type[Pipeline],
+        path_class: type[Path],
         built: Built,
         database: Database,
         echoes: list[Request],
@@ -87,49 +93,51 @@ class WorkerModel:
         """Return a worker without partitions."""
         session = SteppedSession(database, echoes)
         decoder = Decoder(ClockLimits(0, 100 * MINUTE_US), MINUTE_US, 100_000, _PSEUDONYMIZER)
-        return cls(pipeline_class(built(session, published), _RULES, decoder, _TELEMETRY, now_us, AtOnce()), session)
+        sinks, clock = built(session, published), Clock(now_us, lambda: 0.0)
+        return cls(path_class(sinks, _RULES, decoder, clock, _TELEMETRY, AtOnce()), session)
 
     @property
-    def places(self) -> list[Place]:
-        """The partitions it believes to own."""
-        return list(self.pipeline.partitions)
+    def places(self) -> list[TopicPartition]:
+        """The partitions it believes to be assigned."""
+        return list(self.path.partitions)
 
-    def fetch(self, place: Place, log: PartitionLog, count: int) -> None:
+    def fetch(self, place: TopicPartition, log: PartitionLog, count: int) -> None:
         """Fetch records; they are on their way until ``handle``."""
         start, records, next_offset = log.fetch(self.fetch_at[place], count)
         if next_offset > start:
             self.inbox.setdefault(place, []).append(Batch(*place, records, start, next_offset))
         self.fetch_at[place] = next_offset
 
-    def handle(self, place: Place) -> None:
-        """Take in the batch that was fetched first, as ``streams.worker.flow`` does."""
+    def handle(self, place: TopicPartition) -> None:
+        """Take the batch that was fetched first, as ``streams.pipeline.pipeline`` does."""
         batch = self.inbox[place].pop(0)
-        taken = self.pipeline.following(batch)
-        if taken is None:
+        partition = self.path.partitions.get(place)
+        before = partition.checkpoint.position if partition is not None else 0
+        found = self.path.submit(batch)
+        if found is None:
             return
-        partition, found = taken
         if found.read_again_from is not None:
             self.fetch_at[place] = found.read_again_from
-        if found.hole and self.pipeline.stored_position(place) > partition.checkpoint.position:
-            # It would take over again; until then it has nothing.
-            del self.pipeline.partitions[place]
-            return
-        if found.records is not None:
-            self.pipeline.hold(partition, self.pipeline.decode_batch(partition, batch, found.records))
+        if found.gap and self.path.writer.stored_position(place) > before:
+            # It would begin anew; until then it has nothing.
+            self.path.partitions._assigned.pop(place)
 
-    def begin(self, function: Callable[[], Any], write: Write | None = None) -> None:
-        """Start something in the database thread; it stops before its first call."""
-        job = Job(Steps(function), write)
+    def begin(self, function: Callable[[], Any], finish: Callable[[Any], None] = lambda _result: None) -> None:
+        """Start something in the writing thread; it stops before its first call."""
+        job = Job(Steps(function), finish)
         self.job, self.session.steps = job, job.steps
         job.steps.start()
         self._finish_if_done()
 
     def begin_write(self) -> bool:
-        """Start to write what is held, if anything is."""
-        write = self.pipeline.take()
+        """Start to write what waits, if anything does."""
+        write = self.path.partitions.take()
         if write is not None:
-            self.begin(lambda: self.pipeline.write(write), write)
+            self._begin_writing(write)
         return write is not None
+
+    def _begin_writing(self, write: Write) -> None:
+        self.begin(lambda: self.path.writer.write(write), lambda result: self.path.partitions.finish(write, result))
 
     def advance(self, order: Order) -> bool:
         """Let the job make its next call; return False if the worker died of it."""
@@ -148,7 +156,7 @@ class WorkerModel:
             self.advance(GO)
 
     def write_all(self) -> None:
-        """Write what is under way and what is held."""
+        """Write what is under way and what waits."""
         self.complete()
         if self.begin_write():
             self.complete()
@@ -159,32 +167,37 @@ class WorkerModel:
             self.job.steps.go(DIE)
         self.job = None
 
-    def begin_resume(self, places: Collection[Place]) -> None:
-        """Hear of an assignment: let go of everything."""
+    def begin_resume(self, places: Collection[TopicPartition]) -> None:
+        """Hear of an assignment: forget everything."""
         self.resuming = Resuming(frozenset(places))
-        self.pipeline.release()
+        self.path.partitions.revoke()
 
-    def load(self, logs: Mapping[Place, PartitionLog]) -> None:
+    def load(self, logs: Mapping[TopicPartition, PartitionLog]) -> None:
         """Read the checkpoints, behind a write that was under way, and then where the logs begin and end."""
         if self.resuming is not None:
-            self.resuming.saved = self.pipeline.load_checkpoints()
+            self.resuming.saved = self.path.writer.load_checkpoints()
             self.resuming.ranges = {
                 place: (logs[place].start, logs[place].readable_end) for place in sorted(self.resuming.places)
             }
 
-    def end_resume(self, logs: Mapping[Place, Log]) -> None:
-        """Take over the partitions and seek."""
+    def end_resume(self, logs: Mapping[TopicPartition, Log]) -> None:
+        """Assign the partitions and seek."""
         if self.resuming is None or self.resuming.saved is None:
             raise RuntimeError("the checkpoints are not read yet")
         saved, self.resuming = self.resuming.saved, None
-        self.fetch_at = dict(self.pipeline.assign(logs, saved))
-        ended = [one for one in self.pipeline.partitions.values() if one.ended is not None]
+        self.fetch_at = self.path.partitions.assign(logs, saved)
+        ended = [one for one in self.path.partitions.all() if one.state is PartitionState.ENDED_EPOCH]
         if ended:
-            self.begin(lambda: [self.pipeline.adopt(partition) for partition in ended])
+            below = self.path.partitions.stored_below()
+
+            def finish(counted: list[Checkpoint]) -> None:
+                for one, point in zip(ended, counted, strict=True):
+                    self.path.partitions.ended_epoch_counted(one, point)
+
+            self.begin(lambda: [self.path.writer.count_ended_epoch(one, below) for one in ended], finish)
 
     def _finish_if_done(self) -> None:
         job = self.job
         if job is not None and job.steps.done:
             self.job = None
-            if job.write is not None:
-                self.pipeline.finish(job.write, job.steps.result)
+            job.finish(job.steps.result)

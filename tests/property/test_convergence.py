@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from schemas.events.event_types import CLASSROOM, PREP, RESEARCH, Family
 from schemas.metrics.rules import MetricRules
-from streams.core.families import FIGURES
-from streams.core.state import Facts
+from streams.core.event_cache import EventCache
+from streams.core.families import FOLDS
 from tests.oracle.hostile import BASE_US, activities, lessons, weeks_of_preparation
 from tests.oracle.oracle import Event, Metrics, RowKey, expected_rows
 
@@ -23,23 +23,23 @@ SLICE_ROWS = 10
 
 
 def events_frame(family: Family, events: list[Event]) -> pl.DataFrame:
-    """Return the events with the columns the facts keep."""
-    schema = FIGURES[family.name].fact_schema(family)
+    """Return the events with the columns that the cache keeps."""
+    schema = FOLDS[family.name].cached_schema(family)
     return pl.DataFrame([{name: event.get(name) for name in schema} for event in events], schema=schema)
 
 
 def fold_in_writes(family: Family, writes: list[list[Event]], forget_after: set[int]) -> Stored:
     """Apply the writes one after the other as the pipeline does; the last row written for a key counts."""
-    facts = Facts(FIGURES[family.name].fact_schema(family), max_rows=1_000_000)
+    cached = EventCache(FOLDS[family.name].cached_schema(family), max_rows=1_000_000)
     store: list[Event] = []
     rows: Stored = {}
     for number, write in enumerate(writes):
         batch = events_frame(family, write)
         keys = batch["key"].unique().to_list()
-        if missing := facts.missing(keys):
-            facts.load(missing, events_frame(family, [event for event in store if event["key"] in missing]))
-        added = facts.add(batch)
-        found = [FIGURES[family.name].rows(known, fresh, RULES) for known, fresh in facts.slices(added.facts, SLICE_ROWS)]
+        if missing := cached.missing(keys):
+            cached.load(missing, events_frame(family, [event for event in store if event["key"] in missing]))
+        added = cached.add(batch)
+        found = [FOLDS[family.name].rows(known, fresh, RULES) for known, fresh in cached.slices(added.cached, SLICE_ROWS)]
         for row in (row for frame in found for row in frame.iter_rows(named=True)):
             key = RowKey(row["metric"], row["window"], row["key"], row["item"], row["slot_us"])
             rows[key] = Metrics(
@@ -57,7 +57,7 @@ def fold_in_writes(family: Family, writes: list[list[Event]], forget_after: set[
                 identities.add(identity)
                 store.append(event)
         if number in forget_after:
-            facts.forget(keys)
+            cached.forget(keys)
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Classroom metrics (智慧课堂) out of the facts of the lessons concerned. Formulas: ``schemas/metrics/classroom``.
+"""Classroom metrics (智慧课堂) out of the stored events of the lessons concerned. Formulas: ``schemas/metrics/classroom``.
 
 One module a group of metrics; this one says in which order.
 """
@@ -12,7 +12,7 @@ from streams.core.codes import coded
 from streams.core.rows import joined
 
 #: The columns of a stored event that the metrics need, besides those every event has.
-FACT_COLUMNS = (
+CACHED_COLUMNS = (
     "schoolid",
     "classid",
     "student_id",
@@ -32,13 +32,13 @@ FACT_COLUMNS = (
 )
 
 
-def rows(facts: pl.DataFrame, fresh: pl.DataFrame, rules: MetricRules) -> pl.DataFrame:
+def rows(cached: pl.DataFrame, fresh: pl.DataFrame, rules: MetricRules) -> pl.DataFrame:
     """Return the metric rows that ``fresh`` events can have changed.
 
-    ``facts`` holds every stored event of the lessons in ``fresh``, those of ``fresh`` included.
+    ``cached`` holds every stored event of the lessons in ``fresh``, those of ``fresh`` included.
     """
-    codes = facts.schema if isinstance(facts.schema["key"], pl.Categorical) else coded(facts.schema)
-    lessons = read(facts.cast(codes))
+    codes = cached.schema if isinstance(cached.schema["key"], pl.Categorical) else coded(cached.schema)
+    lessons = read(cached.cast(codes))
     changed = touched(lessons, fresh.cast(codes))
     others = joined(
         [

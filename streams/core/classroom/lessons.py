@@ -1,4 +1,4 @@
-"""Lessons as their facts tell them: who was expected, who was there, from when until when.
+"""Lessons as their events tell them: who was expected, who was there, from when until when.
 
 The rules are those at the top of ``schemas/metrics/classroom/__init__.py``.
 """
@@ -19,7 +19,7 @@ JOINED, LEFT = "classroom.attendance.joined", "classroom.attendance.left"
 ASKED, CLOSED = "classroom.question.asked", "classroom.question.closed"
 ANSWERED = "classroom.answer.submitted"
 
-#: The columns of a fact that the metrics take as they are.
+#: The columns of an event that the metrics take as they are.
 _KEPT: Final = (
     "type",
     "source",
@@ -39,14 +39,14 @@ _KEPT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """What the facts of some lessons say, in the shapes the metrics need.
+    """What the events of some lessons say, in the shapes the metrics need.
 
     ``key`` is the lesson's code; ``person`` and ``prompt`` are the codes of a student and of a question together with the
     lesson's, NULL where an event names none.
     """
 
-    #: ``key, person, prompt``, and the columns of a fact that the metrics are made of: every fact.
-    facts: pl.DataFrame
+    #: ``key, person, prompt``, and the columns that the metrics are made of: every event.
+    cached: pl.DataFrame
     #: ``key, start_us, end_us``, ``started_us`` and ``ended_us`` (NULL without such an event), ``cut_us`` (nobody is
     #: present later; NULL where no end is known).
     spans: pl.DataFrame
@@ -61,8 +61,8 @@ class Lessons:
     code: pl.DataType
 
     def of(self, types: Sequence[str], *columns: str) -> pl.DataFrame:
-        """Return these columns of the facts of some types."""
-        return self.facts.select("type", *columns).filter(pl.col("type").is_in(types))
+        """Return these columns of the events of some types."""
+        return self.cached.select("type", *columns).filter(pl.col("type").is_in(types))
 
     def spelled(self, codes: pl.Expr) -> pl.Expr:
         """Return the text of each code."""
@@ -73,7 +73,7 @@ class Lessons:
 class Touched:
     """What fresh events can have changed."""
 
-    #: The fresh events, numbered as ``Lessons.facts``.
+    #: The fresh events, numbered as ``Lessons.cached``.
     fresh: pl.DataFrame
     #: ``key, pane_us``: the panes whose windows must be written again, whatever the metric.
     panes: pl.DataFrame
@@ -84,11 +84,11 @@ class Touched:
         return own.select("key", pane_us=pane_of(pl.col("time_us"), CLASSROOM_PANE_US)).unique()
 
 
-def read(facts: pl.DataFrame) -> Lessons:
-    """Read the lessons out of ``facts``, which holds every stored event of each; its text must be coded."""
-    numbered = _numbered(facts)
+def read(cached: pl.DataFrame) -> Lessons:
+    """Read the lessons out of ``cached``, which holds every stored event of each; its text must be coded."""
+    numbered = _numbered(cached)
     starts = (
-        facts.filter(pl.col("type") == STARTED)
+        cached.filter(pl.col("type") == STARTED)
         # What an event does not name is NULL as it comes, and empty as it is read back.
         .with_columns(pl.col("schoolid", "classid").fill_null(""))
         .sort("time_us", "source", "id")
@@ -100,7 +100,7 @@ def read(facts: pl.DataFrame) -> Lessons:
     spans = _spans(numbered, started)
     marks = numbered.select("type", "key", "person", "time_us").filter(pl.col("type").is_in([JOINED, LEFT]))
     present = _stays(marks.select("key", "person", "time_us", joined=pl.col("type") == JOINED), spans)
-    return Lessons(numbered, spans, started, present, named, facts.schema["key"])
+    return Lessons(numbered, spans, started, present, named, cached.schema["key"])
 
 
 def touched(lessons: Lessons, fresh: pl.DataFrame) -> Touched:
@@ -121,7 +121,7 @@ def touched(lessons: Lessons, fresh: pl.DataFrame) -> Touched:
         .agg(pl.col("from_us").min())
     )
     later = (
-        lessons.facts.select("key", pane)
+        lessons.cached.select("key", pane)
         .join(reaching, on="key")
         .filter(pl.col("pane_us") >= pl.col("from_us"))
         .select("key", "pane_us")
@@ -129,9 +129,9 @@ def touched(lessons: Lessons, fresh: pl.DataFrame) -> Touched:
     return Touched(numbered, pl.concat([numbered.select("key", pane), put, later]).unique())
 
 
-def _numbered(facts: pl.DataFrame) -> pl.DataFrame:
+def _numbered(cached: pl.DataFrame) -> pl.DataFrame:
     key, student, prompt = (pl.col(name) for name in ("key", "student_id", "prompt_id"))
-    return facts.select(
+    return cached.select(
         key.to_physical(),
         # What an event does not name is NULL as it comes, and empty as it is read back.
         pl.when(student != "").then(pair(key, student)).alias("person"),
@@ -173,18 +173,18 @@ def _stays(marks: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
     return cut(stays, spans.filter(pl.col("cut_us").is_not_null()).select("key", end_us="cut_us"))
 
 
-def _spans(facts: pl.DataFrame, started: pl.DataFrame) -> pl.DataFrame:
+def _spans(cached: pl.DataFrame, started: pl.DataFrame) -> pl.DataFrame:
     kind, time_us = pl.col("type"), pl.col("time_us")
     due_us = pl.col("scheduled_end_us") + LESSON_GRACE_US
     edges = (
-        facts.select("type", "key", "time_us")
+        cached.select("type", "key", "time_us")
         .filter(kind.is_in([STARTED, ENDED]))
         .select("key", started_us=pl.when(kind == STARTED).then(time_us), ended_us=pl.when(kind == ENDED).then(time_us))
         .group_by("key")
         .agg(pl.col("started_us").min(), pl.col("ended_us").max())
     )
     return (
-        facts.select("key", "time_us")
+        cached.select("key", "time_us")
         .group_by("key")
         .agg(first_us=time_us.min(), last_us=time_us.max())
         .join(edges, on="key", how="left")

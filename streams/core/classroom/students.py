@@ -26,7 +26,7 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
     fresh = touched.fresh
     everybody = fresh.filter(pl.col("type").is_in([STARTED, ENDED]))["key"].implode()
     of_lessons = [
-        frame.filter(frame["key"].is_in(everybody)).select("key", "person") for frame in (lessons.named, lessons.facts)
+        frame.filter(frame["key"].is_in(everybody)).select("key", "person") for frame in (lessons.named, lessons.cached)
     ]
     students = pl.concat([fresh.select("key", "person"), *of_lessons]).drop_nulls().unique("person")
     if students.is_empty():
@@ -62,7 +62,7 @@ def _expected(lessons: Lessons, students: pl.DataFrame) -> pl.DataFrame:
 
 def _acts(lessons: Lessons, students: pl.DataFrame) -> pl.DataFrame:
     """Return ``person``, their earliest and latest event, and what they did, named as in ``STUDENT_PARTS``."""
-    own = _those(lessons.facts.select("person", "type", "time_us", "correct", "score", "progress"), students)
+    own = _those(lessons.cached.select("person", "type", "time_us", "correct", "score", "progress"), students)
     kind, correct = pl.col("type"), pl.col("correct")
     answered, assessed, progressed = kind == ANSWERED, kind == ASSESSED, kind == PROGRESSED
     return own.group_by("person").agg(

@@ -1,4 +1,4 @@
-"""Preparation metrics (备课) out of the facts of the teachers concerned. Formulas: ``schemas/metrics/prep``.
+"""Preparation metrics (备课) out of the stored events of the teachers concerned. Formulas: ``schemas/metrics/prep``.
 
 One module a group of metrics; this one says in which order.
 """
@@ -11,14 +11,14 @@ from streams.core.prep import plans, prep_time
 from streams.core.rows import joined
 
 #: The columns of a stored event that the metrics need, besides those every event has.
-FACT_COLUMNS = ("subject", "substantive", "editor_id", "origin", "platform", "lesson_start_us")
+CACHED_COLUMNS = ("subject", "substantive", "editor_id", "origin", "platform", "lesson_start_us")
 
 
-def rows(facts: pl.DataFrame, fresh: pl.DataFrame, rules: MetricRules) -> pl.DataFrame:
+def rows(cached: pl.DataFrame, fresh: pl.DataFrame, rules: MetricRules) -> pl.DataFrame:
     """Return the metric rows that ``fresh`` events can have changed.
 
-    ``facts`` holds every stored event of the teachers in ``fresh``, those of ``fresh`` included. Days and weeks are
+    ``cached`` holds every stored event of the teachers in ``fresh``, those of ``fresh`` included. Days and weeks are
     those of ``rules.time_zone``.
     """
-    facts, fresh = spelled(facts), spelled(fresh)
-    return joined([*prep_time.rows(facts, fresh, rules.time_zone), *plans.rows(facts, fresh, rules.time_zone)])
+    cached, fresh = spelled(cached), spelled(fresh)
+    return joined([*prep_time.rows(cached, fresh, rules.time_zone), *plans.rows(cached, fresh, rules.time_zone)])

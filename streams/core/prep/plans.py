@@ -18,9 +18,9 @@ _WEEKLY = (WINDOW_7D, WINDOW_ISO_WEEK)
 _MONTHLY = (WINDOW_28D, WINDOW_ISO_WEEK)
 
 
-def rows(facts: pl.DataFrame, fresh: pl.DataFrame, time_zone: str) -> list[pl.DataFrame]:
+def rows(cached: pl.DataFrame, fresh: pl.DataFrame, time_zone: str) -> list[pl.DataFrame]:
     """Return the rows of the metrics, over 7 or 28 days and over ISO weeks."""
-    known, new = (_of_plans(events, time_zone) for events in (facts, fresh))
+    known, new = (_of_plans(events, time_zone) for events in (cached, fresh))
     return [
         *_lead_times(known, new, time_zone),
         *_co_prep(known, new, time_zone),

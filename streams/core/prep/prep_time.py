@@ -17,14 +17,14 @@ _FAR_US = 8 * DAY_US
 _WEEKDAYS = [f"weekday_{number}" for number in range(1, 8)]
 
 
-def rows(facts: pl.DataFrame, fresh: pl.DataFrame, time_zone: str) -> list[pl.DataFrame]:
+def rows(cached: pl.DataFrame, fresh: pl.DataFrame, time_zone: str) -> list[pl.DataFrame]:
     """Return the rows of both metrics, over 7 days and over ISO weeks."""
     fresh_activity = _activity(fresh)
     reach = fresh_activity.group_by("key").agg(
         from_us=pl.col("time_us").min() - _FAR_US, to_us=pl.col("time_us").max() + _FAR_US
     )
     near = (
-        _activity(facts)
+        _activity(cached)
         .join(reach, on="key")
         .filter(pl.col("time_us").is_between(pl.col("from_us"), pl.col("to_us")))
         .select("key", "time_us", day=local_day(pl.col("time_us"), time_zone))

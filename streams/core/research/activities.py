@@ -1,4 +1,4 @@
-"""Research activities as their facts tell them: who was invited, who came, from when until when.
+"""Research activities as their events tell them: who was invited, who came, from when until when.
 
 The rules are those at the top of ``schemas/metrics/research/__init__.py``.
 """
@@ -24,10 +24,10 @@ PERSON = ["key", "person"]
 
 @dataclass(frozen=True, slots=True)
 class Activities:
-    """What the facts of some activities say, in the shapes the metrics need."""
+    """What the events of some activities say, in the shapes the metrics need."""
 
-    #: Every fact; ``person`` is the teacher of an event that has one.
-    facts: pl.DataFrame
+    #: Every event; ``person`` is the teacher of an event that has one.
+    cached: pl.DataFrame
     #: ``key, window_start_us, window_end_us`` of every activity.
     bounds: pl.DataFrame
     #: ``key`` of the activities that are published.
@@ -38,13 +38,13 @@ class Activities:
     attended: pl.DataFrame
 
     def of_type(self, name: str) -> pl.DataFrame:
-        """Return the facts of one event type."""
-        return self.facts.filter(pl.col("type") == name)
+        """Return the events of one type."""
+        return self.cached.filter(pl.col("type") == name)
 
 
-def read(facts: pl.DataFrame) -> Activities:
-    """Read the activities out of ``facts``, which holds every stored event of each."""
-    events = facts.rename({"teacher_id": "person"})
+def read(cached: pl.DataFrame) -> Activities:
+    """Read the activities out of ``cached``, which holds every stored event of each."""
+    events = cached.rename({"teacher_id": "person"})
     kind = pl.col("type")
     plans = (
         events.filter(kind == PUBLISHED)

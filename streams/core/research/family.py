@@ -1,4 +1,4 @@
-"""Research metrics (教研) out of the facts of the activities concerned. Formulas: ``schemas/metrics/research``.
+"""Research metrics (教研) out of the stored events of the activities concerned. Formulas: ``schemas/metrics/research``.
 
 One module a group of metrics; this one says in which order.
 """
@@ -11,7 +11,7 @@ from streams.core.research.activities import read
 from streams.core.rows import joined
 
 #: The columns of a stored event that the metrics need, besides those every event has.
-FACT_COLUMNS = (
+CACHED_COLUMNS = (
     "schoolid",
     "teacher_id",
     "invited",
@@ -24,7 +24,7 @@ FACT_COLUMNS = (
 )
 
 
-def rows(facts: pl.DataFrame) -> pl.DataFrame:
-    """Return the metric rows of the activities in ``facts``, which holds every stored event of each."""
-    activities = read(spelled(facts))
+def rows(cached: pl.DataFrame) -> pl.DataFrame:
+    """Return the metric rows of the activities in ``cached``, which holds every stored event of each."""
+    activities = read(spelled(cached))
     return joined([*meetings.rows(activities), *feedback.rows(activities), participants.rows(activities)])

@@ -60,7 +60,7 @@ def _closed_loops(items: pl.DataFrame, improved: pl.DataFrame) -> pl.DataFrame:
 def _reports(activities: Activities) -> pl.DataFrame:
     """Return ``key, reports, improvements`` of every activity: how many different ones."""
     kind = pl.col("type")
-    return activities.facts.group_by("key").agg(
+    return activities.cached.group_by("key").agg(
         reports=pl.col("report_id").filter(kind == REPORTED).n_unique(),
         improvements=pl.col("improvement_id").filter(kind == IMPROVED).n_unique(),
     )

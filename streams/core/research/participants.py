@@ -34,7 +34,7 @@ def rows(activities: Activities) -> pl.DataFrame:
     """
     kind = pl.col("type")
     own = (
-        activities.facts.filter(kind.is_in(_OWN))
+        activities.cached.filter(kind.is_in(_OWN))
         .group_by(PERSON)
         .agg(
             joined=(kind == JOINED).any(),

@@ -69,7 +69,7 @@ def drain(bed: Bed, store: Store, workers: Sequence[Worker], consumed: int) -> l
     """
     for worker in workers:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while worker.said_at_seconds("resumed ") is None:
+        while worker.said_at_seconds("assigned ") is None:
             worker.check()
             if time.monotonic() > deadline:
                 raise worker.trouble(f"No partitions after {PATIENCE_SECONDS:.0f} s")

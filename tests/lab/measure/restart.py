@@ -31,9 +31,9 @@ KINDS: Final = ("orderly", "killed")
 #: The parts of a restart in their order, with what the log says at the end of each.
 PARTS: Final = (
     ("interpreter and imports", "metrics and health on "),
-    ("Kafka group, checkpoints, assignment", "resumed "),
+    ("Kafka group, checkpoints, assignment", "assigned "),
 )
-LAST_PART: Final = "fetch, facts, first write"
+LAST_PART: Final = "fetch, stored events, first write"
 #: After so long Kafka gives up a worker that was killed; until then its successor waits.
 _SESSION: Final = "CLASSPULSE_SESSION_TIMEOUT_SECONDS"
 _DEFAULT_SESSION_SECONDS: Final = Settings.model_fields["session_timeout_seconds"].default
@@ -108,7 +108,7 @@ def _restart(
 def _stages(page: Page) -> dict[str, float]:
     """Return what the worker spent in each stage until its first write was done, and reading stored events back."""
     found = {stage: round(seconds, 3) for stage, seconds in page.by_label(_STAGES, "stage").items()}
-    return {"facts read back": round(page.total("classpulse_rebuild_seconds_sum"), 3), **found}
+    return {"stored events read back": round(page.total("classpulse_rebuild_seconds_sum"), 3), **found}
 
 
 def _outcome(bed: Bed, runs: Sequence[dict[str, Any]], options: argparse.Namespace) -> Outcome:
@@ -118,7 +118,7 @@ def _outcome(bed: Bed, runs: Sequence[dict[str, Any]], options: argparse.Namespa
             run["kind"],
             f"{run['processing_after_seconds']:.1f}",
             *(f"{run['parts_seconds'][name]:.1f}" for name in names),
-            f"{run['first_write_seconds']['facts read back']:.1f}",
+            f"{run['first_write_seconds']['stored events read back']:.1f}",
             f"{run['caught_up_after_seconds']:.1f}",
         ]
         for run in runs
@@ -138,7 +138,7 @@ def _outcome(bed: Bed, runs: Sequence[dict[str, Any]], options: argparse.Namespa
         "runs": list(runs),
         "session_timeout_seconds": float(bed.workers[0].environment.get(_SESSION, _DEFAULT_SESSION_SECONDS)),
     }
-    columns = ("stop", "processing s", *(f"{name} s" for name in names), "of it facts read back s", "caught up s")
+    columns = ("stop", "processing s", *(f"{name} s" for name in names), "of it stored events read back s", "caught up s")
     return Outcome("restart", columns, rows, figures, goals)
 
 

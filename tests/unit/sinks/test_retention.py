@@ -18,7 +18,7 @@ from sinks.stores.metrics import MetricStore
 from sinks.stores.retention import NEVER_AGED, RETENTION_SQL, Retention, complete, kept_for
 from sinks.verify.findings import VerifyReport
 from sinks.verify.verify import verify
-from streams.core.families import FIGURES
+from streams.core.families import FOLDS
 from tests.oracle.database import (
     fresh_database,
     insert_checkpoint,
@@ -264,10 +264,10 @@ def write_late(client: Client, target: Target, family: Family, late: list[Event]
     end = len(LONG_AGO[family.name]) + len(OF_LATE[family.name]) + 2
     after = end + len(late)
     insert_events(client, late, first_position=end)
-    warehouse, figures = Warehouse(target), FIGURES[family.name]
-    stored = EventStore(warehouse).facts(family, figures.fact_columns, [late[0]["key"]], {0: after})
-    facts = stored.cast(figures.fact_schema(family))
-    rows = figures.rows(facts, facts.filter(pl.col("id").is_in([one["id"] for one in late])), MetricRules(ZONE))
+    warehouse, figures = Warehouse(target), FOLDS[family.name]
+    stored = EventStore(warehouse).events_of(family, figures.cached_columns, [late[0]["key"]], {0: after})
+    cached = stored.cast(figures.cached_schema(family))
+    rows = figures.rows(cached, cached.filter(pl.col("id").is_in([one["id"] for one in late])), MetricRules(ZONE))
     assert rows.height > len(late)
     origin = {"topic": pl.lit(family.topic), "partition": pl.lit(0, pl.UInt16), "revision": pl.lit(after, pl.UInt64)}
     MetricStore(warehouse).upsert(rows.with_columns(**origin))

@@ -15,8 +15,8 @@ from sinks.evaluation.scores import ScoreStore
 from streams.core.evaluation.places import places
 from streams.evaluation.report.registered import Registry
 from streams.pipeline.partition import Log
-from streams.pipeline.pipeline import Pipeline
-from tests.unit.streams.test_pipeline import BASE_MS, Batch, Record, counters, crash_at, flush, new_pipeline
+from tests.oracle.path import Path
+from tests.unit.streams.test_pipeline import BASE_MS, Batch, Record, counters, crash_at, flush, new_path
 
 ZONE = "Asia/Shanghai"
 DAY_MS = 86_400_000
@@ -55,20 +55,18 @@ REGISTERED = [
 DELETED = [tombstone(4 + number, key, 14) for number, key in enumerate(["s1", "c1", "t1"])]
 
 
-def take_in(pipeline: Pipeline, records: list[Record]) -> None:
-    """Take records of the registry in."""
-    batch = Batch(records, REGISTRY.topic)
-    found = pipeline.following(batch)
+def submit(path: Path, records: list[Record]) -> None:
+    """Take records of the registry to where they wait for a write."""
+    found = path.submit(Batch(records, REGISTRY.topic))
     assert found is not None
-    assert found[1].records is not None
-    pipeline.hold(found[0], pipeline.decode_batch(found[0], batch, found[1].records))
+    assert found.records is not None
 
 
-def reading(warehouse: Warehouse) -> Pipeline:
-    """Return the pipeline of a worker that reads the registry."""
-    pipeline = new_pipeline(warehouse)
-    pipeline.assign({(REGISTRY.topic, 0): Log(0, 100)}, pipeline.load_checkpoints())
-    return pipeline
+def reading(warehouse: Warehouse) -> Path:
+    """Return the path of a worker that reads the registry."""
+    path = new_path(warehouse)
+    path.assign({(REGISTRY.topic, 0): Log(0, 100)})
+    return path
 
 
 @pytest.fixture
@@ -89,20 +87,20 @@ def said(client: Client) -> tuple[list[str], dict[str, str], list[str], str]:
 
 def test_every_reader_follows(warehouse: Warehouse, client: Client) -> None:
     """Views, scores, reports and portraits know an entry, then no more, then again; records and events add up."""
-    pipeline = reading(warehouse)
-    take_in(pipeline, REGISTERED)
-    flush(pipeline)
+    path = reading(warehouse)
+    submit(path, REGISTERED)
+    flush(path)
     known = (["c1", "s1", "t1"], {"t1": "s1"}, ["s1"], "一小")
     assert said(client) == known
-    take_in(pipeline, DELETED)
-    flush(pipeline)
+    submit(path, DELETED)
+    flush(path)
     assert counters(warehouse) == (7, 7, 0, 0)
     assert said(client) == ([], {}, [], "")
     monday = date(2026, 11, 16) - timedelta(days=30 - 14)
     monday -= timedelta(days=monday.weekday())
     back = [registered(7, "teacher", "t1", day=28, **TEACHER)]
-    take_in(pipeline, back)
-    flush(pipeline)
+    submit(path, back)
+    flush(path)
     assert said(client)[:2] == (["t1"], {"t1": "s1"})
     found = places(PortraitStore(client).registrations(ZONE)).filter(entity_id="t1")
     assert found["peer_group"].to_list() == ["expert/数学", "", "expert/数学"]
@@ -116,14 +114,12 @@ def test_a_deletion_that_is_read_again_is_the_same_event(
 ) -> None:
     """A worker dies between the events and the checkpoint: the next one stores the same deletion in its place."""
     dying = reading(warehouse)
-    take_in(dying, [*REGISTERED, *DELETED])
+    submit(dying, [*REGISTERED, *DELETED])
     crash_at(monkeypatch, dying, "events.insert", "after")
-    write = dying.take()
-    assert write is not None
     with pytest.raises(KeyboardInterrupt):
-        dying.write(write)
+        dying.flush()
     successor = reading(warehouse)
-    take_in(successor, [*REGISTERED, *DELETED])
+    submit(successor, [*REGISTERED, *DELETED])
     flush(successor)
     assert counters(warehouse) == (7, 7, 0, 0)
     rows = client.query("SELECT source, id FROM events_registry FINAL WHERE type = 'registry.entry.retired' ORDER BY id")

@@ -9,28 +9,28 @@ batches = st.lists(st.tuples(st.integers(1, 5_000), st.floats(0, 1)), min_size=1
 
 
 def test_a_few_bad_records_open_nothing() -> None:
-    """A device that sends fewer bad records than count as recent is refused record by record."""
+    """A device that sends fewer bad records than count as recent is rejected record by record."""
     breaker = Breaker(0.5)
     assert breaker.admits(RECENT_RECORDS - 1, RECENT_RECORDS - 1, 0.0)
-    assert not breaker.is_open
+    assert breaker.is_closed
 
 
 def test_most_bad_opens_a_trial_goes_through_and_good_ones_close() -> None:
-    """Bad input is held, one batch goes through after the pause, and a good one ends it."""
+    """Bad input is paused, one batch goes through after the pause, and a good one ends it."""
     breaker = Breaker(0.5)
     assert not breaker.admits(2_000, 1_500, 0.0)
-    assert breaker.holds()
-    assert breaker.is_open
+    assert breaker.is_paused
+    assert not breaker.is_closed
     assert not breaker.pause_is_over(FIRST_PAUSE_SECONDS - 0.1)
     assert breaker.pause_is_over(FIRST_PAUSE_SECONDS)
-    assert not breaker.holds()
+    assert not breaker.is_paused
     assert breaker.admits(2_000, 1_500, 10.0)  # the trial is applied, and is bad
-    assert breaker.holds()
+    assert breaker.is_paused
     assert not breaker.pause_is_over(10.0 + FIRST_PAUSE_SECONDS)
     assert breaker.pause_is_over(10.0 + 2 * FIRST_PAUSE_SECONDS)
     assert breaker.admits(100, 0, 30.0)
-    assert not breaker.is_open
-    assert not breaker.holds()
+    assert breaker.is_closed
+    assert not breaker.is_paused
 
 
 def test_old_good_records_do_not_hide_new_bad_ones() -> None:
@@ -44,11 +44,11 @@ def test_old_good_records_do_not_hide_new_bad_ones() -> None:
 
 
 @given(batches)
-def test_what_is_switched_off_holds_nothing(drawn: list[tuple[int, float]]) -> None:
+def test_what_is_switched_off_pauses_nothing(drawn: list[tuple[int, float]]) -> None:
     """With share 0 every batch is admitted."""
     breaker = Breaker(0.0)
     assert all(breaker.admits(records, int(records * bad), 0.0) for records, bad in drawn)
-    assert not breaker.holds()
+    assert not breaker.is_paused
 
 
 @given(batches, st.floats(0.01, 1.0))
@@ -57,9 +57,9 @@ def test_pauses_are_bounded_and_progress_goes_on(drawn: list[tuple[int, float]],
     breaker, now = Breaker(share), 0.0
     for records, bad in drawn:
         admitted = breaker.admits(records, int(records * bad), now)
-        assert admitted or breaker.holds()
-        if breaker.holds():
-            assert breaker.is_open
+        assert admitted or breaker.is_paused
+        if breaker.is_paused:
+            assert not breaker.is_closed
             now += LONGEST_PAUSE_SECONDS
             assert breaker.pause_is_over(now)
             assert breaker.admits(records, records, now)
@@ -68,7 +68,7 @@ def test_pauses_are_bounded_and_progress_goes_on(drawn: list[tuple[int, float]],
 
 
 @given(batches)
-def test_good_input_is_never_held(drawn: list[tuple[int, float]]) -> None:
-    """With less than the share refused in every batch the circuit stays closed."""
+def test_good_input_is_never_paused(drawn: list[tuple[int, float]]) -> None:
+    """With less than the share rejected in every batch the circuit stays closed."""
     breaker = Breaker(0.5)
     assert all(breaker.admits(records, int(records * bad * 0.49), 0.0) for records, bad in drawn)

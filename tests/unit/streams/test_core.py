@@ -1,4 +1,4 @@
-"""The pure core: watermarks, presence, facts, and where a partition goes on."""
+"""The pure core: watermarks, presence, the event cache, and where a partition goes on."""
 
 from dataclasses import replace
 
@@ -11,13 +11,13 @@ from schemas.events.event_types import CLASSROOM
 from schemas.metrics.metric import WINDOW_5M, WINDOW_10M
 from sinks.stores.checkpoints import NO_OFFSET, Checkpoint
 from sinks.stores.positions import position
+from streams.core.event_cache import EventCache
 from streams.core.presence import FOREVER_US, intervals, persons_at, persons_in, seconds_until, while_absent
-from streams.core.state import Facts
 from streams.core.watermark import Watermark
 from streams.core.windows import windows_at, windows_of
 from streams.pipeline.partition import Log, resume_point
 
-FACTS = pl.Schema({"key": pl.String, "source": pl.String, "id": pl.String, "time_us": pl.Int64})
+CACHED = pl.Schema({"key": pl.String, "source": pl.String, "id": pl.String, "time_us": pl.Int64})
 
 
 @given(st.lists(st.integers(0, 10**15)), st.integers(0, 10**9))
@@ -140,40 +140,40 @@ def test_strays_are_those_outside_every_interval(
 
 
 def events(*rows: tuple[str, str, str, int]) -> pl.DataFrame:
-    """Return events as facts."""
-    return pl.DataFrame(rows, schema=FACTS, orient="row")
+    """Return events as they are cached."""
+    return pl.DataFrame(rows, schema=CACHED, orient="row")
 
 
-def test_facts_drop_what_was_seen_whatever_its_time() -> None:
+def test_cached_events_drop_what_was_seen_whatever_its_time() -> None:
     """Identity is key, source and id: a repeat within the batch or of an earlier one is dropped, another time or not."""
-    facts = Facts(FACTS, 100)
-    facts.load(["k"], events(("k", "s", "1", 1), ("k", "s", "1", 1)))
-    added = facts.add(events(("k", "s", "1", 9), ("k", "s", "2", 2), ("k", "s", "2", 3), ("k", "t", "1", 4)))
-    ((known, _),) = facts.slices(added.facts, 100)
+    cached = EventCache(CACHED, 100)
+    cached.load(["k"], events(("k", "s", "1", 1), ("k", "s", "1", 1)))
+    added = cached.add(events(("k", "s", "1", 9), ("k", "s", "2", 2), ("k", "s", "2", 3), ("k", "t", "1", 4)))
+    ((known, _),) = cached.slices(added.cached, 100)
     assert known.height == 3
     assert added.fresh.select("source", "id", "time_us").rows() == [("s", "2", 2), ("t", "1", 4)]
-    assert facts.height == 3
+    assert cached.height == 3
 
 
-def test_facts_stay_within_their_bound() -> None:
+def test_cached_events_stay_within_their_bound() -> None:
     """The keys longest untouched are forgotten until the bound holds; a forgotten key is missing again."""
-    facts = Facts(FACTS, 100)
+    cached = EventCache(CACHED, 100)
     for number in range(10):
         key = f"k{number}"
-        facts.load([key], events())
-        facts.touch([key])
-        facts.add(events(*((key, "s", str(event), event) for event in range(20))))
-        facts.shrink()
-        assert facts.height <= 100
-    assert facts.missing(["k0", "k9"]) == ["k0"]
+        cached.load([key], events())
+        cached.touch([key])
+        cached.add(events(*((key, "s", str(event), event) for event in range(20))))
+        cached.shrink()
+        assert cached.height <= 100
+    assert cached.missing(["k0", "k9"]) == ["k0"]
 
 
 def test_fact_columns_are_columns_of_the_events() -> None:
     """What the metrics need is part of what the codec gives."""
     from schemas.codec.decode import event_columns
-    from streams.core.families import FIGURES
+    from streams.core.families import FOLDS
 
-    assert set(FIGURES[CLASSROOM.name].fact_schema(CLASSROOM)) <= set(event_columns(CLASSROOM))
+    assert set(FOLDS[CLASSROOM.name].cached_schema(CLASSROOM)) <= set(event_columns(CLASSROOM))
 
 
 SAVED = Checkpoint("t", 0, epoch=2, next_offset=50, last_offset=47, last_fingerprint=7)

@@ -13,13 +13,13 @@ from schemas.metrics.classroom.lessons import LESSON_GRACE_US
 from schemas.metrics.classroom.students import STUDENT_PARTS
 from schemas.metrics.rules import MetricRules
 from streams.core.classroom import family as classroom
-from streams.core.families import FIGURES
+from streams.core.families import FOLDS
 
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
 #: A whole hour, so that windows begin here.
 START_US = 1_794_787_200_000_000
-SCHEMA = FIGURES[CLASSROOM.name].fact_schema(CLASSROOM)
+SCHEMA = FOLDS[CLASSROOM.name].cached_schema(CLASSROOM)
 
 Event = dict[str, Any]
 Rows = dict[tuple[str, str, str, str, float], dict[str, Any]]
@@ -38,15 +38,15 @@ def started(second: float = 0, roster: tuple[str, ...] = (), due: tuple[float, f
 
 
 def frame(events: list[Event]) -> pl.DataFrame:
-    """Return the events as facts, with an identity each."""
+    """Return the events as they are cached, with an identity each."""
     told = [{"source": "s", "id": f"{number:03}", **event} for number, event in enumerate(events)]
     return pl.DataFrame([{name: one.get(name) for name in SCHEMA} for one in told], schema=SCHEMA)
 
 
 def fold(*events: Event, fresh: int | None = None, rules: MetricRules | None = None) -> Rows:
     """Return the rows by metric, window, key, item and slot (seconds); the last ``fresh`` events (all) are fresh."""
-    facts = frame(list(events))
-    rows = classroom.rows(facts, facts if fresh is None else facts.tail(fresh), rules or MetricRules())
+    cached = frame(list(events))
+    rows = classroom.rows(cached, cached if fresh is None else cached.tail(fresh), rules or MetricRules())
     found = {}
     for row in rows.iter_rows(named=True):
         slot = (row["slot_us"] - START_US) / SECOND_US if row["slot_us"] else 0
@@ -344,8 +344,8 @@ def test_an_earlier_start_leaves_no_row_behind() -> None:
 
 
 def test_what_is_read_back_is_what_came() -> None:
-    """Facts read back have empty text where events as they come have NULL: the rows are the same."""
-    facts = frame(
+    """EventCache read back have empty text where events as they come have NULL: the rows are the same."""
+    cached = frame(
         [
             started(0, ("a",)),
             started(60, ("b",)),
@@ -354,12 +354,12 @@ def test_what_is_read_back_is_what_came() -> None:
             event("lesson.ended", 90),
         ]
     )
-    read_back = facts.head(1).with_columns(pl.col(pl.String).fill_null(""))
-    mixed = pl.concat([read_back, facts.tail(-1)])
+    read_back = cached.head(1).with_columns(pl.col(pl.String).fill_null(""))
+    mixed = pl.concat([read_back, cached.tail(-1)])
     order = ["metric", "window", "item", "slot_us"]
-    every = classroom.rows(facts, facts, MetricRules()).sort(order)
+    every = classroom.rows(cached, cached, MetricRules()).sort(order)
     assert every.equals(classroom.rows(mixed, mixed, MetricRules()).sort(order))
-    emptied = facts.with_columns(pl.col(pl.String).fill_null(""))
+    emptied = cached.with_columns(pl.col(pl.String).fill_null(""))
     assert every.equals(classroom.rows(emptied, emptied, MetricRules()).sort(order))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from schemas.events.event_types import PREP
 from schemas.metrics.rules import MetricRules
-from streams.core.families import FIGURES
+from streams.core.families import FOLDS
 
 SHANGHAI = "Asia/Shanghai"
 MINUTE_US = 60_000_000
@@ -30,17 +30,17 @@ def event(name: str, time_us: int, **data: Any) -> Event:
 
 
 def frame(events: Sequence[Event]) -> pl.DataFrame:
-    """Return the events as facts of the teacher 王老师, each with an identity."""
-    schema = FIGURES[PREP.name].fact_schema(PREP)
+    """Return the events, as they are cached, of the teacher 王老师, each with an identity."""
+    schema = FOLDS[PREP.name].cached_schema(PREP)
     named = [{"key": "王老师", "source": "/d", "id": f"{number:03}", **one} for number, one in enumerate(events)]
     return pl.DataFrame([{name: one.get(name) for name in schema} for one in named], schema=schema)
 
 
 def rows(events: Sequence[Event], fresh: Sequence[int] | None = None, time_zone: str = SHANGHAI) -> pl.DataFrame:
     """Return the rows that the ``fresh`` events (by number; all of them unless told) can have changed."""
-    facts = frame(events)
-    new = facts if fresh is None else facts[list(fresh)]
-    return FIGURES[PREP.name].rows(facts, new, MetricRules(time_zone))
+    cached = frame(events)
+    new = cached if fresh is None else cached[list(fresh)]
+    return FOLDS[PREP.name].rows(cached, new, MetricRules(time_zone))
 
 
 def week(found: pl.DataFrame, metric: str, item: str = "", start_us: int | None = None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.events.event_types import RESEARCH
 from schemas.metrics.rules import MetricRules
-from streams.core.families import FIGURES
+from streams.core.families import FOLDS
 
 MINUTE_US = 60_000_000
 DAY_US = 24 * 60 * MINUTE_US
@@ -28,10 +28,10 @@ def published(*invited: str, minute: float = 0, start: int = 0, end: int = 100) 
 
 def rows(*events: Event) -> pl.DataFrame:
     """Return the rows of the activity 教研活动."""
-    schema = FIGURES[RESEARCH.name].fact_schema(RESEARCH)
+    schema = FOLDS[RESEARCH.name].cached_schema(RESEARCH)
     named = [{"key": "教研活动", "source": "/d", "id": f"{number:03}", **one} for number, one in enumerate(events)]
-    facts = pl.DataFrame([{name: one.get(name) for name in schema} for one in named], schema=schema)
-    return FIGURES[RESEARCH.name].rows(facts, facts, MetricRules())
+    cached = pl.DataFrame([{name: one.get(name) for name in schema} for one in named], schema=schema)
+    return FOLDS[RESEARCH.name].rows(cached, cached, MetricRules())
 
 
 def told(found: pl.DataFrame, metric: str) -> tuple[float, float, int]:

@@ -1,9 +1,9 @@
-"""The pipeline against the real database: crashes at every step, holes, and who owns what."""
+"""The path against the real database: crashes at every step, gaps, and who owns what."""
 
 import json
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import pytest
@@ -19,10 +19,12 @@ from sinks.stores.dead_letters import DeadLetter, DeadLetterStore
 from sinks.stores.events import EventStore
 from sinks.stores.metrics import MetricStore
 from sinks.verify.verify import verify
-from streams.pipeline.intake import Decoder
-from streams.pipeline.partition import Log, Partition
-from streams.pipeline.pipeline import Pipeline, Rules, Sinks
-from streams.pipeline.telemetry import Telemetry
+from streams.pipeline.clock import Clock
+from streams.pipeline.decoder import Decoder
+from streams.pipeline.partition import Log
+from streams.pipeline.rules import Rules
+from streams.pipeline.writer import Refused, Sinks
+from tests.oracle.path import Path
 
 TOPIC = "classpulse.classroom"
 BASE_MS = 1_794_787_200_000
@@ -91,8 +93,8 @@ def event(number: int, name: str = "classroom.hand.raised", key: str = "lesson-1
     ).encode()
 
 
-def new_pipeline(warehouse: Warehouse, letters: Letters | None = None) -> Pipeline:
-    """Return a pipeline as a new worker would have it."""
+def new_path(warehouse: Warehouse, letters: Letters | None = None) -> Path:
+    """Return the path of a new worker."""
     sinks = Sinks(
         EventStore(warehouse),
         MetricStore(warehouse),
@@ -102,33 +104,24 @@ def new_pipeline(warehouse: Warehouse, letters: Letters | None = None) -> Pipeli
     )
     rules = Rules(60_000_000, 120_000_000, 100_000)
     decoder = Decoder(ClockLimits(0, 3_600_000_000), 60_000_000, 100_000, Pseudonymizer(b"0123456789abcdef"))
-    return Pipeline(sinks, rules, decoder, Telemetry(), lambda: (BASE_MS + 7_200_000) * 1000, ThreadPoolExecutor(1))
+    return Path(sinks, rules, decoder, Clock(lambda: (BASE_MS + 7_200_000) * 1000, time.monotonic))
 
 
-def assign(pipeline: Pipeline, end: int = 1_000) -> int:
+def assign(path: Path, end: int = 1_000) -> int:
     """Assign partition 0 and return where it reads on."""
-    pipeline.release()
-    return pipeline.assign({(TOPIC, 0): Log(0, end)}, pipeline.load_checkpoints())[TOPIC, 0]
+    return path.assign({(TOPIC, 0): Log(0, end)})[TOPIC, 0]
 
 
-def apply(pipeline: Pipeline, records: Sequence[Record], covers: tuple[int, int] | None = None) -> int | None:
+def apply(path: Path, records: Sequence[Record], covers: tuple[int, int] | None = None) -> int | None:
     """Take a batch in; return the offset to read again from, if any."""
-    batch = Batch(records, covers=covers)
-    found = pipeline.following(batch)
+    found = path.submit(Batch(records, covers=covers))
     assert found is not None
-    partition, following = found
-    if following.records is not None:
-        pipeline.hold(partition, pipeline.decode_batch(partition, batch, following.records))
-    return following.read_again_from
+    return found.read_again_from
 
 
-def flush(pipeline: Pipeline) -> None:
-    """Write what is held."""
-    write = pipeline.take()
-    assert write is not None
-    checkpoints = pipeline.write(write)
-    assert checkpoints is not None
-    pipeline.finish(write, checkpoints)
+def flush(path: Path) -> None:
+    """Write what waits."""
+    assert not isinstance(path.flush(), Refused)
 
 
 def counters(warehouse: Warehouse) -> tuple[int, ...]:
@@ -163,15 +156,13 @@ def test_a_crash_at_any_step_has_no_effect(
     database: Target, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, step: str, moment: str
 ) -> None:
     """A worker that dies before or after any step of a write leaves a state from which the next one converges."""
-    dying = new_pipeline(warehouse)
+    dying = new_path(warehouse)
     assign(dying)
     apply(dying, RECORDS)
     crash_at(monkeypatch, dying, step, moment)
-    write = dying.take()
-    assert write is not None
     with pytest.raises(KeyboardInterrupt):
-        dying.write(write)
-    successor = new_pipeline(warehouse)
+        dying.flush()
+    successor = new_path(warehouse)
     start = assign(successor)
     if start <= 4:
         apply(successor, [record for record in RECORDS if record.offset >= start])
@@ -182,69 +173,69 @@ def test_a_crash_at_any_step_has_no_effect(
 
 def test_records_that_come_again_are_skipped(warehouse: Warehouse) -> None:
     """Offsets below the next expected one are not applied twice."""
-    pipeline = new_pipeline(warehouse)
-    assign(pipeline)
-    apply(pipeline, RECORDS[:3])
-    apply(pipeline, RECORDS)
-    flush(pipeline)
+    path = new_path(warehouse)
+    assign(path)
+    apply(path, RECORDS[:3])
+    apply(path, RECORDS)
+    flush(path)
     assert counters(warehouse) == (5, 3, 1, 1)
 
 
-def test_a_hole_is_asked_about_once_and_then_believed(warehouse: Warehouse) -> None:
+def test_a_gap_is_asked_about_once_and_then_believed(warehouse: Warehouse) -> None:
     """A gap sends the consumer back; if it is still there, the log has it, and work goes on."""
-    pipeline = new_pipeline(warehouse)
-    assign(pipeline)
-    apply(pipeline, RECORDS[:1])
-    assert apply(pipeline, RECORDS[3:]) == 1
-    assert apply(pipeline, RECORDS[3:]) is None
-    flush(pipeline)
+    path = new_path(warehouse)
+    assign(path)
+    apply(path, RECORDS[:1])
+    assert apply(path, RECORDS[3:]) == 1
+    assert apply(path, RECORDS[3:]) is None
+    flush(path)
     assert counters(warehouse) == (3, 2, 0, 1)
 
 
 def test_offsets_without_a_record_are_no_gap(warehouse: Warehouse) -> None:
     """Markers, aborted and compacted records move the partition on, to its checkpoint too, wherever in the log they are."""
-    pipeline = new_pipeline(warehouse)
-    assign(pipeline)
+    path = new_path(warehouse)
+    assign(path)
     for records, covers in [([], (0, 3)), ([Record(5, event(0)), Record(8, event(1))], (3, 10)), ([], (10, 14))]:
-        assert apply(pipeline, records, covers) is None
-        flush(pipeline)
+        assert apply(path, records, covers) is None
+        flush(path)
     assert counters(warehouse) == (2, 2, 0, 0)
-    (point,) = pipeline.load_checkpoints().values()
+    (point,) = path.writer.load_checkpoints().values()
     assert (point.next_offset, point.last_offset) == (14, 8)
-    holes = pipeline._telemetry.registry.get_sample_value(
-        "classpulse_offset_hole_records_total", {"topic": TOPIC, "partition": "0"}
+    gaps = path.telemetry.registry.get_sample_value(
+        "classpulse_offset_gap_records_total", {"topic": TOPIC, "partition": "0"}
     )
-    assert holes is None
+    assert gaps is None
 
 
 def test_what_kafka_dropped_is_a_gap_though_the_batch_covers_more(warehouse: Warehouse) -> None:
     """A batch that begins above the expected offset is a gap up to there, with or without a record in it."""
-    pipeline = new_pipeline(warehouse)
-    assign(pipeline)
-    apply(pipeline, RECORDS[:1])
-    assert apply(pipeline, [], (4, 9)) == 1
-    assert apply(pipeline, [], (4, 9)) is None
-    assert pipeline.partitions[TOPIC, 0].next_offset == 9
-    holes = pipeline._telemetry.registry.get_sample_value(
-        "classpulse_offset_hole_records_total", {"topic": TOPIC, "partition": "0"}
+    path = new_path(warehouse)
+    assign(path)
+    apply(path, RECORDS[:1])
+    assert apply(path, [], (4, 9)) == 1
+    assert apply(path, [], (4, 9)) is None
+    assert path.partitions[TOPIC, 0].next_offset == 9
+    gaps = path.telemetry.registry.get_sample_value(
+        "classpulse_offset_gap_records_total", {"topic": TOPIC, "partition": "0"}
     )
-    assert holes == 3
+    assert gaps == 3
 
 
 def test_a_batch_of_another_workers_partition_is_left_alone(warehouse: Warehouse) -> None:
     """After a rebalance, what still arrives of a lost partition is dropped."""
-    pipeline = new_pipeline(warehouse)
-    assign(pipeline)
-    assert pipeline.following(Batch(RECORDS, partition=5)) is None
+    path = new_path(warehouse)
+    assign(path)
+    assert path.submit(Batch(RECORDS, partition=5)) is None
 
 
 def test_a_late_event_of_a_forgotten_lesson_revises_its_metrics(database: Target, warehouse: Warehouse) -> None:
     """A worker that never saw a lesson reads its stored events back and revises its rows."""
-    first = new_pipeline(warehouse)
+    first = new_path(warehouse)
     assign(first)
     apply(first, RECORDS)
     flush(first)
-    second = new_pipeline(warehouse)
+    second = new_path(warehouse)
     assert assign(second) == 5
     apply(second, [Record(5, event(65, "classroom.attendance.joined")), Record(6, event(0))])
     flush(second)
@@ -254,16 +245,16 @@ def test_a_late_event_of_a_forgotten_lesson_revises_its_metrics(database: Target
 
 def test_a_stale_writer_loses(database: Target, warehouse: Warehouse) -> None:
     """A worker frozen with a write in its hands finishes it after its successor: nothing goes back."""
-    frozen = new_pipeline(warehouse)
+    frozen = new_path(warehouse)
     assign(frozen)
     apply(frozen, RECORDS[:2])
-    stale = frozen.take()
+    stale = frozen.partitions.take()
     assert stale is not None
-    successor = new_pipeline(warehouse)
+    successor = new_path(warehouse)
     assign(successor)
     apply(successor, RECORDS)
     flush(successor)
-    frozen.write(stale)
+    frozen.writer.write(stale)
     assert counters(warehouse) == (5, 3, 1, 1)
     assert_verified(database)
 
@@ -271,10 +262,10 @@ def test_a_stale_writer_loses(database: Target, warehouse: Warehouse) -> None:
 def test_a_dead_letter_keeps_the_record_and_says_why(warehouse: Warehouse) -> None:
     """The letter carries the original bytes and headers, where it was, and the reason; the table holds no content."""
     letters = Letters()
-    pipeline = new_pipeline(warehouse, letters)
-    assign(pipeline)
-    apply(pipeline, [Record(0, b'{"student_id": "20110417"', headers=(("x-vendor", b"acme"),))])
-    flush(pipeline)
+    path = new_path(warehouse, letters)
+    assign(path)
+    apply(path, [Record(0, b'{"student_id": "20110417"', headers=(("x-vendor", b"acme"),))])
+    flush(path)
     (letter,) = letters.published
     headers = dict(letter.kafka_headers())
     assert letter.value == b'{"student_id": "20110417"'
@@ -288,10 +279,10 @@ def test_a_dead_letter_keeps_the_record_and_says_why(warehouse: Warehouse) -> No
 
 def test_a_write_of_many_months_is_stored(database: Target, warehouse: Warehouse) -> None:
     """Events of 250 months, as after a clock that went back, are written although an insert may hold 100 months."""
-    pipeline = new_pipeline(warehouse)
-    assign(pipeline)
-    apply(pipeline, [Record(month, event(-month * 2_678_400)) for month in range(250)])
-    flush(pipeline)
+    path = new_path(warehouse)
+    assign(path)
+    apply(path, [Record(month, event(-month * 2_678_400)) for month in range(250)])
+    flush(path)
     assert counters(warehouse) == (250, 250, 0, 0)
     assert_verified(database)
 
@@ -302,18 +293,15 @@ def test_only_what_the_database_refuses_becomes_a_dead_letter(database: Target, 
     client.command("ALTER TABLE events_classroom ADD CONSTRAINT no_poison CHECK id NOT IN ('e70', 'e90')")
     client.close()
     letters = Letters()
-    pipeline = new_pipeline(warehouse, letters)
-    assign(pipeline)
+    path = new_path(warehouse, letters)
+    assign(path)
     poison = Record(5, event(90, key="lesson-2"), key=b"lesson-2")
     records = [*RECORDS, poison, *(Record(number, event(number)) for number in range(6, 40))]
     for _attempt in range(3):  # the first copy, then its repeat, then none
-        apply(pipeline, records)
-        write = pipeline.take()
-        assert write is not None
-        if (checkpoints := pipeline.write(write)) is not None:
-            pipeline.finish(write, checkpoints)
+        apply(path, records)
+        if not isinstance(path.flush(), Refused):
             break
-        assert assign(pipeline) == 0
+        assert assign(path) == 0
     assert counters(warehouse) == (40, 36, 0, 4)
     assert_verified(database)
     refused = {letter.offset: letter.detail for letter in letters.published if letter.reason == "database"}
@@ -331,28 +319,26 @@ def test_a_table_that_takes_nothing_stops_the_worker(
     client = connect(database)
     client.command("ALTER TABLE events_classroom ADD CONSTRAINT nothing CHECK 0")
     client.close()
-    pipeline = new_pipeline(warehouse)
-    assign(pipeline)
-    apply(pipeline, RECORDS + [Record(number, event(number)) for number in range(5, 10)])
-    write = pipeline.take()
-    assert write is not None
+    path = new_path(warehouse)
+    assign(path)
+    apply(path, RECORDS + [Record(number, event(number)) for number in range(5, 10)])
     with pytest.raises(MustStop, match="events_classroom and its constraints"):
-        pipeline.write(write)
+        path.flush()
 
 
 def test_an_idle_partition_closes_its_windows(warehouse: Warehouse) -> None:
     """Without further records the checkpoint's watermark moves on, once."""
-    pipeline = new_pipeline(warehouse)
-    assign(pipeline)
-    apply(pipeline, RECORDS)
-    flush(pipeline)
-    assert pipeline.idle_checkpoints() == []
-    pipeline._now_us = lambda: (BASE_MS + 86_400_000) * 1000
-    (moved,) = pipeline.idle_checkpoints()
-    pipeline.save_checkpoints([moved])
+    path = new_path(warehouse)
+    assign(path)
+    apply(path, RECORDS)
+    flush(path)
+    assert path.partitions.idle_checkpoints() == []
+    path.set_time((BASE_MS + 86_400_000) * 1000)
+    (moved,) = path.partitions.idle_checkpoints()
+    path.writer.save_checkpoints([moved])
     closed = "SELECT countIf(NOT closed) FROM v1_figures"
     assert warehouse.query("ask", closed).item() == 0
-    assert pipeline.idle_checkpoints() == []
+    assert path.partitions.idle_checkpoints() == []
 
 
 @pytest.mark.parametrize("crash_again", [False, True])
@@ -361,28 +347,26 @@ def test_what_an_ended_epoch_left_behind_is_counted(
     database: Target, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, step: str, crash_again: bool
 ) -> None:
     """Events stored above the last checkpoint of a log that is gone are counted once, also if that is cut short too."""
-    dying = new_pipeline(warehouse)
+    dying = new_path(warehouse)
     assign(dying)
     apply(dying, RECORDS[:1])
     flush(dying)
     apply(dying, RECORDS[1:])
     crash_at(monkeypatch, dying, step, "after")
-    write = dying.take()
-    assert write is not None
     with pytest.raises(KeyboardInterrupt):
-        dying.write(write)
+        dying.flush()
 
-    def another_log(pipeline: Pipeline) -> Partition:
-        pipeline.assign({(TOPIC, 0): Log(0, 9, fingerprint=1)}, pipeline.load_checkpoints())
-        return pipeline.partitions[TOPIC, 0]
+    def begin_an_epoch(path: Path) -> None:
+        path.assign({(TOPIC, 0): Log(0, 9, fingerprint=1)})
+        path.count_ended_epochs()
 
     if crash_again:
-        failing = new_pipeline(warehouse)
+        failing = new_path(warehouse)
         crash_at(monkeypatch, failing, "metrics.upsert", "after")
         with pytest.raises(KeyboardInterrupt):
-            failing.adopt(another_log(failing))
-    successor = new_pipeline(warehouse)
-    successor.adopt(another_log(successor))
+            begin_an_epoch(failing)
+    successor = new_path(warehouse)
+    begin_an_epoch(successor)
     assert counters(warehouse) == (4, 3, 0, 1)  # its duplicate was dropped, and is in no account
     assert_verified(database)
     apply(successor, [Record(0, event(70)), Record(1, event(300))])
@@ -394,22 +378,22 @@ def test_what_an_ended_epoch_left_behind_is_counted(
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_late_is_told_by_the_log_alone(warehouse: Warehouse, size: int) -> None:
     """An event is late if it is behind the watermark of those before it in the log, however they were fetched."""
-    pipeline = new_pipeline(warehouse)
-    assign(pipeline)
+    path = new_path(warehouse)
+    assign(path)
     seconds = [0, 200, 140, 139, 260, 199, 200]
     records = [Record(offset, event(second)) for offset, second in enumerate(seconds)]
     for start in range(0, len(records), size):
-        apply(pipeline, records[start : start + size])
-    write = pipeline.take()
+        apply(path, records[start : start + size])
+    write = path.partitions.take()
     assert write is not None
-    held = [late for chunk in write.parts[0].chunks for late in chunk.events["late"]]
-    assert held == [False, False, False, True, False, True, False]
+    late_events = [late for chunk in write.parts[0].chunks for late in chunk.events["late"]]
+    assert late_events == [False, False, False, True, False, True, False]
 
 
-def crash_at(monkeypatch: pytest.MonkeyPatch, pipeline: Pipeline, step: str, moment: str) -> None:
-    """Let a pipeline die before or after a step of its next write."""
+def crash_at(monkeypatch: pytest.MonkeyPatch, path: Path, step: str, moment: str) -> None:
+    """Let a worker die before or after a step of its next write."""
     store_name, method = step.split(".")
-    store = getattr(pipeline._sinks, store_name)
+    store = getattr(path.sinks, store_name)
     original = getattr(store, method)
 
     def crash(*arguments: object) -> None:

@@ -16,7 +16,7 @@ from sinks.clickhouse.client import Target, Warehouse
 from sinks.stores.metrics import MetricStore
 from sinks.verify.verify import verify
 from streams.cli.program import cli
-from streams.core.families import FIGURES
+from streams.core.families import FOLDS
 from streams.recompute.recompute import Counts, RecomputeReport, Stores, Wanted, recompute
 from tests.oracle.database import fresh_database, insert_checkpoint, insert_events, open_client
 from tests.oracle.oracle import Event
@@ -106,12 +106,12 @@ def client(database: Target) -> Iterator[Client]:
 def write_as_worker(warehouse: Warehouse, family: Family, keys: Sequence[str], position: int) -> None:
     """Write the rows of ``keys`` and the checkpoint, as a worker that has applied everything below ``position``."""
     stores = Stores.of(warehouse)
-    schema = FIGURES[family.name].fact_schema(family)
-    stored = stores.events.facts(family, FIGURES[family.name].fact_columns, keys, {0: position})
-    facts = stored.select(schema.names()).cast(schema)
+    schema = FOLDS[family.name].cached_schema(family)
+    stored = stores.events.events_of(family, FOLDS[family.name].cached_columns, keys, {0: position})
+    cached = stored.select(schema.names()).cast(schema)
     rows = (
-        FIGURES[family.name]
-        .rows(facts, facts, RULES)
+        FOLDS[family.name]
+        .rows(cached, cached, RULES)
         .with_columns(topic=pl.lit(family.topic), partition=pl.lit(0, pl.UInt16), revision=pl.lit(position, pl.UInt64))
     )
     stores.metrics.upsert(rows)

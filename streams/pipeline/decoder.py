@@ -1,7 +1,6 @@
-"""The first half of the way: from a batch of Kafka records to a decoded chunk, held until the next write.
+"""From a batch of Kafka records to a decoded chunk: columns, pseudonyms, positions, dead letters.
 
-Pure but for the clock that is passed in. ``decode_batch`` may run in a thread of its own; everything else belongs to the
-thread that owns the partitions.
+It knows no partition, and the time is passed in, so it may run in any thread.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,46 +17,7 @@ from schemas.events.pseudonym import Pseudonymizer
 from sinks.stores.checkpoints import NO_OFFSET
 from sinks.stores.dead_letters import DeadLetter
 from sinks.stores.positions import position
-from streams.pipeline.partition import Batch, Chunk, Partition, fingerprint
-
-
-@dataclass(frozen=True, slots=True)
-class Following:
-    """What a batch means for its partition: the records to apply, or the offset to read again from.
-
-    ``records`` is None if nothing is to be applied, and empty if the log has nothing where the partition moves on.
-    """
-
-    records: Sequence[Record] | None = None
-    read_again_from: int | None = None
-    #: Offsets that Kafka passed over before the batch; 0 unless asking again did not bring them.
-    hole: int = 0
-    #: Offsets of the batch below the expected one: applied before, or those of another log.
-    below: int = 0
-
-
-def following(partition: Partition, batch: Batch) -> Following:
-    """Compare what a batch covers with the next expected offset.
-
-    Offsets below it were applied already, unless the log is another one: that is for the caller to find out. Offsets
-    without a record within the batch are the log's own: markers, aborted records, compaction. A batch that begins above
-    the expected offset may be a fetch that raced the seek after a rebalance, so the consumer is sent back; if that brings
-    the same first offset, Kafka has dropped what was expected (retention).
-    """
-    first, expected = batch.start, partition.next_offset
-    below = max(0, min(expected, batch.next_offset) - first)
-    if batch.next_offset <= expected:
-        return Following(below=below)
-    hole = first - expected
-    if hole > 0 and partition.sought != (expected, first):
-        # Batches may come that were on their way before the seek: the lowest of them is what asking again must bring.
-        before = partition.sought
-        lowest = min(first, before[1]) if before is not None and before[0] == expected else first
-        partition.sought = (expected, lowest)
-        return Following(read_again_from=expected)
-    partition.sought = None
-    records = [record for record in batch.records if record.offset >= expected] if below else batch.records
-    return Following(records, hole=max(0, hole), below=below)
+from streams.pipeline.batch import Batch, Chunk, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +30,7 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """What decoding needs to know; safe to use in any thread, by one at a time."""
+    """What decoding needs to know."""
 
     clock: ClockLimits
     out_of_orderness_us: int
@@ -98,7 +58,7 @@ class Decoder:
             max_value_bytes=self.max_value_bytes,
             log=f"/kafka/{batch.topic}/{batch.partition}/{before.epoch}",
         )
-        found = _taken_out(decoded, records, before.epoch, refused) if refused else decoded
+        found = _without_refused(decoded, records, before.epoch, refused) if refused else decoded
         events = self.pseudonymizer.apply(found.events)
         times_us = events["time_us"].to_numpy()
         # No expressions: each would be planned for every batch anew, which costs more than what they compute.
@@ -132,7 +92,7 @@ class Decoder:
         return times_us < seen_us - self.out_of_orderness_us
 
 
-def _taken_out(decoded: Decoded, records: Sequence[Record], epoch: int, refused: Mapping[int, str]) -> Decoded:
+def _without_refused(decoded: Decoded, records: Sequence[Record], epoch: int, refused: Mapping[int, str]) -> Decoded:
     texts = {row: refused.get(position(epoch, record.offset)) for row, record in enumerate(records)}
     rows = [row for row in decoded.events["row"] if texts[row] is not None]
     rejects = [Reject(row, Reason.DATABASE, None, texts[row] or "") for row in rows]

@@ -1,4 +1,4 @@
-"""The facts of the keys that are open: a bounded cache of stored events, and the exact duplicate check.
+"""The event cache: a bounded cache of stored events, and the exact duplicate check.
 
 State is a pure function of the stored events, so it may be thrown away at any time: a key that comes again is read back
 from the store. That one rule covers the start of a worker, a rebalance, and an event that comes days late.
@@ -24,16 +24,16 @@ _MAX_CHUNKS: Final = 64
 class Added:
     """What came of some events: ``fresh`` were new, ``dropped`` were known already; both whole.
 
-    ``facts`` are those of the new ones, in the order of ``fresh``.
+    ``cached`` are the new ones as the cache keeps them, in the order of ``fresh``.
     """
 
     fresh: pl.DataFrame
     dropped: pl.DataFrame
-    facts: pl.DataFrame
+    cached: pl.DataFrame
 
 
-class Facts:
-    """Stored events of some keys of one family: ``key, type, source, id, time_us`` and the family's fact columns.
+class EventCache:
+    """Stored events of some keys of one family: ``key, type, source, id, time_us`` and the columns that its fold needs.
 
     Text is coded, as ``streams/core/codes.py`` says. ``max_rows`` bounds what is kept between flushes; the keys longest
     untouched are forgotten first.
@@ -54,7 +54,7 @@ class Facts:
         return self._frame.height
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Return those of ``keys`` whose facts are not in memory."""
+        """Return those of ``keys`` whose events are not in memory."""
         return [key for key in keys if key not in self._keys]
 
     def load(self, keys: Sequence[str], stored: pl.DataFrame) -> None:
@@ -67,19 +67,19 @@ class Facts:
 
         All keys must be in memory. Of several events with one identity the first counts.
         """
-        facts = _marked(self.part(events))
-        repeats = _repeats(facts, self._frame)
+        cached = _marked(self.part(events))
+        repeats = _repeats(cached, self._frame)
         if repeats is None:
             fresh, dropped = events, events.clear()
         else:
-            fresh, dropped, facts = events.filter(~repeats), events.filter(repeats), facts.filter(~repeats)
-        self._remember(facts)
-        return Added(fresh, dropped, facts.drop(_MARK))
+            fresh, dropped, cached = events.filter(~repeats), events.filter(repeats), cached.filter(~repeats)
+        self._remember(cached)
+        return Added(fresh, dropped, cached.drop(_MARK))
 
     def slices(self, fresh: pl.DataFrame, most_rows: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-        """Yield all facts of some keys that have ``fresh`` ones, and these; then those of others, until all had their turn.
+        """Yield all events of some keys that have ``fresh`` ones, and these; then those of others, and so on.
 
-        ``fresh`` must be among what was added. A slice has whole keys, and about ``most_rows`` facts, unless a key alone
+        ``fresh`` must be among what was added. A slice has whole keys, and about ``most_rows`` events, unless a key alone
         has more: what is in memory is copied slice by slice.
         """
         every = self._frame.drop(_MARK)
@@ -91,7 +91,7 @@ class Facts:
             yield every.filter(key.is_in(keys)), fresh.filter(fresh_key.is_in(keys))
 
     def part(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Return the columns of ``events`` that are kept as facts."""
+        """Return the columns of ``events`` that are kept."""
         return events.select(self._schema.names()).cast(self._schema)
 
     def touch(self, keys: Iterable[str]) -> None:
@@ -115,7 +115,7 @@ class Facts:
         self.forget(forgotten)
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Drop ``keys`` and their facts."""
+        """Drop ``keys`` and their events."""
         gone = pl.Series("key", list(keys), self._schema["key"])
         before = self._frame.height
         kept = ~self._frame["key"].is_in(gone.implode())
@@ -135,37 +135,37 @@ class Facts:
         self._keys.clear()
         self._code_again()
 
-    def _remember(self, facts: pl.DataFrame) -> None:
-        self._frame = pl.concat([self._frame, facts])
+    def _remember(self, cached: pl.DataFrame) -> None:
+        self._frame = pl.concat([self._frame, cached])
         if self._frame.n_chunks() > _MAX_CHUNKS:
             # Column by column, so that no more than one is in memory twice.
             for index in range(self._frame.width):
                 self._frame.replace_column(index, self._frame.to_series(index).rechunk())
 
     def _code_again(self) -> None:
-        """Begin a new dictionary, without what only forgotten facts used."""
+        """Begin a new dictionary, without what only forgotten events used."""
         self._schema = coded(self._plain)
         self._frame = _marked(self.part(self._frame))
         self._forgotten_rows = 0
 
 
-def _marked(facts: pl.DataFrame) -> pl.DataFrame:
+def _marked(cached: pl.DataFrame) -> pl.DataFrame:
     """Add the hash of each identity."""
     codes = [pl.col(name).to_physical().hash(seed) for seed, name in enumerate(("key", "source"))]
-    return facts.with_columns((pl.col("id").hash(len(codes)) ^ codes[0] ^ codes[1]).alias(_MARK))
+    return cached.with_columns((pl.col("id").hash(len(codes)) ^ codes[0] ^ codes[1]).alias(_MARK))
 
 
-def _repeats(facts: pl.DataFrame, known: pl.DataFrame) -> pl.Series | None:
-    """Return which rows of ``facts`` have the identity of an earlier one or of one that is ``known``; None if no row has.
+def _repeats(cached: pl.DataFrame, known: pl.DataFrame) -> pl.Series | None:
+    """Return which rows of ``cached`` have the identity of an earlier one or of one that is ``known``; None if no row has.
 
     Only where the hashes are equal the identities are compared.
     """
-    marks = facts[_MARK]
+    marks = cached[_MARK]
     alike = known.filter(known[_MARK].is_in(marks.implode()))
     if alike.is_empty() and marks.n_unique() == len(marks):
         return None
     twice = pl.concat([marks.filter(~marks.is_first_distinct()), alike[_MARK]])
-    suspects = facts.select(IDENTITY).with_row_index("nth").filter(marks.is_in(twice.implode()))
+    suspects = cached.select(IDENTITY).with_row_index("nth").filter(marks.is_in(twice.implode()))
     fresh = suspects.unique(IDENTITY, keep="first", maintain_order=True).join(alike, on=IDENTITY, how="anti")
     repeats = suspects["nth"].filter(~suspects["nth"].is_in(fresh["nth"].implode()))
-    return facts.select(pl.int_range(pl.len(), dtype=pl.UInt32).is_in(repeats.implode())).to_series()
+    return cached.select(pl.int_range(pl.len(), dtype=pl.UInt32).is_in(repeats.implode())).to_series()
