@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test faults bench bench-check check lint types imports docs format lock clean
+.PHONY: help demo unit test faults bench bench-check check lint types imports docs format lock clean
 
 help:  ## Show what there is.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -25,6 +25,9 @@ demo: $(STAMP)  ## Play a simulated school morning through everything, and check
 
 # End-to-end tests mostly wait, so several run at once. AT_ONCE=0 runs them one after the other.
 AT_ONCE ?= 4
+
+unit: $(STAMP)  ## Pass the tests that need no service (under a minute).
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist worksteal tests/unit
 
 test: $(STAMP)  ## Pass the whole suite (a quarter of an hour on two cores).
 	@echo "The whole suite, with real brokers and databases: a quarter of an hour on two cores. 'make check' takes a minute."

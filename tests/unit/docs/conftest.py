@@ -1,12 +1,9 @@
-"""The pages, and the database that some of them are made from."""
+"""The pages."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clickhouse_connect.driver.client import Client
 
-from docs.generate import tables
 from docs.generate.catalogue import folder
 
 
@@ -14,10 +11,3 @@ from docs.generate.catalogue import folder
 def docs() -> Path:
     """The folder of the pages."""
     return folder()
-
-
-@pytest.fixture(scope="session")
-def database() -> Iterator[Client]:
-    """A real engine with every migration applied."""
-    with tables.migrated_database() as client:
-        yield client

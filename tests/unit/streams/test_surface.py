@@ -22,7 +22,7 @@ from streams.kafka.transport import EVENT_TOPICS, BatchScheduler, RecordBatch
 from streams.output.numbers import fixed, significant
 from streams.pipeline.telemetry import Telemetry
 from streams.web.server import Health, WebServer
-from tests.unit.streams.test_pipeline import Record
+from tests.integration.streams.test_pipeline import Record
 
 
 def test_a_bad_setting_is_named_with_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target
 from streams.cli.program import main
 from streams.evaluation.scoring import step
+from tests.integration.sinks.evaluation_data import EVALUATION, NOW, prepare
 from tests.oracle.database import fresh_database, open_client
-from tests.unit.sinks.evaluation_data import EVALUATION, NOW, prepare
 
 HOSTILE: Final = "s\x1b]0;owned\x07\x1b[31m\x9b2J\x7f\u202eevil"
 

@@ -21,8 +21,8 @@ from streams.pipeline.states import AssignmentState
 from streams.pipeline.threads import Failure, OneThread
 from streams.worker import watch as watch_module
 from streams.worker.watch import Watch
+from tests.integration.streams.test_pipeline import BASE_MS, RECORDS, TOPIC, Record, apply, event, new_path
 from tests.oracle.path import Path
-from tests.unit.streams.test_pipeline import BASE_MS, RECORDS, TOPIC, Record, apply, event, new_path
 
 ONE = (TOPIC, 0)
 

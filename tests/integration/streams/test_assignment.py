@@ -14,7 +14,7 @@ from streams.pipeline.assignment import Assignment
 from streams.pipeline.batch import TopicPartition
 from streams.pipeline.states import AssignmentState
 from streams.pipeline.threads import Failure, OneThread
-from tests.unit.streams.test_pipeline import TOPIC, new_path
+from tests.integration.streams.test_pipeline import TOPIC, new_path
 
 FIRST, SECOND = frozenset({(TOPIC, 0)}), frozenset({(TOPIC, 0), (TOPIC, 1)})
 

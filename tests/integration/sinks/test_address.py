@@ -5,7 +5,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -89,7 +89,7 @@ def answering(answer: bytes) -> Iterator[str]:
     """Answer everything with the same bytes, or with nothing at all; yield the address."""
 
     def serve(connection: socket.socket) -> None:
-        with connection:
+        with connection, suppress(OSError):
             while answer and connection.recv(65_536):
                 connection.sendall(answer)
 

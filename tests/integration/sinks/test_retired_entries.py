@@ -15,8 +15,8 @@ from sinks.evaluation.scores import ScoreStore
 from streams.core.evaluation.places import places
 from streams.evaluation.report.registered import Registry
 from streams.pipeline.partition import Log
+from tests.integration.streams.test_pipeline import BASE_MS, Batch, Record, counters, crash_at, flush, new_path
 from tests.oracle.path import Path
-from tests.unit.streams.test_pipeline import BASE_MS, Batch, Record, counters, crash_at, flush, new_path
 
 ZONE = "Asia/Shanghai"
 DAY_MS = 86_400_000

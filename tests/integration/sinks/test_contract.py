@@ -38,7 +38,7 @@ def test_everything_declared_is_promised() -> None:
         view.name: {"columns": list(view.columns), "parameters": sorted(view.parameters)} for view in DECLARED.values()
     }
     missing = {name: promise for name, promise in declared.items() if PROMISED.get(name) != promise}
-    assert missing == {}, f"add to tests/unit/sinks/contract_v1.json: {json.dumps(missing)}"
+    assert missing == {}, f"add to tests/integration/sinks/contract_v1.json: {json.dumps(missing)}"
 
 
 def test_every_metric_of_a_lesson_has_its_column() -> None:

@@ -28,9 +28,9 @@ from streams.evaluation.explain_events import Scope, events_query, keys_query
 from streams.evaluation.scoring import step
 from streams.evaluation.standing import after_a_cycle
 from streams.evaluation.weeks import iso_week
+from tests.integration.sinks.evaluation_data import EVALUATION, NOW, WEEK, prepare
 from tests.oracle.database import fresh_database, insert_checkpoint, insert_events, open_client
 from tests.oracle.oracle import Event
-from tests.unit.sinks.evaluation_data import EVALUATION, NOW, WEEK, prepare
 
 ENTITIES: dict[Kind, str] = {"teacher": "t-s02", "class": "s02-c1", "school": "s02", "group": "g1", "district": "district"}
 #: Whose lessons of the week are behind the metrics of each entity.

@@ -213,6 +213,10 @@ def test_command_runs_one_cycle(database: Target, monkeypatch: pytest.MonkeyPatc
     for name, value in settings.items():
         monkeypatch.setenv(f"CLASSPULSE_CLICKHOUSE_{name}", value)
     monkeypatch.setattr("signal.signal", lambda _number, _handler: None)
+    client = connect(database)
+    client.command("TRUNCATE TABLE evaluator_cycles")
+    insert_checkpoint(client, "classroom", 1)
+    client.close()
     result = CliRunner().invoke(evaluate, ["--once"])
     assert result.exit_code == 0, result.output
     assert "panes 0 rows" in result.output

@@ -15,8 +15,7 @@ from sinks.clickhouse.client import Target
 from sinks.evaluation.configs import FIRST_WEEK, activate, config_of, configs
 from sinks.evaluation.quality import DISTRICT, quality_of, update_quality
 from streams.evaluation.scoring import local_week, step
-from tests.oracle.database import fresh_database, open_client
-from tests.unit.sinks.evaluation_data import (
+from tests.integration.sinks.evaluation_data import (
     EVALUATION,
     NOW,
     WEEK,
@@ -27,6 +26,7 @@ from tests.unit.sinks.evaluation_data import (
     prepare,
     register,
 )
+from tests.oracle.database import fresh_database, open_client
 
 RULES = MetricRules()
 HOUR = timedelta(hours=1)

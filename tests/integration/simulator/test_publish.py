@@ -19,8 +19,7 @@ from deploy.local.simulator import Ledger, SimulationConfig, publish, simulate
 from deploy.local.stack.broker import answers_metadata, command, environment
 from schemas.errors import MustStop
 from schemas.events.event_types import FAMILIES
-
-from .conftest import DAY, TROUBLE
+from tests.unit.simulator.conftest import DAY, TROUBLE
 
 PARTITIONS = 3
 CONFIG = SimulationConfig(events=6_000, date=DAY, disturbance=TROUBLE)
