@@ -20,7 +20,7 @@ QUERIES = [
     "SELECT 1 AS format",
     "WITH insert AS (SELECT 13 AS n) SELECT * FROM insert",
     "WITH 13 AS insert SELECT insert",
-    "(SELECT 1) UNION ALL (SELECT 2)",
+    "(SELECT 1) UNION ALL (SELECT 1)",
     "FROM system.one SELECT 1",
     "SELECT/*c*/1 SETTINGS/**/max_threads=1",
     "SELECT 1 FORMAT\n/* x */\nTSV // end",
