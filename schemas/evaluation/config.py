@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from schemas.errors import MustStop
-from schemas.evaluation.indicators import figure
+from schemas.evaluation.indicators import indicator_metric
 from schemas.evaluation.tree import Band, Evaluation, Linear
 
 __all__ = ["LARGEST_BYTES", "Problem", "default_text", "doubts", "parse", "problems"]
@@ -77,7 +77,7 @@ def doubts(evaluation: Evaluation) -> list[str]:
     """Return what is allowed but may be a slip: norms that run against the direction the catalogue gives a metric."""
     found = []
     for indicator in evaluation.indicators():
-        direction = figure(indicator.metric, indicator.item).direction
+        direction = indicator_metric(indicator.metric, indicator.item).direction
         rewards = "higher"
         if isinstance(indicator.norm, Linear) and indicator.norm.zero > indicator.norm.one:
             rewards = "lower"

@@ -11,7 +11,7 @@ from schemas.metrics.classroom.lessons import INTERACTION_TYPES
 from schemas.metrics.metric import WINDOW_ACTIVITY, WINDOW_ISO_WEEK, WINDOW_LESSON, Metric
 from schemas.metrics.persons import PERSON_METRICS, PersonMetric
 
-__all__ = ["PART_EVENTS", "Figure", "exists_for", "figure", "figures"]
+__all__ = ["PART_EVENTS", "IndicatorMetric", "exists_for", "indicator_metric", "indicator_metrics"]
 
 #: The windows roll-ups are merged from.
 _MERGED: Final = (WINDOW_LESSON, WINDOW_ISO_WEEK, WINDOW_ACTIVITY)
@@ -56,7 +56,7 @@ _PERSONS_MISSING: Final = {"student_lesson": (), "participant_activity": ("class
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class IndicatorMetric:
     """What an indicator must know of a metric. ``source``: name of the declared metric whose rows it is merged from.
 
     ``events``: the event types that are read, without the family.
@@ -80,16 +80,16 @@ class Figure:
 
 
 @cache
-def figures() -> dict[str, Figure]:
+def indicator_metrics() -> dict[str, IndicatorMetric]:
     """Return every metric that roll-ups hold, by name."""
     found = [_of_metric(metric) for metric in METRICS if set(metric.windows) & set(_MERGED)]
     found += [_of_persons(metric) for metric in PERSON_METRICS]
     return {item.name: item for item in found}
 
 
-def figure(metric: str, item: str = "") -> Figure:
+def indicator_metric(metric: str, item: str = "") -> IndicatorMetric:
     """Return one metric. Raises ``ValueError`` with what may have been meant if there is none of this name and item."""
-    known = figures()
+    known = indicator_metrics()
     if metric not in known:
         close = get_close_matches(metric, known, n=3, cutoff=0.5)
         meant = f"did you mean {' or '.join(close)}?" if close else "docs/metrics.md lists them"
@@ -103,11 +103,11 @@ def figure(metric: str, item: str = "") -> Figure:
 
 def exists_for(metric: str, kind: str) -> bool:
     """Return whether roll-ups of ``kind`` can hold the metric at all."""
-    return kind not in figures()[metric].missing_for
+    return kind not in indicator_metrics()[metric].missing_for
 
 
-def _of_metric(metric: Metric) -> Figure:
-    return Figure(
+def _of_metric(metric: Metric) -> IndicatorMetric:
+    return IndicatorMetric(
         metric.name,
         metric.chinese,
         metric.english,
@@ -121,11 +121,11 @@ def _of_metric(metric: Metric) -> Figure:
     )
 
 
-def _of_persons(metric: PersonMetric) -> Figure:
+def _of_persons(metric: PersonMetric) -> IndicatorMetric:
     family = next(family for family, source in _OF_PERSONS.items() if source == metric.source)
     parts = {*metric.numerator, *metric.denominator}
     events = {name for part in parts for name in _events_of(metric.source, part)}
-    return Figure(
+    return IndicatorMetric(
         metric.name,
         metric.chinese,
         metric.english,

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from schemas.evaluation.indicators import exists_for, figure
+from schemas.evaluation.indicators import exists_for, indicator_metric
 
 __all__ = [
     "KINDS",
@@ -125,7 +125,7 @@ class Indicator(_Part):
 
     @model_validator(mode="after")
     def _refers_to_a_metric(self) -> Self:
-        found = figure(self.metric, self.item)
+        found = indicator_metric(self.metric, self.item)
         if self.norm.kind == "share" and not found.is_share:
             raise ValueError(f"{self.metric} is measured in {found.unit}, which is no share; give a linear or band norm")
         return self
@@ -133,12 +133,12 @@ class Indicator(_Part):
     @property
     def title_chinese(self) -> str:
         """The Chinese name."""
-        return self.chinese or figure(self.metric, self.item).chinese
+        return self.chinese or indicator_metric(self.metric, self.item).chinese
 
     @property
     def title_english(self) -> str:
         """The English name."""
-        return self.english or figure(self.metric, self.item).english
+        return self.english or indicator_metric(self.metric, self.item).english
 
 
 class Dimension(_Part):

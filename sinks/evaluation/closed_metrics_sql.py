@@ -126,7 +126,7 @@ FROM figures AS f LEFT JOIN teachers AS t ON f.key = t.teacher_id LEFT JOIN late
         SELECT key, argMin((schoolid, host_id), (time, source, id)) AS first
         FROM events_research WHERE type = 'research.activity.published' AND key IN {{keys:Array(String)}} GROUP BY key
     )
--- What a participant did belongs to the participant's school; the figures of the activity belong to that of the host.
+-- What a participant did belongs to the participant's school; the metrics of the activity belong to that of the host.
 SELECT if(f.window = 'participant' AND t.registered.1 != '', t.registered.1, toString(p.first.1)) AS school_id,
     '' AS class_id,
     if(f.window = 'participant', f.item, p.first.2) AS teacher_id,

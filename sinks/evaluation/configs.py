@@ -13,7 +13,7 @@ from clickhouse_connect.driver.client import Client
 
 from schemas.errors import RetryLater
 from schemas.evaluation.config import parse
-from schemas.evaluation.indicators import figure
+from schemas.evaluation.indicators import indicator_metric
 from schemas.evaluation.tree import KINDS, Evaluation
 from sinks.clickhouse.answers import FAR_FUTURE, bound, instant
 from sinks.clickhouse.client import WRITE_SETTINGS
@@ -154,7 +154,7 @@ def _insert_nodes(client: Client, evaluation: Evaluation, version: int) -> None:
             part = node.indicator
             indicator: list[object] = ["", "", "", "", 0]
             if part is not None:
-                unit = figure(part.metric, part.item).unit
+                unit = indicator_metric(part.metric, part.item).unit
                 indicator = [part.metric, part.item, unit, part.norm.words, part.min_sample]
             own = [node.path, node.depth, node.chinese, node.english, node.weight, node.share]
             rows.append([version, kind, number, *own, *indicator, node.about])

@@ -1,4 +1,4 @@
-"""``classpulse dlq``: find out what was refused, look at it, and replay it once the cause is mended."""
+"""``classpulse dlq``: find out what was refused, look at it, and replay it once the cause is fixed."""
 
 import asyncio
 import logging
@@ -129,7 +129,7 @@ def replay_letters(
 ) -> None:
     """Send refused records to their own topics again, as they were: same key, same bytes, same headers.
 
-    Mend the cause first: upgrade the workers, or correct the setting that refused them. A record that is still bad is
+    Fix the cause first: upgrade the workers, or correct the setting that refused them. A record that is still bad is
     refused again and makes a new dead letter, nothing else; what a producer got wrong, it must send again corrected.
 
     An event keeps its source and id, so replaying twice stores it once; the second counts as a duplicate. What was replayed

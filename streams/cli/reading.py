@@ -46,7 +46,7 @@ def away_is_final(target: warehouse.Target, where: str = "CLASSPULSE_CLICKHOUSE_
 def reading(target: warehouse.Target, what: str) -> Iterator[Client]:
     """Give a connection to do ``what`` with, and close it.
 
-    Raises :class:`MustStop` and, for a failure in the middle that waiting may mend, :class:`RetryLater`.
+    Raises :class:`MustStop` and, for a failure in the middle that waiting may resolve, :class:`RetryLater`.
     """
     try:
         with away_is_final(target):

@@ -83,7 +83,7 @@ def report(
         instant = instant.replace(tzinfo=ZoneInfo(settings.time_zone))
     if instant > now:
         raise click.BadParameter(f"{instant.isoformat()} is in the future; leave it out for now.", param_hint="--as-of")
-    with reading(target, "read the report's figures") as client:
+    with reading(target, "read the report's metrics") as client:
         known_at = settled(client, instant.astimezone(UTC))
         monday = week or _latest_week(client, kind, entity_id, known_at)
         data = gather(client, kind, entity_id, monday, known_at, settings.time_zone)

@@ -79,7 +79,7 @@ def _verified(
                 verify_evaluator(client, report, on_progress)
             return report
     except FAILURES as error:
-        raise classify(error, "verify the figures") from error
+        raise classify(error, "verify the metrics") from error
     finally:
         client.close()
 

@@ -43,7 +43,7 @@ def obstacle(letter: Letter) -> str | None:
     """Return why a letter cannot be replayed, as far as the letter itself tells; None if nothing speaks against it.
 
     A record without a value is left alone also because, in the compacted registry, it would delete an entry that may
-    have been mended meanwhile.
+    have been fixed meanwhile.
     """
     if letter.place.topic not in TOPICS:
         return OTHER_TOPIC

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from schemas.evaluation.indicators import figure
+from schemas.evaluation.indicators import indicator_metric
 from schemas.evaluation.tree import Kind
 from schemas.metrics.catalogue import METRICS
 from schemas.metrics.metric import Metric
@@ -35,8 +35,8 @@ class Scope:
 
 
 def events_query(scope: Scope, metric: str, item: str = "") -> str:
-    """Return the SELECT of the stored events that a figure of the week was made from."""
-    found = figure(metric, item)
+    """Return the SELECT of the stored events that a metric of the week was made from."""
+    found = indicator_metric(metric, item)
     declared = _METRICS[found.source]
     conditions = [
         f"key IN\n(\n{_indented(keys_query(scope, metric, item))}\n)",
@@ -51,14 +51,14 @@ def events_query(scope: Scope, metric: str, item: str = "") -> str:
 
 
 def keys_query(scope: Scope, metric: str, item: str = "") -> str:
-    """Return the SELECT of the lessons, teachers or activities whose rows were merged into a figure of the week."""
+    """Return the SELECT of the lessons, teachers or activities whose rows were merged into a metric of the week."""
     read = (
         f"day BETWEEN '{scope.week}' AND '{scope.week + timedelta(days=6)}'"
         f" AND recorded_at <= toDateTime64('{_instant(scope.as_of, 3)}', 3, 'UTC')"
     )
     return (
         f"SELECT key FROM pane_versions\nWHERE {read}\n"
-        f"  AND metric = {_quoted(figure(metric, item).source)} AND live AND {_ENTITIES[scope.kind](scope)}\n"
+        f"  AND metric = {_quoted(indicator_metric(metric, item).source)} AND live AND {_ENTITIES[scope.kind](scope)}\n"
         f"  AND row_id NOT IN (SELECT arrayJoin(replaces) FROM pane_versions WHERE {read})"
     )
 

@@ -156,7 +156,7 @@ def recompute(
     Rows that no event explains are deleted where the user may; ``report.left`` says how many are not. With ``dry_run``
     nothing is written and the report says what would be. While the database is away every call waits for it.
 
-    Raises :class:`MustStop` for what waiting cannot mend.
+    Raises :class:`MustStop` for what waiting cannot resolve.
     """
     stores = stores or Stores.of(warehouse)
     report = RecomputeReport(dry_run)

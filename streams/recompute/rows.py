@@ -48,7 +48,7 @@ class RowStore:
         All of the family's metrics where ``metrics`` is empty, also those that no catalogue knows any more.
         """
         named = " AND metric IN {metrics:Array(String)}" if metrics else ""
-        return self._read("read the stored figures", _STORED + named, keys, topic=family.topic, metrics=list(metrics))
+        return self._read("read the stored metrics", _STORED + named, keys, topic=family.topic, metrics=list(metrics))
 
     def delete(self, family: Family, rows: pl.DataFrame) -> int:
         """Delete ``rows`` as they were seen; return how many. 0 where the user has no right to.

@@ -11,8 +11,7 @@ from clickhouse_connect.driver.client import Client
 
 from schemas.errors import MustStop
 from schemas.evaluation.config import parse
-from schemas.evaluation.indicators import Figure as Declared
-from schemas.evaluation.indicators import figures as declared_metrics
+from schemas.evaluation.indicators import IndicatorMetric, indicator_metrics
 from schemas.evaluation.portraits import DIMENSIONS
 from schemas.evaluation.tree import Indicator
 from schemas.metrics.classroom.course import STRATEGIES
@@ -230,7 +229,7 @@ def _figures(asked: _Asked, rollups: Mapping[tuple[str, str], Mapping[str, Any]]
     few = max(peers.values(), default=0) < FEWEST_PEERS
     district = {} if few else _rollups(asked, level="district", school="", entity=DISTRICT)
 
-    def figure(one: Declared) -> Figure:
+    def figure(one: IndicatorMetric) -> Figure:
         row = rollups[one.name, ""]
         comparable = peers.get(one.source, 0) >= FEWEST_PEERS
         return Figure(
@@ -247,7 +246,7 @@ def _figures(asked: _Asked, rollups: Mapping[tuple[str, str], Mapping[str, Any]]
             _value(district, one.name) if comparable else None,
         )
 
-    return tuple(figure(one) for one in declared_metrics().values() if (one.name, "") in rollups)
+    return tuple(figure(one) for one in indicator_metrics().values() if (one.name, "") in rollups)
 
 
 def _strategies(rollups: Mapping[tuple[str, str], Mapping[str, Any]]) -> tuple[Share, ...]:
@@ -270,7 +269,7 @@ def _with_rest(values: Mapping[tuple[str, str], float | None]) -> tuple[Share, .
 
 
 def _portraits(kind: ReportKind, rows: pl.DataFrame) -> tuple[Portrait, ...]:
-    units = {name: one.unit for name, one in declared_metrics().items()}
+    units = {name: one.unit for name, one in indicator_metrics().items()}
     found = []
     for dimension in DIMENSIONS[kind]:
         own = rows.filter(pl.col("dimension") == dimension.name)

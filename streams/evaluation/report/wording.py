@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Final
 
-from schemas.evaluation.indicators import figure
+from schemas.evaluation.indicators import indicator_metric
 from schemas.evaluation.tree import Band, Indicator, Linear
 from streams.evaluation.report.markup import Markup, element, join
 from streams.output.numbers import fixed, significant
@@ -80,7 +80,7 @@ def _duration(seconds: float) -> str:
 
 def norm_words(indicator: Indicator) -> tuple[str, str]:
     """Return in Chinese and English for what an indicator earns all points and none; between, they are in proportion."""
-    norm, unit = indicator.norm, figure(indicator.metric, indicator.item).unit
+    norm, unit = indicator.norm, indicator_metric(indicator.metric, indicator.item).unit
 
     def shown(bound: float) -> str:
         return f"{significant(100 * bound, 3)} %" if unit in _SHARES else quantity(bound, unit)

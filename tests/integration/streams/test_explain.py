@@ -15,7 +15,7 @@ from deploy.local.clickhouse.grants import OWNER
 from docs.generate.catalogue import folder
 from schemas.errors import MustStop
 from schemas.evaluation.config import default_text
-from schemas.evaluation.indicators import exists_for, figures
+from schemas.evaluation.indicators import exists_for, indicator_metrics
 from schemas.evaluation.tree import KINDS, Kind
 from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target
@@ -120,7 +120,9 @@ def test_the_lessons_are_as_many_as_the_roll_up_merged(client: Client) -> None:
 def test_every_query_runs(client: Client, kind: Kind) -> None:
     """For every metric an indicator may refer to, the query is answered, without a right to write."""
     queries = {
-        events_query(scope(kind), name, found.items[0]) for name, found in figures().items() if exists_for(name, kind)
+        events_query(scope(kind), name, found.items[0])
+        for name, found in indicator_metrics().items()
+        if exists_for(name, kind)
     }
     assert len(queries) > 10
     for query in queries:
@@ -135,7 +137,9 @@ def test_ids_are_quoted(client: Client) -> None:
 
 def test_the_queries_need_no_other_right_than_the_workers() -> None:
     """Every table in the queries may be read by the worker's user, as users.xml grants it."""
-    texts = [events_query(scope(kind), name, found.items[0]) for kind in KINDS for name, found in figures().items()]
+    texts = [
+        events_query(scope(kind), name, found.items[0]) for kind in KINDS for name, found in indicator_metrics().items()
+    ]
     named = {name for text in texts for name in re.findall(r"FROM (\w+)", text)}
     users = ET.parse(folder().parent / "deploy" / "clickhouse" / "users.xml").getroot()
     grants = [query.text or "" for query in users.iterfind(".//classpulse_worker/grants/query")]

@@ -5,7 +5,7 @@ import pytest
 from schemas.errors import MustStop
 from schemas.evaluation.changes import changes
 from schemas.evaluation.config import LARGEST_BYTES, default_text, doubts, parse, problems
-from schemas.evaluation.indicators import PART_EVENTS, exists_for, figure, figures
+from schemas.evaluation.indicators import PART_EVENTS, exists_for, indicator_metric, indicator_metrics
 from schemas.evaluation.tree import KINDS, Evaluation
 from schemas.events.event_types import MODELS
 from schemas.metrics.catalogue import METRICS
@@ -113,7 +113,7 @@ def test_shares_of_a_tree_add_up(kind: str) -> None:
 def test_every_metric_has_a_source_that_is_declared() -> None:
     """What an indicator may refer to comes from a declared metric, whose events are declared types."""
     declared = {metric.name: metric for metric in METRICS}
-    for found in figures().values():
+    for found in indicator_metrics().values():
         source = declared[found.source]
         assert source.family == found.family
         assert found.events
@@ -135,8 +135,8 @@ def test_a_class_has_no_preparation() -> None:
     """Metrics that a kind cannot have are refused for it, those it can have are not."""
     assert not exists_for("active_prep_minutes", "class")
     assert exists_for("teacher_effective_attendance", "teacher")
-    assert figure("contribution_gini").source == "participant_activity"
-    assert figure("participation_gini").source == "participation_gini"
+    assert indicator_metric("contribution_gini").source == "participant_activity"
+    assert indicator_metric("participation_gini").source == "participation_gini"
 
 
 def test_comments_make_no_difference() -> None:
@@ -190,8 +190,8 @@ def test_what_differs_between_two_configurations_is_told_part_by_part() -> None:
         ),
         (
             "one/second: new, weight 2; metric delayed_start_seconds; norm 300 → 0, 0 → 1; min_sample 0;"
-            f" chinese {figure('delayed_start_seconds', '').chinese};"
-            f" english {figure('delayed_start_seconds', '').english};"
+            f" chinese {indicator_metric('delayed_start_seconds', '').chinese};"
+            f" english {indicator_metric('delayed_start_seconds', '').english};"
             " kinds school"
         ),
     ]

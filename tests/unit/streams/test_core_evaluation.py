@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.evaluation.indicators import figures
+from schemas.evaluation.indicators import indicator_metrics
 from schemas.evaluation.tree import LOWEST_COVERAGE, Band, Dimension, Evaluation, Indicator, Linear, ShareNorm
 from streams.core.evaluation.scores import Figure, points, scores
 
 #: Metrics that every kind has and that have no items: enough for any tree here.
-METRICS = sorted(name for name, found in figures().items() if not found.missing_for and found.items == ("",))
+METRICS = sorted(name for name, found in indicator_metrics().items() if not found.missing_for and found.items == ("",))
 WEIGHTS = st.floats(0.01, 100)
 VALUES = st.floats(-1e6, 1e6)
 

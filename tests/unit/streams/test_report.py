@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from schemas.evaluation.config import default_text, parse
-from schemas.evaluation.indicators import figures as declared
+from schemas.evaluation.indicators import indicator_metrics as declared
 from schemas.evaluation.portraits import DIMENSIONS
 from schemas.evaluation.tree import KINDS
 from streams.evaluation.report.data import (
