@@ -7,7 +7,7 @@ That keeps the columnar codec and these models one contract (see ``schemas/codec
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, AllowInfNan, Field, StringConstraints
 
 from schemas.events.characters import CONTROLS, UNSEEN, others
 
@@ -66,7 +66,7 @@ Timestamp = Annotated[
 ]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=IDENTIFIER_PATTERN)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=LABEL_PATTERN)]
-Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0.0, le=1.0), AllowInfNan(allow_inf_nan=False)]
 DurationMs = Annotated[int, Field(ge=0, le=86_400_000)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Grade = Annotated[int, Field(ge=1, le=12)]

@@ -18,13 +18,14 @@ What still raises is a batch whose checksum is wrong, or whose framing is: a bro
 they are damage on its disk or on the way, nothing a producer can send. The worker ends, says where, and what to do. (The
 embedded broker checks less; there a producer of one's own can do it.)
 
-Everything of aiokafka 0.14.0 that is replaced is in :func:`guard`; its version is pinned.
+Everything of aiokafka that is replaced is in :func:`guard`, which refuses another version than the one it was written for.
 """
 
 import logging
 from collections.abc import Callable
 from typing import Any, Final
 
+import aiokafka
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
@@ -37,6 +38,9 @@ LARGEST_BATCH_BYTES: Final = 64 * 1024 * 1024
 #: A poll opens no further batch once it has opened so many bytes, inflated.
 POLL_BYTES: Final = 64 * 1024 * 1024
 POLL_RECORDS: Final = 150_000
+
+#: The version whose private classes are replaced here.
+WRITTEN_FOR: Final = "0.14.0"
 
 log = logging.getLogger("classpulse.fetch")
 
@@ -172,9 +176,14 @@ def _damaged(place: Any, offset: int, error: CorruptRecordException) -> CorruptR
 
 
 def guard() -> None:
-    """Put the guarded classes in the place of aiokafka's, for every consumer of this process; again is harmless."""
+    """Put the guarded classes in the place of aiokafka's, for every consumer of this process; again is harmless.
+
+    Raises ``ImportError`` if aiokafka is of another version than its private classes were replaced in.
+    """
     if fetcher.MemoryRecords is GuardedRecords:
         return
+    if aiokafka.__version__ != WRITTEN_FOR:
+        raise ImportError(f"the fetch guard is written for aiokafka {WRITTEN_FOR}; {aiokafka.__version__} is installed")
     fetcher.MemoryRecords = GuardedRecords
     fetcher.PartitionRecords = PiecewiseRecords
     fetcher.FetchResult = GuardedResult
