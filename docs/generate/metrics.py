@@ -81,6 +81,7 @@ def section(metric: Metric) -> str:
         ["numerator", metric.numerator],
         ["denominator", metric.denominator],
         ["unit", metric.unit],
+        ["range", "from 0" if metric.highest is None else f"0 to {metric.highest:,g}"],
         ["windows", ", ".join(code(window.name) for window in metric.windows)],
         *([["item", metric.item]] if metric.item else []),
         *([["parts", metric.parts]] if metric.parts else []),

@@ -15,7 +15,7 @@ from schemas.metrics.research import feedback, meetings, participants
 __all__ = ["CATALOGUE_VERSION", "METRICS", "ROW_KEY", "ROW_METRIC", "modules_of"]
 
 #: Raised by one whenever a formula changes its meaning; stored in every row.
-CATALOGUE_VERSION: Final = 2
+CATALOGUE_VERSION: Final = 3
 
 METRICS: Final[tuple[Metric, ...]] = (
     *talk.METRICS,

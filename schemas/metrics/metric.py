@@ -80,6 +80,9 @@ Merge = Literal["ratio", "values", "sketch", "entropy", "gini", "blend"]
 class Metric:
     """One metric. ``value = numerator / denominator``; a zero denominator gives NULL, never 0.
 
+    A value lies between 0 and ``highest`` (None: there is no bound that holds for all); ``classpulse verify`` reports any
+    that does not.
+
     ``module`` names the group of metrics that it is computed with. ``parts`` says what the array stored beside the value
     holds; empty where there is none. ``item`` says what the column of that name holds; empty where it is.
     """
@@ -91,6 +94,7 @@ class Metric:
     family: Literal["classroom", "prep", "research"]
     module: str
     unit: str
+    highest: float | None
     numerator: str
     denominator: str
     sample: str

@@ -22,13 +22,14 @@ class PersonMetric:
 
     ``source`` is the metric whose rows are added up. ``numerator`` and ``denominator`` name parts of it; several are
     multiplied within the row, none stand for 1. ``sample`` names the part that is the sample; none: the rows. The
-    denominator that is stored is already divided by ``scale``.
+    denominator that is stored is already divided by ``scale``. A value lies between 0 and ``highest``; None: no bound.
     """
 
     name: str
     chinese: str
     english: str
     unit: str
+    highest: float | None
     source: Literal["student_lesson", "participant_activity"]
     numerator: tuple[str, ...]
     denominator: tuple[str, ...] = ()
@@ -48,6 +49,7 @@ PERSON_METRICS: Final = (
         chinese="学生出勤率",
         english="attendance of students",
         unit="share",
+        highest=1.0,
         source="student_lesson",
         numerator=("attended_seconds",),
         denominator=("scheduled_seconds",),
@@ -57,6 +59,7 @@ PERSON_METRICS: Final = (
         chinese="学生互动频次",
         english="interactions of a student per minute",
         unit="interactions per minute of presence",
+        highest=None,
         source="student_lesson",
         numerator=("interactions",),
         denominator=("present_seconds",),
@@ -68,6 +71,7 @@ PERSON_METRICS: Final = (
         chinese="学生正确率",
         english="correct answers of students",
         unit="share",
+        highest=1.0,
         source="student_lesson",
         numerator=("correct_answers",),
         denominator=("graded_answers",),
@@ -78,6 +82,7 @@ PERSON_METRICS: Final = (
         chinese="学生测评得分率",
         english="assessment results of students",
         unit="share",
+        highest=1.0,
         source="student_lesson",
         numerator=("assessment_score_sum",),
         denominator=("assessments",),
@@ -88,6 +93,7 @@ PERSON_METRICS: Final = (
         chinese="学生个性学进展",
         english="steps in personal plans per lesson",
         unit="steps per lesson",
+        highest=None,
         source="student_lesson",
         numerator=("plan_steps",),
     ),
@@ -96,6 +102,7 @@ PERSON_METRICS: Final = (
         chinese="教师教研出席率",
         english="research activities attended",
         unit="share",
+        highest=1.0,
         source="participant_activity",
         numerator=("invited", "joined"),
         denominator=("invited",),
@@ -106,6 +113,7 @@ PERSON_METRICS: Final = (
         chinese="教师有效教研率",
         english="research activities attended effectively",
         unit="share",
+        highest=1.0,
         source="participant_activity",
         numerator=("effective",),
         denominator=("invited",),
@@ -116,6 +124,7 @@ PERSON_METRICS: Final = (
         chinese="教师教研贡献频次",
         english="a teacher's contributions per minute",
         unit="contributions per attended minute",
+        highest=None,
         source="participant_activity",
         numerator=("contributions",),
         denominator=("attended_seconds",),
@@ -127,6 +136,7 @@ PERSON_METRICS: Final = (
         chinese="教师听评课",
         english="lessons observed per activity",
         unit="observations per activity",
+        highest=None,
         source="participant_activity",
         numerator=("observations",),
     ),
@@ -135,6 +145,7 @@ PERSON_METRICS: Final = (
         chinese="教师改进",
         english="improvements made per activity",
         unit="improvements per activity",
+        highest=None,
         source="participant_activity",
         numerator=("improvements",),
     ),

@@ -11,6 +11,7 @@ Only what cannot have expired is looked at (``sinks/stores/retention.py``): a me
 may be gone itself, takes part on neither side, whether the server has already deleted or not.
 """
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -44,6 +45,8 @@ WHOLE_KEY: Final = -1
 
 METRIC_ROWS: Final = "metric_rows"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: Largest value possible of each metric; where its declaration knows none, the largest there is.
+HIGHEST: Final = {metric.name: sys.float_info.max if metric.highest is None else metric.highest for metric in METRICS}
 _EXPECTED_COLUMNS: Final = (*ROW_METRIC, "catalogue_version")
 _STORED_COLUMNS: Final = (*_EXPECTED_COLUMNS, "partition", "revision")
 _TIME_COLUMNS: Final = ("window_start", "window_end")
@@ -190,6 +193,7 @@ def _look(client: Client, where: Range, module: str, metrics: list[str], limit: 
         "keys": list(where.keys),
         **rule_parameters(where.rules),
         "metrics": metrics,
+        "highest": [HIGHEST[metric] for metric in metrics],
         "catalogue_version": CATALOGUE_VERSION,
         "limit": limit,
         "topic": where.family.topic,

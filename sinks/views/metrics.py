@@ -114,7 +114,8 @@ def _catalogue_row(metric: Metric) -> str:
         metric.source,
     ]
     windows = ", ".join(_text(window.name) for window in metric.windows)
-    return f"({metric.number}, [{windows}], {', '.join(map(_text, texts))})"
+    highest = "NULL" if metric.highest is None else repr(metric.highest)
+    return f"({metric.number}, [{windows}], {', '.join(map(_text, texts))}, CAST({highest}, 'Nullable(Float64)'))"
 
 
 _CATALOGUE: Final = View(
@@ -137,10 +138,13 @@ _CATALOGUE: Final = View(
         "parts": "what the column parts holds; empty: nothing",
         "source": "where the formula is from",
         "catalogue_version": "version of the formulas that this program computes",
+        "lowest": "smallest value possible",
+        "highest": "largest value possible; NULL: there is no bound that holds for all",
     },
     f"""SELECT t.3 AS metric, t.1 AS number, t.4 AS chinese, t.5 AS family, t.6 AS unit, t.7 AS numerator,
     t.8 AS denominator, t.9 AS sample_size, t.10 AS row_exists, t.2 AS windows, t.11 AS direction, t.12 AS merge,
-    t.13 AS item, t.14 AS parts, t.15 AS source, toUInt16({CATALOGUE_VERSION}) AS catalogue_version
+    t.13 AS item, t.14 AS parts, t.15 AS source, toUInt16({CATALOGUE_VERSION}) AS catalogue_version,
+    toFloat64(0) AS lowest, t.16 AS highest
 FROM (SELECT arrayJoin([{", ".join(map(_catalogue_row, METRICS))}]) AS t)""",
 )
 

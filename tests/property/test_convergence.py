@@ -1,5 +1,6 @@
 """However the events are cut into writes, ordered, repeated and forgotten, the metrics converge to the oracle's."""
 
+import math
 import random
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events.event_types import CLASSROOM, PREP, RESEARCH, Family
+from schemas.metrics.catalogue import METRICS
 from schemas.metrics.rules import MetricRules
 from streams.core.event_cache import EventCache
 from streams.core.families import FOLDS
@@ -17,6 +19,7 @@ from tests.oracle.hostile import BASE_US, activities, lessons, weeks_of_preparat
 from tests.oracle.oracle import Event, Metrics, RowKey, expected_rows
 
 RULES = MetricRules(engagement_weights=(0.4, 0.3, 0.2, 0.1), engagement_full_rate=0.1)
+HIGHEST = {metric.name: metric.highest for metric in METRICS}
 Stored = dict[RowKey, Metrics]
 #: Few enough that one write is folded in several slices.
 SLICE_ROWS = 10
@@ -76,6 +79,13 @@ def cut(events: list[Event], seed: int) -> tuple[list[list[Event]], set[int]]:
     return writes, {number for number in range(len(writes)) if shuffle.random() < 0.3}
 
 
+def assert_in_range(found: Stored) -> None:
+    """No metric leaves the range of its declaration, whatever the accepted events say."""
+    for key, row in found.items():
+        highest = HIGHEST[key.metric]
+        assert row.value is None or 0 <= row.value <= (math.inf if highest is None else highest), (key, row)
+
+
 def assert_same(found: Stored, expected: dict[RowKey, Any]) -> None:
     """Compare rows; numbers may differ by rounding only."""
     assert found.keys() == expected.keys()
@@ -98,7 +108,9 @@ def check(family: Family, drawn: list[Callable[[str], list[Event]]], seed: int) 
     """Fold drawn stories in random writes and compare with the oracle."""
     events = [event for number, story in enumerate(drawn) for event in story(f"key-{number}")]
     writes, forget_after = cut(events, seed)
-    assert_same(fold_in_writes(family, writes, forget_after), expected_rows(events, RULES))
+    found = fold_in_writes(family, writes, forget_after)
+    assert_in_range(found)
+    assert_same(found, expected_rows(events, RULES))
 
 
 @settings(max_examples=25)

@@ -16,6 +16,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         family="classroom",
         module="engagement",
         unit="0 to 1",
+        highest=1.0,
         numerator="sum of weight x part over the parts that are known: response_rate, participation_breadth, 1 - "
         "participation_gini, interactions_per_student_minute / CLASSPULSE_ENGAGEMENT_FULL_RATE (at most 1), each of the "
         "lesson so far",

@@ -24,6 +24,7 @@ def _latency(name: str, chinese: str, english: str, quantile: float) -> Metric:
         family="classroom",
         module="questions",
         unit="milliseconds",
+        highest=None,
         numerator=f"{quantile} quantile of `latency_ms` over the answers that have it, interpolated linearly between the "
         "two nearest (type 7 of Hyndman and Fan; NumPy's default); 0 without any",
         denominator="1; 0 without any",
@@ -49,6 +50,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         family="classroom",
         module="questions",
         unit="seconds",
+        highest=None,
         numerator="median over the prompts of: first answer at or after the question - question (the earliest asking "
         "counts); prompts without such an answer are left out; the mean of the middle two where their number is even; 0 "
         "without any",
@@ -71,6 +73,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         family="classroom",
         module="questions",
         unit="share",
+        highest=1.0,
         numerator="waits of at least 3 s",
         denominator="prompts with a wait",
         sample="prompts with a wait",
@@ -88,6 +91,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         family="classroom",
         module="questions",
         unit="share",
+        highest=1.0,
         numerator="prompt: distinct students who answered it, at any time. 10m/1m and lesson: sum of the rates of the "
         "prompts asked in the window",
         denominator="prompt: students present at the moment it was asked, and those who answered it. 10m/1m and lesson: "
@@ -110,6 +114,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         family="classroom",
         module="questions",
         unit="share",
+        highest=1.0,
         numerator="answers that are correct",
         denominator="answers that say whether they are",
         sample="the denominator",

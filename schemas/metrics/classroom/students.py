@@ -33,6 +33,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         family="classroom",
         module="students",
         unit="interactions per minute",
+        highest=None,
         numerator="interactions of the student in the lesson",
         denominator="minutes of presence of the student: stays that a left or the end of the lesson has closed",
         sample="the numerator",

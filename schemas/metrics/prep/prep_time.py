@@ -31,6 +31,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         family="prep",
         module="prep_time",
         unit="minutes",
+        highest=7 * 24 * 60.0,
         numerator="minutes between consecutive activities of the teacher that are at most 5 minutes apart; a gap over the "
         "window's edge counts with the part inside",
         denominator="1",
@@ -49,6 +50,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         family="prep",
         module="prep_time",
         unit="0 to 1",
+        highest=1.0,
         numerator="entropy, natural logarithm, of the active preparation minutes by local weekday; 0 without any minutes",
         denominator="ln 7; 0 without any minutes",
         sample="activities in the window",

@@ -28,6 +28,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         family="research",
         module="participants",
         unit="contributions per attended minute",
+        highest=None,
         numerator="`contribution.posted` of the teacher",
         denominator="minutes of presence of the teacher within the scheduled time",
         sample="the numerator",

@@ -1,6 +1,7 @@
 -- Recomputed rows against stored rows of one range of keys: how many, how many differ, and which.
 --
--- Parameters: those of the family's file, metrics (names of its metrics), catalogue_version, limit (differences listed),
+-- Parameters: those of the family's file, metrics (names of its metrics), highest (the largest value possible of each),
+-- catalogue_version, limit (differences listed),
 -- topic, last_aged_day (events stored until then may be gone), reach_us (metrics depend on the events of their window and
 -- on those so far outside it; -1: on every event of the key).
 -- The family's file stands in the place of the comment in brackets. Floats: relative tolerance 1e-9, or 1e-9 absolute.
@@ -72,6 +73,12 @@ FROM
                         ),
                         arrayEnumerate(e.parts)
                     ), '', 'parts'
+                ),
+                -- Outside the range that the metric's declaration gives, whatever the events say.
+                if(
+                    ifNull(s.value, 0) BETWEEN -1e-9
+                        AND transform(s.metric, {metrics:Array(String)}, {highest:Array(Float64)}, 0.) + 1e-9,
+                    '', 'range'
                 ),
                 if(s.catalogue_version = {catalogue_version:UInt16}, '', 'catalogue_version')
             ]

@@ -35,7 +35,7 @@ def rows(activities: Activities) -> list[pl.DataFrame]:
 
 
 def _latencies(items: pl.DataFrame) -> pl.DataFrame:
-    latency = (pl.col("given_us") - pl.col("lesson_end_us")) / float(SECOND_US)
+    latency = (pl.col("given_us") - pl.col("lesson_end_us")).clip(lower_bound=0) / float(SECOND_US)
     return items.group_by("key").agg(
         numerator=latency.median(), denominator=pl.lit(1), sample_size=pl.len(), parts=latency.sort()
     )

@@ -57,7 +57,7 @@ def pane(metric: str, key: str, parts: tuple[float, float, int], **place: Any) -
         "denominator": denominator,
         "sample_size": sample_size,
         "parts": [],
-        "catalogue_version": 2,
+        "catalogue_version": 3,
         "revision": 1,
         "live": True,
         "recorded_at": NOW - timedelta(hours=2),

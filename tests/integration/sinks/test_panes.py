@@ -95,7 +95,7 @@ class District:
             "denominator": 2,
             "sample_size": 1,
             "parts": [],
-            "catalogue_version": 2,
+            "catalogue_version": 3,
             "topic": f"classpulse.{TOPIC[window]}",
             "partition": 0,
             "revision": self.position,

@@ -350,4 +350,12 @@ def test_unknown_level_is_refused(client: Client) -> None:
 def test_parts_of_persons_are_checked() -> None:
     """A metric of persons that names a part which does not exist cannot be declared."""
     with pytest.raises(ValueError, match="laughter"):
-        PersonMetric(name="x", chinese="x", english="x", unit="x", source="student_lesson", numerator=("laughter",))
+        PersonMetric(
+            name="x",
+            chinese="x",
+            english="x",
+            unit="x",
+            highest=None,
+            source="student_lesson",
+            numerator=("laughter",),
+        )

@@ -132,12 +132,14 @@ PLANTED = {
     ),
     "ratio of no codes": ("classroom", of("question_ratio"), "0 AS denominator", "different denominator"),
     "talk share lost": ("classroom", of("student_talk_share"), LOST, "missing"),
+    "talk share above 1": ("classroom", of("silence_share"), "1.5 AS value", "different value,range"),
+    "talk share below 0": ("classroom", of("silence_share"), "-0.5 AS value", "different value,range"),
     # questions
     "one wait longer": ("classroom", of("wait_time_seconds"), one_more(1), "different parts"),
     "sketch with a count too many": ("classroom", of("answer_latency_p90_ms"), one_more(2), "different parts"),
     "sketch lost": ("classroom", of("answer_latency_p50_ms"), "[] AS parts", "different parts"),
-    "value not a number": ("classroom", of("correct_rate"), "nan AS value", "different value"),
-    "value infinite": ("classroom", of("long_wait_share"), "inf AS value", "different value"),
+    "value not a number": ("classroom", of("correct_rate"), "nan AS value", "different value,range"),
+    "value infinite": ("classroom", of("long_wait_share"), "inf AS value", "different value,range"),
     "row of a prompt never asked": (
         "classroom",
         of("response_rate", "prompt", "q1"),

@@ -186,7 +186,7 @@ def test_a_report_has_everything_that_is_known(
     assert [share.english for share in data.talk] == ["teacher", "students", "silence"]
     assert next(len(portrait.levels) for portrait in data.portraits) == 5
     assert [member.name for member in data.members] == members
-    assert (data.config_version, data.catalogue_versions, data.portrait_versions) == (1, (2,), (1,))
+    assert (data.config_version, data.catalogue_versions, data.portrait_versions) == (1, (3,), (1,))
     assert data.trend[-1].week == MONDAY
     assert "综合评分" in page(data)
 

@@ -20,7 +20,7 @@ def feedback_rows(activity: Activity) -> Rows:
     for feedback_id, given in first.items():
         waits_us = [link["time_us"] - given["time_us"] for link in links if link["feedback_id"] == feedback_id]
         closed += any(0 <= wait_us <= LOOP_WITHIN_US for wait_us in waits_us)
-    latencies = sorted((given["time_us"] - given["lesson_end_us"]) / 1e6 for given in first.values())
+    latencies = sorted(max(0, given["time_us"] - given["lesson_end_us"]) / 1e6 for given in first.values())
     reports = len({event["report_id"] for event in of_type(events, REPORTED)})
     improvements = len({event["improvement_id"] for event in links})
     rows = activity.row("reports_generated", reports, 1, reports)

@@ -42,7 +42,7 @@ def example(kind: ReportKind = "school", entity_id: str = "s07", name: str = "é«
         week=WEEK,
         as_of=datetime(2026, 11, 23, 2, 30, 0, 123_000, UTC),
         time_zone="Asia/Shanghai",
-        catalogue_versions=(2,),
+        catalogue_versions=(3,),
         portrait_versions=(1,),
         config_version=4,
         nodes=(

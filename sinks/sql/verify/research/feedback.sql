@@ -12,7 +12,7 @@ WITH
     items AS
     (
         SELECT
-            f.key AS key, f.given_at AS given_at, (f.given_at - f.lesson_stop) / 1000000 AS latency,
+            f.key AS key, f.given_at AS given_at, greatest(f.given_at - f.lesson_stop, 0) / 1000000 AS latency,
             arrayExists(at -> at >= given_at AND at <= given_at + 1209600000000, l.linked_at) AS closed
         FROM
         (
