@@ -5,10 +5,9 @@ from typing import Final
 
 from schemas.evaluation.indicators import indicator_metric
 from schemas.evaluation.tree import Band, Indicator, Linear
-from streams.evaluation.report.markup import Markup, element, join
 from streams.output.numbers import fixed, significant
 
-__all__ = ["KINDS", "NO_VALUE", "both", "day", "norm_words", "percent", "points", "quantity"]
+__all__ = ["KINDS", "NO_VALUE", "day", "norm_words", "percent", "points", "quantity"]
 
 NO_VALUE: Final = "–"
 KINDS: Final = {
@@ -35,11 +34,6 @@ _UNITS: Final = {
     "observations per activity": "次/活动 per activity",
     "improvements per activity": "项/活动 per activity",
 }
-
-
-def both(chinese: str, english: str) -> Markup:
-    """Return a name in both languages, the English one smaller."""
-    return join(chinese, " ", element("span", english, class_="en", lang="en"))
 
 
 def points(value: float | None) -> str:

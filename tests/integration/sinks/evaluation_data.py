@@ -6,7 +6,7 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
-from schemas.metrics.catalogue import METRICS
+from schemas.metrics.catalogue import CATALOGUE_VERSION, METRICS
 
 WEEK = date(2026, 11, 16)
 NOW = datetime(2026, 11, 24, 1, tzinfo=UTC)
@@ -57,7 +57,7 @@ def pane(metric: str, key: str, parts: tuple[float, float, int], **place: Any) -
         "denominator": denominator,
         "sample_size": sample_size,
         "parts": [],
-        "catalogue_version": 3,
+        "catalogue_version": CATALOGUE_VERSION,
         "revision": 1,
         "live": True,
         "recorded_at": NOW - timedelta(hours=2),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from schemas.metrics.catalogue import CATALOGUE_VERSION
 from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target, connect
 from sinks.evaluation import closed_metrics as panes
@@ -95,7 +96,7 @@ class District:
             "denominator": 2,
             "sample_size": 1,
             "parts": [],
-            "catalogue_version": 3,
+            "catalogue_version": CATALOGUE_VERSION,
             "topic": f"classpulse.{TOPIC[window]}",
             "partition": 0,
             "revision": self.position,

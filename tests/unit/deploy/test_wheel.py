@@ -77,10 +77,11 @@ def test_its_commands_find_what_they_read(wheel: Path) -> None:
         "streams.kafka.acls:declared()",
         "streams.kafka.topics:declared()",
         "schemas.evaluation.config:default_text()",
+        "streams.evaluation.report.page:templates()",
     ],
 )
 def test_its_modules_find_what_they_read(wheel: Path, call: str) -> None:
-    """Migrations, verification, views, rights, topics and the default evaluation are read from the wheel."""
+    """Migrations, verification, views, rights, topics, the default evaluation and the report are read from the wheel."""
     module, _, expression = call.partition(":")
     answer = program(wheel, f"from {module} import {expression.partition('(')[0]}; print(len({expression}))")
     assert answer.returncode == 0, answer.stderr
