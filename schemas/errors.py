@@ -3,7 +3,7 @@
 - :class:`RetryLater`: nothing is wrong with the request; try again after a while (backpressure meanwhile).
   :class:`Unreachable` if there was no answer at all.
 - :class:`MustStop`: going on would lose or falsify data, or cannot succeed; a person must act, the message says how.
-  :class:`Refused` if the other side gave a reason of which nothing is known, :class:`RowsRefused` if it will never take
+  :class:`Rejected` if the other side gave a reason of which nothing is known, :class:`RowsRejected` if it will never take
   some row of an insert: then the rest can go on without that row.
 
 A third class is no exception: a bad record becomes a reject and then a dead letter (see ``schemas/codec/decode.py``).
@@ -30,7 +30,7 @@ class MustStop(ClasspulseError):  # noqa: N818 - named after what to do
         self.remedy = remedy
 
 
-class Refused(MustStop):
+class Rejected(MustStop):
     """The other side answered, and will not do this; ``code`` is its reason, 0 if it has none."""
 
     def __init__(self, message: str, remedy: str, code: int) -> None:
@@ -38,7 +38,7 @@ class Refused(MustStop):
         self.code = code
 
 
-class RowsRefused(Refused):
+class RowsRejected(Rejected):
     """The database will never take some row of an insert; ``code`` is ClickHouse's."""
 
 

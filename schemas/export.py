@@ -75,7 +75,7 @@ def asyncapi() -> dict[str, Any]:
         operations[f"receive.{family.name}"] = {
             "action": "receive",
             "title": f"Receive {family.name} events",
-            "summary": "The worker consumes, validates and stores these events; what is refused becomes a dead letter.",
+            "summary": "The worker consumes, validates and stores these events; what is rejected becomes a dead letter.",
             "channel": {"$ref": f"#/channels/{family.name}"},
         }
     return {

@@ -44,7 +44,7 @@ def secret_text(value: Any) -> Any:
     """Return a secret as it counts, wherever it comes from.
 
     Ends of lines after it and a byte order mark before it are dropped: editors, ``echo`` and secret stores add them. All
-    else counts as it is; what would be another secret for the eye alone is refused.
+    else counts as it is; what would be another secret for the eye alone is rejected.
     """
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     if not isinstance(text, str):

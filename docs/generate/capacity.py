@@ -19,10 +19,10 @@ MEANINGS: Final = {
     "worker_events_per_second": "events/s that one worker drains, with Kafka and ClickHouse on the same machine",
     "worker_cpu_us_per_event": "CPU µs of the worker for an event",
     "worker_peak_bytes": "most memory of the worker, in bytes",
-    "clickhouse_cpu_us_per_event": "CPU µs of ClickHouse for an event and its figures",
+    "clickhouse_cpu_us_per_event": "CPU µs of ClickHouse for an event and its metrics",
     "broker_cpu_us_per_event": "CPU µs of the broker for an event that is read",
     "rows_inserted_per_event": "rows inserted for an event: itself, and metrics with every revision",
-    "figures_per_event": "figures that remain for an event",
+    "figures_per_event": "metrics that remain for an event",
     "stored_bytes_per_event": "bytes of an event on ClickHouse's disk, merged",
     "stored_bytes_per_figure": "bytes of a metric on ClickHouse's disk, merged",
 }

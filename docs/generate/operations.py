@@ -1,4 +1,4 @@
-"""``docs/operations.md``: every Prometheus metric, and what to do about ClickHouse's refusals. Made from the code."""
+"""``docs/operations.md``: every Prometheus metric, and what to do about ClickHouse's rejections. Made from the code."""
 
 from typing import Final
 

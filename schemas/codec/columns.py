@@ -1,6 +1,6 @@
 """What the columnar codec knows about the models: columns, their types, and the rules each value must keep.
 
-Everything here is derived from the Pydantic models; a constraint that cannot be checked on a column is refused when
+Everything here is derived from the Pydantic models; a constraint that cannot be checked on a column is rejected when
 the process starts, so that the two can never drift apart.
 """
 

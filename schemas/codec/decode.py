@@ -2,7 +2,7 @@
 
 The way of a batch: tell the content mode by the headers, read all JSON in one call (``codec_read``), check every rule
 of the models on whole columns, and hand the rows that fail any check to ``validate``, one by one. So a row is accepted
-in columns only if ``validate`` would accept it with the same values, and ``validate`` alone refuses rows: it is the
+in columns only if ``validate`` would accept it with the same values, and ``validate`` alone rejects rows: it is the
 contract. A property test holds the two together.
 """
 

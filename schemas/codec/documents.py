@@ -25,7 +25,7 @@ _FIRST_CHARS: Final = 4096
 #: No token but a string is longer.
 _LONGEST_TOKEN_CHARS: Final = 16
 _UNTERMINATED: Final = "Unterminated string"
-#: Integers stay text: Python refuses to convert very long ones, and nothing here needs their value.
+#: Integers stay text: Python rejects to convert very long ones, and nothing here needs their value.
 _DECODER: Final = json.JSONDecoder(parse_int=str)
 
 
@@ -46,7 +46,7 @@ def documents(chunks: Iterable[bytes], limit_bytes: int) -> Iterator[Document]:
     """Yield the documents of a file that comes in ``chunks``; of one that is not valid JSON, as much as belongs together.
 
     Memory is bounded by the largest document, and by the whole of an array. A document of more than twice ``limit_bytes``
-    ends where the next line begins with a brace, whether it is valid or not: it is refused for its length anyway.
+    ends where the next line begins with a brace, whether it is valid or not: it is rejected for its length anyway.
     """
     source = _Source(chunks, 2 * limit_bytes)
     number = 0
@@ -60,14 +60,14 @@ def documents(chunks: Iterable[bytes], limit_bytes: int) -> Iterator[Document]:
 
 
 class _Source:
-    """The text of a file from ``place`` on, as far as it has been read. What is not UTF-8 can be written as it came."""
+    """The text of a file from ``position`` on, as far as it has been read. What is not UTF-8 can be written as it came."""
 
     def __init__(self, chunks: Iterable[bytes], window_chars: int) -> None:
         self._chunks = iter(chunks)
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._window_chars = window_chars
         self.text = ""
-        self.place = 0
+        self.position = 0
         self.line = 1
         self.ended = False
 
@@ -79,18 +79,18 @@ class _Source:
             chunk = next(self._chunks, None)
             self.ended = chunk is None
             read += chunk or b""
-        self.text = self.text[self.place :] + self._decoder.decode(read, final=self.ended)
-        self.place = 0
+        self.text = self.text[self.position :] + self._decoder.decode(read, final=self.ended)
+        self.position = 0
         return bool(read)
 
     def skip_blanks(self) -> bool:
         """Go to the next character that is not white space; returns whether there is one."""
         while True:
-            self._go_to(_after_blanks(self.text, self.place))
-            if self.place < len(self.text):
+            self._go_to(_after_blanks(self.text, self.position))
+            if self.position < len(self.text):
                 return True
             if not self.more():
-                return self.place < len(self.text)
+                return self.position < len(self.text)
 
     def is_array(self) -> bool:
         """Return whether an array begins here."""
@@ -107,21 +107,21 @@ class _Source:
         length = self._object_length()
         if length is None:
             return self._taken_until("\n{")
-        while (clean := _CLEAN_END.match(self.text, self.place + length)) and clean.end() == len(self.text):
+        while (clean := _CLEAN_END.match(self.text, self.position + length)) and clean.end() == len(self.text):
             if not self.more():
                 break
-        return self._taken(self.place + length) if clean else self._taken_until("\n", self.place + length)
+        return self._taken(self.position + length) if clean else self._taken_until("\n", self.position + length)
 
     def _object_length(self) -> int | None:
         """Return how far the object that begins here reaches, its mark included; None if it is not valid JSON."""
         size = _FIRST_CHARS
         while True:
-            while len(self.text) - self.place < size and self.more():
+            while len(self.text) - self.position < size and self.more():
                 pass
             start = self._after_mark()
-            part = self.text[start : self.place + size]
+            part = self.text[start : self.position + size]
             try:
-                return start - self.place + _DECODER.raw_decode(part)[1]
+                return start - self.position + _DECODER.raw_decode(part)[1]
             except json.JSONDecodeError as error:
                 # An error at the end of the part, or in a string that does not end in it, may be due to the cut.
                 is_cut = error.pos > len(part) - _LONGEST_TOKEN_CHARS or error.msg.startswith(_UNTERMINATED)
@@ -133,32 +133,32 @@ class _Source:
             size *= 4
 
     def _after_mark(self) -> int:
-        return self.place + self.text.startswith(_MARK, self.place)
+        return self.position + self.text.startswith(_MARK, self.position)
 
     def _taken_until(self, boundary: str, begin: int | None = None) -> bytes:
         """Take what stands before ``boundary``, which is looked for from ``begin`` on, or all."""
-        begin = self.place if begin is None else begin
+        begin = self.position if begin is None else begin
         while (found := self.text.find(boundary, begin)) < 0:
             # A boundary may lie across what is read now and what is read next.
-            passed = max(begin, len(self.text) - 1) - self.place
+            passed = max(begin, len(self.text) - 1) - self.position
             if not self.more():
                 return self._taken(len(self.text))
-            begin = self.place + passed
+            begin = self.position + passed
         return self._taken(found)
 
     def _taken(self, end: int) -> bytes:
-        taken = self.text[self.place : end]
+        taken = self.text[self.position : end]
         self._go_to(end)
         return taken.rstrip(" \t\r\n").encode("utf-8", "surrogateescape")
 
-    def _go_to(self, place: int) -> None:
-        self.line += self.text.count("\n", self.place, place)
-        self.place = place
+    def _go_to(self, position: int) -> None:
+        self.line += self.text.count("\n", self.position, position)
+        self.position = position
 
 
-def _after_blanks(text: str, place: int) -> int:
-    found = _BLANKS.match(text, place)
-    return found.end() if found else place
+def _after_blanks(text: str, position: int) -> int:
+    found = _BLANKS.match(text, position)
+    return found.end() if found else position
 
 
 def _array(source: _Source) -> list[Document]:
@@ -173,31 +173,31 @@ def _array(source: _Source) -> list[Document]:
         return list(_items(source.text, first_line))
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
-        place = f"line {line}, column {error.colno}"
-        return [Document(1, line, b"", f"the array of events is not valid JSON at {place}: {error.msg}")]
+        position = f"line {line}, column {error.colno}"
+        return [Document(1, line, b"", f"the array of events is not valid JSON at {position}: {error.msg}")]
     except RecursionError:
         return [Document(1, first_line, b"", "the array of events is nested too deep to be read")]
 
 
 def _items(text: str, line: int) -> Iterator[Document]:
     counted = 0
-    place = _after_blanks(text, text.index("[") + 1)
+    position = _after_blanks(text, text.index("[") + 1)
     number = 0
-    closed = text.startswith("]", place)
+    closed = text.startswith("]", position)
     while not closed:
-        _, end = _DECODER.raw_decode(text, place)
-        line += text.count("\n", counted, place)
-        counted = place
+        _, end = _DECODER.raw_decode(text, position)
+        line += text.count("\n", counted, position)
+        counted = position
         number += 1
-        yield Document(number, line, text[place:end].encode("utf-8", "surrogateescape"))
-        place = _after_blanks(text, end)
-        closed = text.startswith("]", place)
+        yield Document(number, line, text[position:end].encode("utf-8", "surrogateescape"))
+        position = _after_blanks(text, end)
+        closed = text.startswith("]", position)
         if not closed:
-            if not text.startswith(",", place):
+            if not text.startswith(",", position):
                 message = "Expecting ',' delimiter or the end of the array"
-                raise json.JSONDecodeError(message, text, place)
-            place = _after_blanks(text, place + 1)
-    end = _after_blanks(text, place + 1)
+                raise json.JSONDecodeError(message, text, position)
+            position = _after_blanks(text, position + 1)
+    end = _after_blanks(text, position + 1)
     if end != len(text):
         message = "Expecting nothing after the array"
         raise json.JSONDecodeError(message, text, end)

@@ -95,9 +95,9 @@ class _Text:
         self.starts = np.zeros(len(values) + 1, dtype=np.int64)
         np.cumsum(np.fromiter(map(len, values), np.int64, len(values)) + 1, out=self.starts[1:])
 
-    def lines_of(self, places: _Ints) -> _Ints:
-        """Return the line that each of ``places``, positions in ``joined``, lies in."""
-        return np.searchsorted(self.starts, places, side="right") - 1
+    def lines_of(self, positions: _Ints) -> _Ints:
+        """Return the line that each of ``positions``, positions in ``joined``, lies in."""
+        return np.searchsorted(self.starts, positions, side="right") - 1
 
 
 def _safe(text: _Text) -> _Mask:
@@ -129,11 +129,11 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def _numbers_called(literal: bytes, joined: _Bytes) -> _Ints:
-    """Return the places of ``literal`` where a number may stand. A search for several bytes takes many times as long."""
-    places = np.flatnonzero(joined[1 : 1 - len(literal)] == literal[0]) + 1
+    """Return the positions of ``literal`` where a number may stand. A search for several bytes takes many times as long."""
+    positions = np.flatnonzero(joined[1 : 1 - len(literal)] == literal[0]) + 1
     for distance, byte in enumerate(literal[1:], start=1):
-        places = places[joined[places + distance] == byte]
-    return places[_BEFORE_A_NUMBER[joined[places - 1]]]
+        positions = positions[joined[positions + distance] == byte]
+    return positions[_BEFORE_A_NUMBER[joined[positions - 1]]]
 
 
 class _Unreadable(Exception):  # noqa: N818 - a verdict on the input, caught in this module

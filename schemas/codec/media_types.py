@@ -1,13 +1,13 @@
 """Media types as producers write them: in any case, with parameters, white space around ``;`` and quoted values.
 
-Source: RFC 9110, 8.3.1 and 5.6; a charset other than UTF-8 (or ASCII, which is part of it) is refused. Patterns, so that
+Source: RFC 9110, 8.3.1 and 5.6; a charset other than UTF-8 (or ASCII, which is part of it) is rejected. Patterns, so that
 the models, whole columns and the exported JSON Schema decide alike; without lookahead, which Rust's engine does not have.
 """
 
 from string import ascii_letters
 from typing import Final
 
-#: Longer media types are refused.
+#: Longer media types are rejected.
 LENGTH_LIMIT: Final = 256
 _MARKS: Final = "!#$%&'*+.^_`|~0-9"
 _TOKEN: Final = f"[{_MARKS}A-Za-z-]"

@@ -16,7 +16,7 @@ _Bytes = npt.NDArray[np.uint8]
 _LOWEST_BYTE: Final = {IDENTIFIER_PATTERN: 0x21, LABEL_PATTERN: 0x20}
 _DELETE: Final = 0x7F
 _BEYOND_ASCII: Final = 0x80
-#: First bytes of the characters U+4000 to U+D7FF, nearly all Chinese and all Korean ones, of which none is refused.
+#: First bytes of the characters U+4000 to U+D7FF, nearly all Chinese and all Korean ones, of which none is rejected.
 _PLAIN_LEADS: Final = (0xE4, 0xED)
 #: Bytes above this are first bytes of characters beyond ASCII.
 _LAST_CONTINUATION: Final = 0xBF

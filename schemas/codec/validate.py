@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from schemas.codec.columns import Kind, model_fields
 from schemas.codec.explain import explanations
 from schemas.codec.records import DETAIL_LIMIT_CHARS, ClockLimits, Reason, Record, Reject, quote
-from schemas.codec.validate_read import Fault, JsonObject, Refused, read, refuse_substitute
+from schemas.codec.validate_read import Fault, JsonObject, Rejected, read, reject_substitute
 from schemas.events.envelope import SUPPORTED_MAJOR_VERSION, Data, Envelope
 from schemas.events.event_types import MODELS, PREFIX, REGISTRY, RETIRED, SUFFIX, Family, schema_uri, type_uri
 from schemas.events.fields import TIME_REACH_DAYS, TIME_REACH_US, Identifier, timestamp_us
@@ -112,8 +112,8 @@ def _examined(
             attributes, data, is_structured = _retirement(record, record.key, log)
         else:
             attributes, data, is_structured = read(record, max_value_bytes)
-    except Refused as refused:
-        yield refused.fault
+    except Rejected as rejected:
+        yield rejected.fault
         return None
     if is_structured:
         yield from _repeats(attributes, _ENVELOPE_KEYS, "")
@@ -144,13 +144,13 @@ def _examined(
 def _retirement(record: Record, key: bytes, log: str) -> tuple[dict[str, Any], JsonObject, bool]:
     """Return what a tombstone means, Kafka's way to delete from a compacted topic, as ``read`` returns an event.
 
-    A timestamp beyond what an event's time can be becomes the nearest one that can; the clock's limits refuse it.
+    A timestamp beyond what an event's time can be becomes the nearest one that can; the clock's limits reject it.
     """
-    refuse_substitute(record.headers)
+    reject_substitute(record.headers)
     try:
         entity = key.decode("utf-8")
     except UnicodeDecodeError:
-        raise Refused(Reason.ENCODING, "partitionkey", f"expected UTF-8 in the record key, got {quote(key)}") from None
+        raise Rejected(Reason.ENCODING, "partitionkey", f"expected UTF-8 in the record key, got {quote(key)}") from None
     moment = _EPOCH + timedelta(milliseconds=min(max(record.timestamp, 0), _LATEST_MS))
     attributes = {
         "specversion": "1.0",

@@ -10,7 +10,7 @@ from schemas.codec.headers import HeaderFault, is_binary, layout
 from schemas.codec.records import OVERSIZED_HEADER, UNREADABLE_HEADER, Reason, Record, quote
 from schemas.events.envelope import Envelope
 
-#: Deeper JSON is refused: no event of the catalogue is deeper than 3, and a parser's stack is finite.
+#: Deeper JSON is rejected: no event of the catalogue is deeper than 3, and a parser's stack is finite.
 DEPTH_LIMIT: Final = 64
 #: Every bounded integer field has fewer digits than this.
 DIGITS_LIMIT: Final = 100
@@ -25,7 +25,7 @@ class Fault(NamedTuple):
     detail: str
 
 
-class Refused(Exception):  # noqa: N818 - a verdict on the input, caught by ``schemas.codec.validate``
+class Rejected(Exception):  # noqa: N818 - a verdict on the input, caught by ``schemas.codec.validate``
     """A fault behind which nothing can be read."""
 
     def __init__(self, reason: Reason, field: str | None, detail: str) -> None:
@@ -49,24 +49,24 @@ class JsonObject(dict[str, Any]):
 def read(record: Record, max_value_bytes: int) -> tuple[dict[str, Any], Any, bool]:
     """Return the attributes, the data, and whether both came in the value (structured mode)."""
     if record.value is None:
-        refuse_substitute(record.headers)
+        reject_substitute(record.headers)
     text = _text(record.value, max_value_bytes)
     attributes = _header_attributes(record.headers)
     content = _json(text)
     if attributes is not None:
         return attributes, content, False
     if not isinstance(content, JsonObject):
-        raise Refused(Reason.ENVELOPE, None, f"expected a JSON object with an event in it, got {quote(content)}")
+        raise Rejected(Reason.ENVELOPE, None, f"expected a JSON object with an event in it, got {quote(content)}")
     return content, content.get("data"), True
 
 
-def refuse_substitute(headers: Sequence[tuple[str, bytes]] | None) -> None:
-    """Refuse a record that stands for one that could not be read, with the explanation that it carries."""
+def reject_substitute(headers: Sequence[tuple[str, bytes]] | None) -> None:
+    """Reject a record that stands for one that could not be read, with the explanation that it carries."""
     for name, content in headers or ():
         if name == OVERSIZED_HEADER:
-            raise Refused(Reason.TOO_LARGE, None, _explanation(content))
+            raise Rejected(Reason.TOO_LARGE, None, _explanation(content))
         if name == UNREADABLE_HEADER:
-            raise Refused(Reason.ENCODING, None, _explanation(content))
+            raise Rejected(Reason.ENCODING, None, _explanation(content))
 
 
 def _explanation(content: bytes | None) -> str:
@@ -76,14 +76,14 @@ def _explanation(content: bytes | None) -> str:
 
 def _text(value: bytes | None, max_value_bytes: int) -> str:
     if not value:
-        raise Refused(Reason.EMPTY, None, "expected an event, got a record without a value")
+        raise Rejected(Reason.EMPTY, None, "expected an event, got a record without a value")
     if len(value) > max_value_bytes:
-        raise Refused(Reason.TOO_LARGE, None, f"expected at most {max_value_bytes} bytes, got {len(value)}")
+        raise Rejected(Reason.TOO_LARGE, None, f"expected at most {max_value_bytes} bytes, got {len(value)}")
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError as error:
         near = quote(value[max(0, error.start - 10) : error.start + 10])
-        raise Refused(
+        raise Rejected(
             Reason.ENCODING, None, f"expected UTF-8, got another byte at position {error.start}, near {near}"
         ) from None
 
@@ -95,7 +95,7 @@ def _header_attributes(headers: Sequence[tuple[str, bytes]] | None) -> dict[str,
     found = layout(names)
     binary = is_binary(found, values)
     if isinstance(binary, HeaderFault):
-        raise Refused(binary.reason, binary.field, binary.detail)
+        raise Rejected(binary.reason, binary.field, binary.detail)
     if not binary:
         return None
     attributes: dict[str, str | None] = {}
@@ -107,7 +107,7 @@ def _header_attributes(headers: Sequence[tuple[str, bytes]] | None) -> dict[str,
             attributes[attribute] = None if value is None else value.decode("utf-8")
         except UnicodeDecodeError:
             detail = f"expected UTF-8 in the header ce_{attribute}, got {quote(value)}"
-            raise Refused(Reason.ENCODING, attribute, detail) from None
+            raise Rejected(Reason.ENCODING, attribute, detail) from None
     return attributes
 
 
@@ -115,20 +115,20 @@ def _json(text: str) -> Any:
     if text.count("{") + text.count("[") > DEPTH_LIMIT:
         _check_depth(text)
     try:
-        return json.loads(text, object_pairs_hook=JsonObject, parse_int=_integer, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=JsonObject, parse_int=_integer, parse_constant=_reject_constant)
     except json.JSONDecodeError as error:
         near = quote(text[max(0, error.pos - 10) : error.pos + 30])
         detail = f"not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}; near {near}"
-        raise Refused(Reason.JSON, None, detail) from None
+        raise Rejected(Reason.JSON, None, detail) from None
 
 
 def _integer(digits: str) -> int:
-    """Return an integer; one that no field can hold is cut short, since Python refuses more than 4,300 digits."""
+    """Return an integer; one that no field can hold is cut short, since Python rejects more than 4,300 digits."""
     return int(digits[:DIGITS_LIMIT])
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise Refused(Reason.JSON, None, f"{name} is not JSON; leave the field out or send null")
+def _reject_constant(name: str) -> NoReturn:
+    raise Rejected(Reason.JSON, None, f"{name} is not JSON; leave the field out or send null")
 
 
 def _check_depth(text: str) -> None:
@@ -136,4 +136,4 @@ def _check_depth(text: str) -> None:
     for bracket in re.findall(r"[][{}]", _STRING.sub("", text)):
         depth += 1 if bracket in "[{" else -1
         if depth > DEPTH_LIMIT:
-            raise Refused(Reason.NESTING, None, f"expected at most {DEPTH_LIMIT} levels of nesting, got more")
+            raise Rejected(Reason.NESTING, None, f"expected at most {DEPTH_LIMIT} levels of nesting, got more")

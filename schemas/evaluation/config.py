@@ -21,7 +21,7 @@ _DEEPEST_NESTING: Final = 40
 _REMEDIES: Final = {
     "missing": "add it",
     "extra_forbidden": "remove it; docs/evaluation.md lists what there can be",
-    "string_pattern_mismatch": "use lower-case letters, digits and _, beginning with a letter",
+    "string_pattern_mismatch": "use lower-case letters, digits and _, beginning with a dead letter",
     "union_tag_invalid": "give the kind linear, band or share",
     "union_tag_not_found": "give the kind linear, band or share",
     "greater_than": "give a number above it",
@@ -87,19 +87,19 @@ def doubts(evaluation: Evaluation) -> list[str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses what makes a file mean something else than it seems: aliases, and a key given twice."""
+    """Rejects what makes a file mean something else than it seems: aliases, and a key given twice."""
 
     depth = 0
 
-    def _refusal(self, why: str) -> yaml.MarkedYAMLError:
+    def _rejection(self, why: str) -> yaml.MarkedYAMLError:
         return yaml.MarkedYAMLError(problem=why, problem_mark=self.peek_event().start_mark)  # type: ignore[no-untyped-call]
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise self._refusal("an alias (*) is not allowed")
+            raise self._rejection("an alias (*) is not allowed")
         self.depth += 1
         if self.depth > _DEEPEST_NESTING:
-            raise self._refusal("it is nested too deeply")
+            raise self._rejection("it is nested too deeply")
         node: yaml.Node | None = super().compose_node(parent, index)
         self.depth -= 1
         if isinstance(node, yaml.MappingNode):

@@ -1,4 +1,4 @@
-"""The address of ClickHouse's HTTP interface: what of a URL is used, what is refused, and whether HTTP is spoken there."""
+"""The address of ClickHouse's HTTP interface: what of a URL is used, what is rejected, and whether HTTP is spoken there."""
 
 import re
 from dataclasses import dataclass

@@ -19,7 +19,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3.exceptions import HTTPError
 
-from schemas.errors import MustStop, Refused, RetryLater, RowsRefused, Stopping
+from schemas.errors import MustStop, Rejected, RetryLater, RowsRejected, Stopping
 from sinks.clickhouse import address
 from sinks.clickhouse.answers import Value, answered
 from sinks.clickhouse.errors import ATTEMPTS_AT_UNKNOWN, classify
@@ -30,7 +30,7 @@ FIRST_DELAY_SECONDS: Final = 0.1
 LONGEST_DELAY_SECONDS: Final = 10.0
 
 #: Every table that is divided into months is written in inserts of so many: ClickHouse makes a part of each month, and by
-#: default refuses an insert of more than this.
+#: default rejects an insert of more than this.
 MOST_MONTHS_PER_INSERT: Final = 100
 
 #: Set explicitly, so that a server's defaults cannot change what an insert means: synchronous, and without the server's
@@ -59,7 +59,7 @@ class Target:
 def connect(target: Target, *, database: str | None = None) -> Client:
     """Open a connection; it asks the server for its version.
 
-    Raises :class:`RetryLater` while the server is away and :class:`MustStop` if it refuses this user, or if the URL is none
+    Raises :class:`RetryLater` while the server is away and :class:`MustStop` if it rejects this user, or if the URL is none
     that can be used.
     """
     try:
@@ -140,13 +140,13 @@ class Warehouse:
                 if self._client is None:
                     self._client = connect(self._target)
                 return operation(self._client)
-            except (RetryLater, Refused) as error:
+            except (RetryLater, Rejected) as error:
                 reason: Exception = error
             except (ClickHouseError, HTTPError, OSError) as error:
                 reason = classify(error, what)
             self._forget_client()
             if isinstance(reason, MustStop):
-                if not isinstance(reason, Refused) or isinstance(reason, RowsRefused):
+                if not isinstance(reason, Rejected) or isinstance(reason, RowsRejected):
                     raise reason
                 attempts = attempts + 1 if reason.code == unknown_code else 1
                 unknown_code = reason.code
@@ -164,7 +164,7 @@ class Warehouse:
 
         A column ``<name>_us`` (microseconds since the epoch) becomes the time column ``<name>``. ``months_of`` is the
         column by whose months (UTC) the table is divided: of many months several inserts are made.
-        Raises what :meth:`call` raises; :class:`RowsRefused` if ClickHouse will never take some of the rows.
+        Raises what :meth:`call` raises; :class:`RowsRejected` if ClickHouse will never take some of the rows.
         """
         for part in _of_few_months(rows, months_of):
             timed = part.select(_as_time(name) if name.endswith("_us") else name for name in part.columns)

@@ -15,7 +15,7 @@ from clickhouse_connect.driver.exceptions import (
     ProgrammingError,
 )
 
-from schemas.errors import MustStop, Refused, RetryLater, RowsRefused, Unreachable
+from schemas.errors import MustStop, Rejected, RetryLater, RowsRejected, Unreachable
 
 __all__ = ["ATTEMPTS_AT_UNKNOWN", "PASSING", "REMEDIES", "ROW_FAULTS", "classify"]
 
@@ -130,7 +130,7 @@ ROW_FAULTS: Final = {
 ATTEMPTS_AT_UNKNOWN: Final = 6
 
 LONGEST_TEXT_CHARACTERS: Final = 500
-_ADVICE: Final = "Waiting does not help: docs/operations.md says what to do when ClickHouse refuses a request"
+_ADVICE: Final = "Waiting does not help: docs/operations.md says what to do when ClickHouse rejects a request"
 #: The driver ends an answer of ClickHouse with the address that was asked.
 _URL: Final = re.compile(r"(?: \(version [^()]*(?:\([^()]*\))?[^()]*\))? \(for url \S+\)$")
 _HTTP_STATUS: Final = re.compile(r"HTTP driver received HTTP status (\d{3})")
@@ -146,8 +146,8 @@ _IN_A_VIEW: Final = "pushing to view"
 def classify(error: Exception, what: str) -> MustStop | RetryLater:
     """Return what the caller can do about ``error``, which stopped it from doing ``what``.
 
-    :class:`Unreachable` if no ClickHouse answered, another :class:`RetryLater` for what passes, :class:`RowsRefused` for an
-    insert with a row that is never taken, :class:`Refused` for codes of which nothing is known, else :class:`MustStop`.
+    :class:`Unreachable` if no ClickHouse answered, another :class:`RetryLater` for what passes, :class:`RowsRejected` for
+    an insert with a row that is never taken, :class:`Rejected` for codes of which nothing is known, else :class:`MustStop`.
     """
     code = error.code if isinstance(error, Error) else None
     text = _URL.sub("", " ".join(str(error).split()))[:LONGEST_TEXT_CHARACTERS]
@@ -155,13 +155,13 @@ def classify(error: Exception, what: str) -> MustStop | RetryLater:
     if code in REMEDIES:
         return MustStop(said, REMEDIES[code])
     if code in ROW_FAULTS and _IN_A_VIEW not in str(error):
-        return RowsRefused(said, _ADVICE, code)
+        return RowsRejected(said, _ADVICE, code)
     if code in PASSING and _TOO_MANY_PARTITIONS not in str(error):
         return RetryLater(said)
     status = _HTTP_STATUS.search(text)
     if code is not None:
-        return Refused(said, _ADVICE, code)
+        return Rejected(said, _ADVICE, code)
     if status is not None and int(status[1]) not in _PASSING_STATUSES:
         advice = "This is no answer of ClickHouse: check CLASSPULSE_CLICKHOUSE_URL, and any proxy on the way"
-        return Refused(said, advice, int(status[1]))
-    return Refused(said, _ADVICE, 0) if isinstance(error, _OUR_FAULT) else Unreachable(said)
+        return Rejected(said, advice, int(status[1]))
+    return Rejected(said, _ADVICE, 0) if isinstance(error, _OUR_FAULT) else Unreachable(said)

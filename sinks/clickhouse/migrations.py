@@ -78,7 +78,7 @@ def migrate(target: Target) -> Iterator[tuple[Migration, bool]]:
 
 def _migrated(target: Target) -> Iterator[tuple[Migration, bool]]:
     if not _IDENTIFIER.match(target.database):
-        raise MustStop(f"{target.database!r} cannot name a database", "Use letters, digits and underscores")
+        raise MustStop(f"{target.database!r} cannot name a database", "Use dead letters, digits and underscores")
     client = connect(target, database="default")
     try:
         client.command(f"CREATE DATABASE IF NOT EXISTS {target.database}")

@@ -4,8 +4,8 @@
 - **received / expected**: over the devices of a school, distinct sequence numbers / (highest - lowest + 1), by event time.
 - **late**: events later than the watermark of their partition when they came / events.
 - **duplicates**: records dropped as already stored / (they + events).
-- **dead letters**: a refused record names no school for certain, so this share is the whole district's: records refused in
-  the week / (they + events of the district).
+- **dead letters**: a rejected record names no school for certain, so this share is the whole district's: records rejected
+  in the week / (they + events of the district).
 
 Counts are stored and added up for groups and the district; shares are made when they are read.
 """
@@ -123,7 +123,7 @@ def _counted(client: Client, week: date, time_zone: str) -> pl.DataFrame:
         "after": datetime.combine(week + timedelta(days=7), time.min, zone),
     }
     every = answered(client, _BY_SCHOOL, span).with_columns(pl.col(_SCHOOL_COUNTS).cast(pl.UInt64))
-    ((refused,),) = client.query(_DEAD_LETTERS, parameters=bound(span)).result_rows
+    ((rejected,),) = client.query(_DEAD_LETTERS, parameters=bound(span)).result_rows
     groups = answered(client, _GROUPS, {})
     schools = every.filter(pl.col("school_id") != "").select(pl.col("school_id").alias("entity_id"), *_SCHOOL_COUNTS)
     summed = [pl.col(name).sum() for name in _SCHOOL_COUNTS]
@@ -135,5 +135,5 @@ def _counted(client: Client, week: date, time_zone: str) -> pl.DataFrame:
             for kind, frame in (("school", schools), ("group", bundled), ("district", district))
         ]
     ).with_columns(
-        district_events=pl.lit(every["events"].sum(), pl.UInt64), district_dead_letters=pl.lit(refused, pl.UInt64)
+        district_events=pl.lit(every["events"].sum(), pl.UInt64), district_dead_letters=pl.lit(rejected, pl.UInt64)
     )

@@ -1,7 +1,7 @@
-"""Dead letters: what was refused, with the reason, and the original bytes for replay.
+"""Dead letters: what was rejected, with the reason, and the original bytes for replay.
 
 The bytes go to the dead-letter topic, the reason also to the table ``dead_letters``, where the data quality of a school
-is computed from, and with what ``classpulse received`` finds it by. The table holds no content: a refused record may
+is computed from, and with what ``classpulse received`` finds it by. The table holds no content: a rejected record may
 carry a student's raw number.
 """
 
@@ -16,14 +16,14 @@ from schemas.codec.attributes import event_hash, readable_attributes
 from sinks.clickhouse.client import Warehouse
 
 TABLE: Final = "dead_letters"
-#: Our own headers begin with this; those of a letter that was replayed and refused again are replaced.
+#: Our own headers begin with this; those of a dead letter that was replayed and rejected again are replaced.
 OWN_PREFIX: Final = "classpulse-"
-#: A replayed record says with this header which dead letter it comes from first. Refused again, its letter says it too:
-#: so replaying often does not multiply what is replayed.
+#: A replayed record says with this header which dead letter it comes from first. Rejected again, its dead letter says it
+#: too: so replaying often does not multiply what is replayed.
 REPLAYED_FROM: Final = f"{OWN_PREFIX}replayed-from"
 LARGEST_PLACE_BYTES: Final = 300
-#: What a letter keeps of its record; the record itself stays where the headers point. Together with our headers and
-#: Kafka's framing this is below 1 MiB, the most that a producer sends and the topic takes, so that every letter can be
+#: What a dead letter keeps of its record; the record itself stays where the headers point. Together with our headers and
+#: Kafka's framing this is below 1 MiB, the most that a producer sends and the topic takes, so that every dead letter can be
 #: published: one that cannot be would stop its partition for ever.
 LARGEST_VALUE_BYTES: Final = 900_000
 LARGEST_KEY_BYTES: Final = 16_384
@@ -38,7 +38,7 @@ LARGEST_FIELD_CHARACTERS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A refused record: where it was, why it was refused, and what it was.
+    """A rejected record: where it was, why it was rejected, and what it was.
 
     ``kafka_key``, ``kafka_value`` and ``kafka_headers`` are what is published of it, whatever it was.
     """
@@ -75,7 +75,7 @@ class DeadLetter:
 
     def kafka_headers(self) -> list[tuple[str, bytes | None]]:
         """Return the original headers, as far as they fit, preceded by ours, which begin with ``classpulse-``."""
-        # What a replayed and again refused record says of its first refusal is out of date.
+        # What a replayed and again rejected record says of its first rejection is out of date.
         original = [(name, value) for name, value in self.headers if not name.startswith(OWN_PREFIX)]
         kept = _within_bounds(original)
         cut = [
@@ -153,7 +153,7 @@ class DeadLetterStore:
         self._warehouse.insert(TABLE, pl.DataFrame(rows, schema_overrides={"position": pl.UInt64}))
 
     def count_between(self, topic: str, partition: int, positions: tuple[int, int]) -> int:
-        """Return how many letters a partition has from the first position to before the second."""
+        """Return how many dead letters a partition has from the first position to before the second."""
         found = self._warehouse.query(
             "count the dead letters above the checkpoint",
             "SELECT toInt64(count()) AS letters FROM dead_letters FINAL WHERE topic = {topic:String} "

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import polars as pl
 
 from schemas.codec.decode import event_columns
-from schemas.errors import MustStop, RowsRefused
+from schemas.errors import MustStop, RowsRejected
 from schemas.events.event_types import Family
 from sinks.clickhouse.answers import in_parts
 from sinks.clickhouse.client import Warehouse
 
 #: So many keys are asked for in one query, which bounds its text.
 KEYS_PER_QUERY = 2_000
-#: Events of one write that ClickHouse may refuse; each costs some inserts to find.
+#: Events of one write that ClickHouse may reject; each costs some inserts to find.
 MOST_REFUSED_EVENTS = 1_000
 DUPLICATES = "duplicates"
 DUPLICATE_COLUMNS = ("partition", "position", "key", "time_us", "source", "id", "schoolid")
@@ -31,23 +31,23 @@ class EventStore:
         Returns those that ClickHouse will never take, by partition and position, with what it says; all others are stored.
         Raises :class:`MustStop` if they are more than ``MOST_REFUSED_EVENTS``: then the table is at fault.
         """
-        refused: dict[tuple[int, int], str] = {}
+        rejected: dict[tuple[int, int], str] = {}
         parts = [events]
         while parts:
             part = parts.pop()
             try:
                 self._warehouse.insert(family.table, part, months_of="time_us")
-            except RowsRefused as error:
+            except RowsRejected as error:
                 if part.height > 1:
                     parts += [part[: part.height // 2], part[part.height // 2 :]]
                     continue
-                if len(refused) == MOST_REFUSED_EVENTS:
+                if len(rejected) == MOST_REFUSED_EVENTS:
                     raise MustStop(
-                        f"ClickHouse refuses more than {MOST_REFUSED_EVENTS:,} events of one write. {error}",
+                        f"ClickHouse rejects more than {MOST_REFUSED_EVENTS:,} events of one write. {error}",
                         f"Compare {family.table} and its constraints with sinks/sql/migrations",
                     ) from error
-                refused[part.item(0, "partition"), part.item(0, "position")] = str(error)
-        return refused
+                rejected[part.item(0, "partition"), part.item(0, "position")] = str(error)
+        return rejected
 
     def note_duplicates(self, family: Family, dropped: pl.DataFrame) -> None:
         """Record which records were dropped because their event is stored already; columns as for ``insert``."""

@@ -1,13 +1,13 @@
-"""What verification found: differences of rows, laws that do not hold, and how much was looked at."""
+"""What verification found: differences of rows, invariants that do not hold, and how much was looked at."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from typing import Any, Literal
 
-__all__ = ["Difference", "Law", "OnProgress", "Progress", "Scalar", "VerifyReport"]
+__all__ = ["Difference", "Invariant", "OnProgress", "Progress", "Scalar", "VerifyReport"]
 
-Kind = Literal["missing", "unexpected", "different", "law"]
+Kind = Literal["missing", "unexpected", "different", "invariant"]
 Scalar = str | int | float | None
 
 
@@ -16,8 +16,8 @@ class Difference:
     """One thing that is not as the stored events say.
 
     ``missing``: a metric that should be stored. ``unexpected``: a stored metric that no event explains.
-    ``different``: ``columns`` do not agree. ``law``: counters of a partition do not add up. ``key`` names the row
-    (metric, window, key, item, slot) or the partition (topic, partition, law); times are RFC 3339 in UTC.
+    ``different``: ``columns`` do not agree. ``invariant``: counters of a partition do not add up. ``key`` names the row
+    (metric, window, key, item, slot) or the partition (topic, partition, invariant); times are RFC 3339 in UTC.
     ``expected`` and ``stored`` hold the metrics on both sides, None where there is no row.
     """
 
@@ -29,7 +29,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Law:
+class Invariant:
     """One equation of the accounting of one partition: two counts, in records, that must be equal.
 
     ``expected`` is what the tables or the other counters say, ``counted`` what is held against it.
@@ -63,7 +63,8 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(slots=True)
 class VerifyReport:
-    """The verdict. ``differences`` holds at most ``limit`` of the ``differences_total``; ``laws`` holds all laws.
+    """The verdict. ``differences`` holds at most ``limit`` of the ``differences_total``; ``invariants`` holds all
+    invariants.
 
     ``since`` holds for each family, and for ``dead_letters``, the first day (UTC) of storing that was looked at; None
     where that is everything. Metrics that depend on an event stored before that day are left out.
@@ -74,12 +75,12 @@ class VerifyReport:
     rows_stored: int = 0
     differences_total: int = 0
     differences: list[Difference] = field(default_factory=list)
-    laws: list[Law] = field(default_factory=list)
+    invariants: list[Invariant] = field(default_factory=list)
     since: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
-        """Nothing differs and every law holds."""
+        """Nothing differs and every invariant holds."""
         return self.differences_total == 0
 
     @property
@@ -98,13 +99,20 @@ class VerifyReport:
             self.since[name] = (last_aged_day + timedelta(days=1)).isoformat()
         self.since.setdefault(name, None)
 
-    def add_law(self, law: Law) -> None:
-        """Keep the law; one that does not hold is a difference."""
-        self.laws.append(law)
-        if not law.holds:
-            key: dict[str, Scalar] = {"topic": law.topic, "partition": law.partition, "law": law.name}
-            sides: tuple[dict[str, Scalar], dict[str, Scalar]] = ({"count": law.expected}, {"count": law.counted})
-            self.add([Difference("law", key, ("count",), *sides)], 1)
+    def add_invariant(self, invariant: Invariant) -> None:
+        """Keep the invariant; one that does not hold is a difference."""
+        self.invariants.append(invariant)
+        if not invariant.holds:
+            key: dict[str, Scalar] = {
+                "topic": invariant.topic,
+                "partition": invariant.partition,
+                "invariant": invariant.name,
+            }
+            sides: tuple[dict[str, Scalar], dict[str, Scalar]] = (
+                {"count": invariant.expected},
+                {"count": invariant.counted},
+            )
+            self.add([Difference("invariant", key, ("count",), *sides)], 1)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as what ``json.dumps`` takes."""
@@ -115,5 +123,5 @@ class VerifyReport:
             "rows_stored": self.rows_stored,
             "differences_total": self.differences_total,
             "differences": [asdict(difference) for difference in self.differences],
-            "laws": [asdict(law) | {"holds": law.holds} for law in self.laws],
+            "invariants": [asdict(invariant) | {"holds": invariant.holds} for invariant in self.invariants],
         }

@@ -1,4 +1,4 @@
-"""The accounting law: what a partition's checkpoint counts is what the tables hold.
+"""The accounting invariant: what a partition's checkpoint counts is what the tables hold.
 
 Once a partition is older than its events are kept, counting begins at a base: an earlier checkpoint, above which nothing
 can have expired. What the counters have grown since must be in the tables above it.
@@ -13,9 +13,9 @@ from typing import Final
 from clickhouse_connect.driver.client import Client
 
 from schemas.events.event_types import Family
-from sinks.verify.findings import Law, VerifyReport
+from sinks.verify.findings import Invariant, VerifyReport
 
-__all__ = ["DEAD_LETTERS", "Base", "Checkpoint", "Tally", "add_laws", "bases_of", "checkpoints_of"]
+__all__ = ["DEAD_LETTERS", "Base", "Checkpoint", "Tally", "add_invariants", "bases_of", "checkpoints_of"]
 
 DEAD_LETTERS: Final = "dead_letters"
 #: What lies above a checkpoint is stored after it; but a worker that fell in between may have stored some of it before,
@@ -92,7 +92,7 @@ class Tally:
 
     @property
     def counts_every_dead_letter(self) -> bool:
-        """Nothing of the topic was refused so long ago that it may have expired."""
+        """Nothing of the topic was rejected so long ago that it may have expired."""
         return all(base == FROM_THE_BEGINNING for base in self.letter_bases.values())
 
     def event_base(self, checkpoint: Checkpoint) -> Base:
@@ -129,14 +129,14 @@ def _base(checkpoint: Checkpoint, bases: Mapping[int, Base | None]) -> Base:
     return base
 
 
-def add_laws(client: Client, tally: Tally, report: VerifyReport) -> None:
-    """Add the four laws of every partition of the family's topic to the report."""
+def add_invariants(client: Client, tally: Tally, report: VerifyReport) -> None:
+    """Add the four invariants of every partition of the family's topic to the report."""
     for checkpoint in tally.own_checkpoints():
         topic, partition = checkpoint.topic, checkpoint.partition
         accounted = checkpoint.stored + checkpoint.duplicates + checkpoint.dead_letters
         events_from, letters_from = tally.event_base(checkpoint), tally.letter_base(checkpoint)
         unique_events = tally.unique_events[partition]
-        refused = client.query(
+        rejected = client.query(
             "SELECT count() FROM dead_letters FINAL"
             " WHERE topic = {topic:String} AND partition = {partition:UInt16}"
             " AND position >= {first_position:UInt64} AND position < {position:UInt64}",
@@ -147,22 +147,22 @@ def add_laws(client: Client, tally: Tally, report: VerifyReport) -> None:
                 "position": checkpoint.position,
             },
         ).result_rows[0][0]
-        for law in (
-            Law(topic, partition, "consumed = stored + duplicates + dead letters", accounted, checkpoint.consumed),
-            Law(
+        for invariant in (
+            Invariant(topic, partition, "consumed = stored + duplicates + dead letters", accounted, checkpoint.consumed),
+            Invariant(
                 topic,
                 partition,
                 "stored = unique events in the table",
                 unique_events,
                 checkpoint.stored - events_from.stored,
             ),
-            Law(
+            Invariant(
                 topic,
                 partition,
                 "dead letters = rows in dead_letters",
-                refused,
+                rejected,
                 checkpoint.dead_letters - letters_from.dead_letters,
             ),
-            Law(topic, partition, "rows of events = unique events", unique_events, tally.rows[partition]),
+            Invariant(topic, partition, "rows of events = unique events", unique_events, tally.rows[partition]),
         ):
-            report.add_law(law)
+            report.add_invariant(invariant)

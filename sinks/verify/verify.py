@@ -1,6 +1,6 @@
 """Recompute every metric from the stored events, in SQL of its own, and compare with what the stream stored.
 
-The convergence law: the metrics equal what SQL computes from the unique stored events. The accounting law: per
+The convergence invariant: the metrics equal what SQL computes from the unique stored events. The accounting invariant: per
 partition, consumed = stored + duplicates + dead letters, and each of them is really there. The SQL is in
 ``sinks/sql/verify``.
 
@@ -27,7 +27,7 @@ from schemas.metrics.catalogue import CATALOGUE_VERSION, METRICS, ROW_KEY, ROW_M
 from schemas.metrics.rules import MetricRules
 from sinks.stores.retention import REACH_US, RETENTION_SQL, Retention
 from sinks.verify.findings import Difference, OnProgress, Progress, Scalar, VerifyReport
-from sinks.verify.invariants import DEAD_LETTERS, Checkpoint, Tally, add_laws, bases_of, checkpoints_of
+from sinks.verify.invariants import DEAD_LETTERS, Checkpoint, Tally, add_invariants, bases_of, checkpoints_of
 
 __all__ = ["VerifyReport", "metrics_sql", "rule_parameters", "verify", "verify_sql"]
 
@@ -121,7 +121,7 @@ def verify(
                 _verify_range(client, where, module, metrics, report)
             if on_progress is not None:
                 on_progress(Progress(family.name, done, len(ranges), report.rows_expected, report.differences_total))
-        add_laws(client, tally, report)
+        add_invariants(client, tally, report)
     return report
 
 

@@ -81,7 +81,7 @@ VIEWS: Final = [
     ),
     View(
         "v1_revised_since",
-        "Figures that were known at an instant and say something else now: a notice to whoever read them then",
+        "Metrics that were known at an instant and say something else now: a notice to whoever read them then",
         {
             "school_id": "the school",
             "class_id": "the class; empty where the metric is not of a lesson",
@@ -89,7 +89,7 @@ VIEWS: Final = [
             "day": "local day of the lesson's start, of the week's Monday, of the activity's scheduled end",
             "window": "lesson, student, iso_week, activity or participant",
             "key": "the lesson, the teacher or the activity",
-            "metric": "name of the figure",
+            "metric": "name of the metric",
             "item": "what the metric is of within the key; empty where it is of the whole",
             "old_value": "what was known at the instant",
             "new_value": "what is known now; NULL where it was withdrawn or cannot be told",

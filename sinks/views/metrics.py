@@ -122,7 +122,7 @@ _CATALOGUE: Final = View(
     "v1_catalogue",
     "The metric catalogue: what each metric is, as declared",
     {
-        "metric": "name of the figure",
+        "metric": "name of the metric",
         "number": "number in the district's catalogue",
         "chinese": "its Chinese name",
         "family": "classroom, prep or research",
@@ -241,7 +241,7 @@ FROM
             "consumed": "records read since the beginning",
             "stored": "unique events stored since the beginning",
             "duplicates": "records dropped as already stored",
-            "dead_letters": "records refused",
+            "dead_letters": "records rejected",
             "written_at": "when this was stored",
         },
         """SELECT topic, partition, watermark, next_offset, consumed, stored, duplicates, dead_letters, written_at

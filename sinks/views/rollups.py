@@ -31,7 +31,7 @@ _COLUMNS: Final = {
     "level": "student, class, teacher, school, group or district",
     "entity_id": "the student, the class ...; district for the district",
     "day": "local day of the lesson's start, of the week's Monday, of the activity's scheduled end",
-    "metric": "name of the figure",
+    "metric": "name of the metric",
     "item": "see the metric catalogue; empty for most",
     "value": "numerator / denominator; NULL where the denominator is 0",
     "numerator": "merged as the metric catalogue says",
@@ -257,7 +257,7 @@ FROM
 VIEWS: Final = [
     View(
         "v1_rollups",
-        "Figures merged over the lessons, weeks and activities of day_from to day_to, both included. Quantiles are exact, "
+        "Metrics merged over the lessons, weeks and activities of day_from to day_to, both included. Quantiles are exact, "
         "but for answer_latency_*: within 1 % of the answer at rank floor(q x (n - 1)), from a DDSketch",
         {name: meaning for name, meaning in _COLUMNS.items() if name != "day"},
         _select(by_day=False),
@@ -265,7 +265,7 @@ VIEWS: Final = [
     ),
     View(
         "v1_rollup_days",
-        "Figures merged over the lessons, weeks and activities of each local day. Quantiles are exact, but for "
+        "Metrics merged over the lessons, weeks and activities of each local day. Quantiles are exact, but for "
         "answer_latency_*: within 1 % of the answer at rank floor(q x (n - 1)), from a DDSketch",
         _COLUMNS,
         _select(by_day=True),

@@ -32,7 +32,7 @@ _SHARE_MEANINGS: Final = {
     "received_share": "sequence numbers received / expected of the devices; NULL where none sends any",
     "late_share": "events later than the watermark when they came / events; NULL without any",
     "duplicate_share": "records dropped as already stored / (they + events); NULL without any",
-    "district_dead_letter_share": "records refused / (they + events), of the whole district: a refused record names no "
+    "district_dead_letter_share": "records rejected / (they + events), of the whole district: a rejected record names no "
     "school for certain",
 }
 _COUNT_MEANINGS: Final = {
@@ -43,7 +43,7 @@ _COUNT_MEANINGS: Final = {
     "late_events": "of these, later than the watermark of their partition when they came",
     "duplicates": "records dropped as already stored, by their event time",
     "district_events": "events of the whole district",
-    "district_dead_letters": "records of the whole district refused in the week",
+    "district_dead_letters": "records of the whole district rejected in the week",
 }
 _NODE_MEANINGS: Final = {
     "depth": "0 for the whole",
@@ -52,7 +52,7 @@ _NODE_MEANINGS: Final = {
     "own_weight": "weight as configured, relative to the siblings",
     "metric": "of an indicator: its metric; otherwise empty",
     "item": "of an indicator: the item of the metric",
-    "unit": "of an indicator: the unit of the figure",
+    "unit": "of an indicator: the unit of the metric",
     "norm": "of an indicator: how its metric earns points",
     "min_sample": "of an indicator: with a smaller sample it is not available",
     "about": "what the configuration says about it",

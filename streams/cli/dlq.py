@@ -1,4 +1,4 @@
-"""``classpulse dlq``: find out what was refused, look at it, and replay it once the cause is fixed."""
+"""``classpulse dlq``: find out what was rejected, look at it, and replay it once the cause is fixed."""
 
 import asyncio
 import logging
@@ -16,14 +16,14 @@ from streams import settings as settings_module
 from streams.cli.dlq_display import (
     GROUPINGS,
     Summary,
-    letter_line,
-    letter_lines,
-    letters_table,
+    dead_letter_line,
+    dead_letter_lines,
+    dead_letters_table,
 )
-from streams.cli.dlq_options import PlaceType, selected, selecting
+from streams.cli.dlq_options import PositionType, selected, selecting
 from streams.cli.options import NumberType
 from streams.dlq.log import DeadLetterLog, open_log
-from streams.dlq.records import Letter, RecordPlace, Selection
+from streams.dlq.records import PublishedDeadLetter, RecordPosition, Selection
 from streams.dlq.replay import Replayed, obstacle, replay
 from streams.kafka.topics import DEAD_LETTER_TOPIC
 from streams.output.terminal import Console, echo, printable
@@ -33,19 +33,19 @@ from streams.settings import Settings
 ROWS_PER_TABLE: Final = 200
 LARGEST_LIMIT: Final = 10_000
 SUMMARY_ROWS: Final = 40
-#: Letters that `show` prints of one place: a place has several once its topic was recreated.
+#: Dead letters that `show` prints of one position: a position has several once its topic was recreated.
 MOST_SHOWN: Final = 10
 
 
 @click.group()
 def dlq() -> None:
-    """Find, look at and replay what was refused (dead letters, 死信).
+    """Find, look at and replay what was rejected (dead letters, 死信).
 
     Reads the topic classpulse.dead-letters of CLASSPULSE_KAFKA; whoever may read that topic can use these commands.
 
     \b
     A way through:
-      classpulse dlq list                                what is refused, why, and whose it is
+      classpulse dlq list                                what is rejected, why, and whose it is
       classpulse dlq list --reason data --limit 20       the newest twenty of one kind
       classpulse dlq show classpulse.classroom/3@1841    one of them, with its content
       classpulse dlq replay --reason unknown_version --since 2d --dry-run
@@ -66,12 +66,12 @@ def dlq() -> None:
 def list_letters(
     *, limit: int | None, every: bool, summary: bool, by: tuple[str, ...], as_json: bool, **given: Any
 ) -> None:
-    """List what was refused: by default in groups, with counts, first and last time.
+    """List what was rejected: by default in groups, with counts, first and last time.
 
     Conditions of one kind are alternatives, of different kinds all hold. A PATTERN may hold *. Source and type are those
-    of the refused event, as far as they can be read. Times are those of CLASSPULSE_TIME_ZONE (--json: UTC).
+    of the rejected event, as far as they can be read. Times are those of CLASSPULSE_TIME_ZONE (--json: UTC).
 
-    No content is shown. `classpulse dlq show PLACE` shows it.
+    No content is shown. `classpulse dlq show POSITION` shows it.
     """
     if limit is not None and every:
         raise click.UsageError("--limit and --all exclude each other.")
@@ -84,13 +84,13 @@ def list_letters(
 
 
 @dlq.command()
-@click.argument("place", type=PlaceType())
+@click.argument("position", type=PositionType())
 @click.option("--raw", is_flag=True, help="Write the value's bytes as they are, into a file or a pipe.")
-def show(place: RecordPlace, *, raw: bool) -> None:
-    """Show one dead letter: why it was refused, where it was, its headers and its original bytes.
+def show(position: RecordPosition, *, raw: bool) -> None:
+    """Show one dead letter: why it was rejected, where it was, its headers and its original bytes.
 
-    PLACE is where the refused record was, as `list` prints it (classpulse.classroom/3@1841), or where the letter is
-    (classpulse.dead-letters/0@17), which is found at once. Control characters are shown escaped.
+    POSITION is where the rejected record was, as `list` prints it (classpulse.classroom/3@1841), or where the dead letter
+    is (classpulse.dead-letters/0@17), which is found at once. Control characters are shown escaped.
 
     The original bytes may hold personal data, such as a student's number before it became a pseudonym. Only who may read
     the topic classpulse.dead-letters can see them; do not pass them on.
@@ -101,49 +101,49 @@ def show(place: RecordPlace, *, raw: bool) -> None:
     if raw and sys.stdout.isatty():
         raise click.UsageError("--raw writes bytes that a terminal may obey; send them into a file: --raw > record.bin")
     settings = settings_module.load()
-    letters = asyncio.run(_found(settings, place))
+    letters = asyncio.run(_found(settings, position))
     if not letters:
-        echo(f"No dead letter of {place} in {DEAD_LETTER_TOPIC}; it keeps them for 30 days.", err=True)
+        echo(f"No dead letter of {position} in {DEAD_LETTER_TOPIC}; it keeps them for 30 days.", err=True)
         sys.exit(1)
     if raw:
         if "value" in letters[-1].truncated:
-            echo(f"classpulse: only the beginning; all of it is at {letters[-1].place}", err=True)
+            echo(f"classpulse: only the beginning; all of it is at {letters[-1].position}", err=True)
         click.get_binary_stream("stdout").write(letters[-1].value or b"")
         return
     for number, letter in enumerate(letters):
         if number:
             echo()
-        for line in letter_lines(letter, ZoneInfo(settings.time_zone)):
+        for line in dead_letter_lines(letter, ZoneInfo(settings.time_zone)):
             echo(line)
 
 
 @dlq.command(name="replay")
 @selecting
-@click.argument("places", type=PlaceType(), nargs=-1)
+@click.argument("positions", type=PositionType(), nargs=-1)
 @click.option("--all", "every", is_flag=True, help="Replay everything; needed where nothing is selected.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent, by topic and reason.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--rate", type=NumberType(0.001, 1e9), help="Records a second at most.")
 def replay_letters(
-    *, places: tuple[RecordPlace, ...], every: bool, dry_run: bool, yes: bool, rate: float | None, **given: Any
+    *, positions: tuple[RecordPosition, ...], every: bool, dry_run: bool, yes: bool, rate: float | None, **given: Any
 ) -> None:
-    """Send refused records to their own topics again, as they were: same key, same bytes, same headers.
+    """Send rejected records to their own topics again, as they were: same key, same bytes, same headers.
 
-    Fix the cause first: upgrade the workers, or correct the setting that refused them. A record that is still bad is
-    refused again and makes a new dead letter, nothing else; what a producer got wrong, it must send again corrected.
+    Fix the cause first: upgrade the workers, or correct the setting that rejected them. A record that is still bad is
+    rejected again and makes a new dead letter, nothing else; what a producer got wrong, it must send again corrected.
 
     An event keeps its source and id, so replaying twice stores it once; the second counts as a duplicate. What was replayed
-    and refused again is sent once by the next replay, however many letters it has. A letter that
-    was cut is replayed from the original record, if its topic still has it. Only letters that are there when the command
-    begins are read. Each replayed record has the header classpulse-replayed-from.
+    and rejected again is sent once by the next replay, however many dead letters it has. A dead letter that was cut is
+    replayed from the original record, if its topic still has it. Only dead letters that are there when the command begins
+    are read. Each replayed record has the header classpulse-replayed-from.
 
     \b
     Exit status: 0 if everything selected was sent, 1 if some could not be, 2 if it failed midway: repeat it.
     """
     settings = settings_module.load()
-    selection = selected(settings, places, **given)
+    selection = selected(settings, positions, **given)
     if selection.is_everything and not every:
-        raise click.UsageError("Select what to replay (a PLACE, --reason, --since, ...), or give --all.")
+        raise click.UsageError("Select what to replay (a POSITION, --reason, --since, ...), or give --all.")
     sys.exit(asyncio.run(_replay(settings, selection, dry_run=dry_run, yes=yes, rate=rate)))
 
 
@@ -167,15 +167,15 @@ async def _print_summary(settings: Settings, selection: Selection, by: tuple[str
 async def _print_letters(settings: Settings, selection: Selection, limit: int | None, *, as_json: bool) -> None:
     zone, console = ZoneInfo(settings.time_zone), Console()
     # Only what is listed stays in memory; without a limit, one table's worth.
-    held: deque[Letter] = deque(maxlen=limit)
+    held: deque[PublishedDeadLetter] = deque(maxlen=limit)
     count = 0
 
     def flush() -> None:
         if as_json:
             for letter in held:
-                echo(letter_line(letter))
+                echo(dead_letter_line(letter))
         elif held:
-            console.print(letters_table(held, zone))
+            console.print(dead_letters_table(held, zone))
         held.clear()
 
     async with open_log(settings) as log:
@@ -190,10 +190,10 @@ async def _print_letters(settings: Settings, selection: Selection, limit: int | 
         echo(f"{shown:,} of {count:,} dead letters{_foreign(log)}")
 
 
-async def _found(settings: Settings, place: RecordPlace) -> list[Letter]:
-    found: deque[Letter] = deque(maxlen=MOST_SHOWN)
+async def _found(settings: Settings, position: RecordPosition) -> list[PublishedDeadLetter]:
+    found: deque[PublishedDeadLetter] = deque(maxlen=MOST_SHOWN)
     async with open_log(settings) as log:
-        async for letter in _read(log, Selection(places=frozenset({place}))):
+        async for letter in _read(log, Selection(positions=frozenset({position}))):
             found.append(letter)
     return list(found)
 
@@ -205,7 +205,7 @@ async def _replay(settings: Settings, selection: Selection, *, dry_run: bool, ye
             if why := obstacle(letter):
                 obstacles[why] += 1
             else:
-                plan[letter.place.topic, letter.reason] += 1
+                plan[letter.position.topic, letter.reason] += 1
                 cut += bool(letter.truncated)
         for (topic, reason), count in sorted(plan.items()):
             echo(f"{count:>9,}  {topic}  {printable(reason)}")
@@ -230,7 +230,7 @@ def _report(done: Replayed) -> int:
     return 1 if done.skipped else 0
 
 
-async def _read(log: DeadLetterLog, selection: Selection, *, events: bool = False) -> AsyncIterator[Letter]:
+async def _read(log: DeadLetterLog, selection: Selection, *, events: bool = False) -> AsyncIterator[PublishedDeadLetter]:
     """Read with a bar on standard error."""
     with _bar("reading", None) as advance:
         async for letter in log.letters(selection, advance, events=events):

@@ -1,6 +1,6 @@
 """How ``classpulse dlq`` shows dead letters: to people in tables, to machines in lines of JSON.
 
-What was refused may be hostile, and a terminal obeys what it is sent: everything that comes from a letter passes
+What was rejected may be hostile, and a terminal obeys what it is sent: everything that comes from a dead letter passes
 :func:`printable` before it is shown. JSON escapes by itself.
 """
 
@@ -15,7 +15,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from streams.dlq.records import Letter
+from streams.dlq.records import PublishedDeadLetter
 from streams.output.terminal import json_text, printable
 
 #: The columns that a summary can be made by.
@@ -30,7 +30,7 @@ SHOWN_BYTES: Final = 16_384
 SHOWN_HEADER_CHARACTERS: Final = 200
 LONGEST_CELL_CHARACTERS: Final = 100
 _HEX_WIDTH: Final = 16
-#: Deeper structure is indented no further: deep nesting is one of the ways to be refused.
+#: Deeper structure is indented no further: deep nesting is one of the ways to be rejected.
 _DEEPEST_INDENT: Final = 20
 
 
@@ -56,7 +56,7 @@ def _iso(time_ms: int) -> str | None:
 
 @dataclass
 class Group:
-    """Letters that have the same in the columns of a summary."""
+    """Dead letters that have the same in the columns of a summary."""
 
     count: int
     first_ms: int
@@ -64,23 +64,23 @@ class Group:
 
 
 class Summary:
-    """Counts letters by some of ``GROUPINGS``, in bounded memory."""
+    """Counts dead letters by some of ``GROUPINGS``, in bounded memory."""
 
     def __init__(self, by: Sequence[str]) -> None:
         self._by = tuple(by)
         self.groups: dict[tuple[str, ...], Group] = {}
         self.letters = 0
 
-    def add(self, letter: Letter) -> None:
+    def add(self, letter: PublishedDeadLetter) -> None:
         """Count one letter."""
         self.letters += 1
         key = tuple(_column(letter, name) for name in self._by)
         if key not in self.groups and len(self.groups) >= MOST_GROUPS:
             key = (OTHERS,) * len(self._by)
-        group = self.groups.setdefault(key, Group(0, letter.refused_ms, letter.refused_ms))
+        group = self.groups.setdefault(key, Group(0, letter.rejected_ms, letter.rejected_ms))
         group.count += 1
-        group.first_ms = min(group.first_ms, letter.refused_ms)
-        group.last_ms = max(group.last_ms, letter.refused_ms)
+        group.first_ms = min(group.first_ms, letter.rejected_ms)
+        group.last_ms = max(group.last_ms, letter.rejected_ms)
 
     def largest_first(self) -> list[tuple[tuple[str, ...], Group]]:
         """Return the groups, the largest first."""
@@ -107,23 +107,23 @@ class Summary:
             yield json_text({**named, "count": group.count, "first": _iso(group.first_ms), "last": _iso(group.last_ms)})
 
 
-def _column(letter: Letter, name: str) -> str:
+def _column(letter: PublishedDeadLetter, name: str) -> str:
     columns = {
         "reason": letter.reason,
         "field": letter.field,
         "type": letter.short_type,
         "source": letter.source,
-        "topic": letter.place.topic,
+        "topic": letter.position.topic,
     }
     return columns[name]
 
 
-def letters_table(letters: Iterable[Letter], zone: ZoneInfo) -> Table:
-    """Return letters without their content, one a row."""
-    table = _table("place\nrefused", "reason\nfield", "type\nsource")
+def dead_letters_table(letters: Iterable[PublishedDeadLetter], zone: ZoneInfo) -> Table:
+    """Return dead letters without their content, one a row."""
+    table = _table("position\nrejected", "reason\nfield", "type\nsource")
     for letter in letters:
         table.add_row(
-            _stacked(str(letter.place), moment(letter.refused_ms, zone)),
+            _stacked(str(letter.position), moment(letter.rejected_ms, zone)),
             _stacked(letter.reason, letter.field),
             _stacked(letter.short_type, letter.source),
         )
@@ -142,13 +142,13 @@ def _stacked(*texts: str) -> Text:
     return Text("\n").join(lines)
 
 
-def letter_line(letter: Letter) -> str:
-    """Return a letter without its content as one JSON object."""
+def dead_letter_line(letter: PublishedDeadLetter) -> str:
+    """Return a dead letter without its content as one JSON object."""
     return json_text(
         {
-            "place": str(letter.place),
-            "letter": str(letter.letter_place),
-            "refused": _iso(letter.refused_ms),
+            "position": str(letter.position),
+            "dead_letter": str(letter.dead_letter_position),
+            "rejected": _iso(letter.rejected_ms),
             "recorded": None if letter.recorded_ms is None else _iso(letter.recorded_ms),
             "reason": letter.reason,
             "field": letter.field,
@@ -161,19 +161,19 @@ def letter_line(letter: Letter) -> str:
     )
 
 
-def letter_lines(letter: Letter, zone: ZoneInfo) -> Iterable[str]:
-    """Yield the lines that show one letter with its content."""
-    yield str(letter.place)
+def dead_letter_lines(letter: PublishedDeadLetter, zone: ZoneInfo) -> Iterable[str]:
+    """Yield the lines that show one dead letter with its content."""
+    yield str(letter.position)
     about = {
         "reason": letter.reason,
         "field": letter.field,
         "detail": letter.detail,
         "type": letter.short_type,
         "source": letter.source,
-        "refused": moment(letter.refused_ms, zone),
+        "rejected": moment(letter.rejected_ms, zone),
         "recorded": "" if letter.recorded_ms is None else moment(letter.recorded_ms, zone),
-        "letter": str(letter.letter_place),
-        "replayed": letter.replayed_from and f"from {letter.replayed_from}, and refused again",
+        "letter": str(letter.dead_letter_position),
+        "replayed": letter.replayed_from and f"from {letter.replayed_from}, and rejected again",
         "cut": _cut(letter),
         "key": _shortened(printable_bytes(letter.key), SHOWN_HEADER_CHARACTERS),
     }
@@ -191,12 +191,12 @@ def _shortened(text: str, characters: int) -> str:
     return text if len(text) <= characters else f"{text[: characters - 1]}…"
 
 
-def _cut(letter: Letter) -> str:
+def _cut(letter: PublishedDeadLetter) -> str:
     if not letter.truncated:
         return ""
     parts = " and ".join(sorted(letter.truncated))
     size = f" (the value had {letter.value_bytes:,} bytes)" if "value" in letter.truncated else ""
-    return f"{parts} too long for a letter{size}; the whole record is at {letter.place} as long as Kafka keeps it"
+    return f"{parts} too long for a dead letter{size}; the whole record is at {letter.position} as long as Kafka keeps it"
 
 
 def value_lines(value: bytes | None) -> Iterable[str]:
@@ -226,7 +226,7 @@ def _is_json(text: str) -> bool:
 def indented(text: str) -> Iterable[str]:
     """Yield valid JSON in lines; every character but white space stays as it was sent: numbers, repeated names, all.
 
-    Parsing and writing it again would hide just what some records are refused for.
+    Parsing and writing it again would hide just what some records are rejected for.
     """
     line, depth, position = "", 0, 0
     while position < len(text):
@@ -270,7 +270,7 @@ def _hex_dump(value: bytes) -> Iterable[str]:
 def _table(*headings: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for number, heading in enumerate(headings):
-        # What people copy or compare is not broken: places, counts and times.
+        # What people copy or compare is not broken: positions, counts and times.
         whole = number == 0 or heading.startswith("first")
         table.add_column(heading, overflow="fold", no_wrap=whole)
     return table

@@ -10,23 +10,23 @@ import click
 
 from schemas.codec.records import Reason
 from schemas.events.event_types import FAMILIES
-from streams.dlq.records import RecordPlace, Selection, moment_ms
+from streams.dlq.records import RecordPosition, Selection, moment_ms
 from streams.settings import Settings
 
 _TOPICS: Final = {name: family.topic for family in FAMILIES for name in (family.topic, family.name)}
 
 
-class PlaceType(click.ParamType):
-    """A place of a record, as the tables print it."""
+class PositionType(click.ParamType):
+    """A position of a record, as the tables print it."""
 
-    name = "place"
+    name = "position"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> RecordPlace:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> RecordPosition:
         """Read it; a mistake is answered with how it is written."""
-        if isinstance(value, RecordPlace):
+        if isinstance(value, RecordPosition):
             return value
         try:
-            return RecordPlace.parse(value)
+            return RecordPosition.parse(value)
         except ValueError as error:
             self.fail(f"{value!r}: {error}", param, ctx)
 
@@ -42,7 +42,7 @@ def _known_reasons(_context: click.Context, _option: click.Parameter, given: Seq
 
 _OPTIONS: Final = (
     click.option(
-        "--reason", "reasons", multiple=True, callback=_known_reasons, metavar="REASON", help="Refused for this reason."
+        "--reason", "reasons", multiple=True, callback=_known_reasons, metavar="REASON", help="Rejected for this reason."
     ),
     click.option("--field", "fields", multiple=True, metavar="PATTERN", help="This field is to blame: data.score, data.*"),
     click.option("--source", "sources", multiple=True, metavar="PATTERN", help="CloudEvents source: '/schools/s07/*'."),
@@ -50,10 +50,15 @@ _OPTIONS: Final = (
         "--type", "types", multiple=True, metavar="PATTERN", help="Event type: classroom.answer.submitted, 'prep.*'."
     ),
     click.option(
-        "--topic", "topics", multiple=True, type=click.Choice(list(_TOPICS)), metavar="TOPIC", help="Refused in this topic."
+        "--topic",
+        "topics",
+        multiple=True,
+        type=click.Choice(list(_TOPICS)),
+        metavar="TOPIC",
+        help="Rejected in this topic.",
     ),
-    click.option("--since", metavar="TIME", help="Refused since: 2h, 3d (ago), or 2026-11-16T08:05."),
-    click.option("--until", metavar="TIME", help="Refused before."),
+    click.option("--since", metavar="TIME", help="Rejected since: 2h, 3d (ago), or 2026-11-16T08:05."),
+    click.option("--until", metavar="TIME", help="Rejected before."),
 )
 
 
@@ -64,7 +69,7 @@ def selecting(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def selected(settings: Settings, places: Sequence[RecordPlace] = (), **given: Any) -> Selection:
+def selected(settings: Settings, positions: Sequence[RecordPosition] = (), **given: Any) -> Selection:
     """Return what the options of :func:`selecting` select; raises ``click.BadParameter``."""
     return Selection(
         reasons=frozenset(given["reasons"]),
@@ -74,7 +79,7 @@ def selected(settings: Settings, places: Sequence[RecordPlace] = (), **given: An
         types=tuple(given["types"]),
         since_ms=_moment(settings, "--since", given["since"]),
         until_ms=_moment(settings, "--until", given["until"]),
-        places=frozenset(places),
+        positions=frozenset(positions),
     )
 
 

@@ -14,7 +14,7 @@ from streams.output.terminal import echo
 def migrate(user: str | None, password_env: str) -> None:
     """Bring the ClickHouse database up to date; safe to run again.
 
-    Each migration is applied once, in order. A migration whose text changed after it was applied is refused.
+    Each migration is applied once, in order. A migration whose text changed after it was applied is rejected.
     """
     settings = settings_module.load_for_admin(user, password_env)
     with away_is_final(settings.clickhouse, "CLASSPULSE_CLICKHOUSE_URL"):

@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "topics": ("streams.cli.topics", "Create the Kafka topics that are missing."),
     "schema": ("streams.cli.schema", "Export the event schemas; check a vendor's events."),
     "received": ("streams.cli.received", "Tell what became of events: stored, come again, rejected."),
-    "dlq": ("streams.cli.dlq", "Find, look at and replay what was refused."),
+    "dlq": ("streams.cli.dlq", "Find, look at and replay what was rejected."),
     "evaluate": ("streams.cli.evaluate", "Make portraits and scores from what the workers stored."),
     "evaluation": ("streams.cli.evaluation", "Check, activate and show what the evaluation scores by."),
     "explain": ("streams.cli.explain", "Show what a score is made of, down to the events."),

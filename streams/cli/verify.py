@@ -115,10 +115,10 @@ def _show(report: verify_report.VerifyReport) -> None:
         if report.differences_total > len(report.differences):
             console.print(f"{report.differences_total - len(report.differences):,} more; raise --limit to see them.")
     console.print(f"Span: {_span(report)}.", highlight=False)
-    kept = sum(law.holds for law in report.laws)
+    kept = sum(invariant.holds for invariant in report.invariants)
     console.print(
         f"{report.rows_expected:,} rows expected, {report.rows_stored:,} stored; "
-        f"{kept} of {len(report.laws)} accounting laws hold; {report.differences_total:,} differences.",
+        f"{kept} of {len(report.invariants)} accounting invariants hold; {report.differences_total:,} differences.",
         highlight=False,
     )
 

@@ -21,8 +21,8 @@ def bucket_of(value: pl.Expr) -> pl.Expr:
 
 def sketches(values: pl.DataFrame, column: str) -> pl.DataFrame:
     """Return ``key, parts``: the sketch of ``column`` for each key, as bucket, count, bucket, count ..., by bucket."""
-    places = values.select(pair(pl.col("key"), bucket_of(pl.col(column)).cast(pl.UInt32)).alias("place")).to_series()
-    runs = places.sort().rle().struct.unnest()
+    codes = values.select(pair(pl.col("key"), bucket_of(pl.col(column)).cast(pl.UInt32)).alias("code")).to_series()
+    runs = codes.sort().rle().struct.unnest()
     numbers = [one.cast(pl.Float64) for one in (lower_of(pl.col("value")), pl.col("len"))]
     pairs = runs.select(key=upper_of(pl.col("value")).set_sorted(), parts=pl.concat_arr(numbers))
     return pairs.group_by("key", maintain_order=True).agg(pl.col("parts").explode())

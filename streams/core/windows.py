@@ -17,7 +17,7 @@ def pane_of(time_us: pl.Expr, length_us: int) -> pl.Expr:
     return time_us // length_us * length_us
 
 
-def place(key: str, start_us: pl.Expr, length_us: int) -> pl.Expr:
+def pane_code(key: str, start_us: pl.Expr, length_us: int) -> pl.Expr:
     """Return one number for the code ``key`` and a pane's start, in the order of both.
 
     Grouping, sorting and joining by one number costs a fraction of doing it by two.

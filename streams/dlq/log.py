@@ -12,14 +12,14 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from aiokafka.structs import TopicPartition
 
 from schemas.errors import MustStop, RetryLater
-from streams.dlq.records import Letter, Selection, read_letter
+from streams.dlq.records import PublishedDeadLetter, Selection, read_dead_letter
 from streams.kafka.consumer import Reader, started_consumer
 from streams.kafka.topics import DEAD_LETTER_TOPIC
 from streams.settings import Settings
 
-#: Records handed over at once; letters may be large.
+#: Records handed over at once; dead letters may be large.
 BATCH_RECORDS: Final = 500
-#: Letters of one record are at most one write apart, since a crash repeats one write at most.
+#: Dead letters of one record are at most one write apart, since a crash repeats one write at most.
 REMEMBERED_LETTERS: Final = 200_000
 #: The records of the last batch are there; they come at once, unless the broker is away.
 PROBE_SECONDS: Final = 3.0
@@ -53,7 +53,7 @@ def kafka_errors(settings: Settings, doing: str) -> Iterator[None]:
 
 
 class DeadLetterLog:
-    """The dead-letter topic up to the end that it had when it was opened: what is refused later is not read."""
+    """The dead-letter topic up to the end that it had when it was opened: what is rejected later is not read."""
 
     def __init__(
         self, consumer: AIOKafkaConsumer, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
@@ -61,15 +61,15 @@ class DeadLetterLog:
         self._consumer = consumer
         self._starts = starts
         self._ends = ends
-        #: Records of the topic that are no letters, as far as the last reading met them.
+        #: Records of the topic that are no dead letters, as far as the last reading met them.
         self.foreign_records = 0
 
     async def letters(
         self, selection: Selection, on_progress: OnProgress | None = None, *, events: bool = False
-    ) -> AsyncIterator[Letter]:
-        """Yield the selected letters, oldest first in each partition; one, where a crash has left two of a record.
+    ) -> AsyncIterator[PublishedDeadLetter]:
+        """Yield the selected dead letters, oldest first in each partition; one, where a crash has left two of a record.
 
-        ``events``: one also where a record was replayed and refused again, so that the next replay sends it once.
+        ``events``: one also where a record was replayed and rejected again, so that the next replay sends it once.
         Raises :class:`RetryLater` when Kafka falls silent before the end, and ``KafkaError``.
         """
         starts, ends = await self._range(selection)
@@ -78,7 +78,7 @@ class DeadLetterLog:
         seen: dict[int, None] = {}
         async for records in self._batches(starts, ends):
             for record in records:
-                letter = read_letter(record)
+                letter = read_dead_letter(record)
                 if letter is None:
                     self.foreign_records += 1
                 elif letter in selection:
@@ -97,13 +97,13 @@ class DeadLetterLog:
         """Return where to begin and end in each partition, as narrow as the selection allows."""
         starts, ends = dict(self._starts), dict(self._ends)
         if selection.since_ms is not None and starts:
-            # Every letter before that offset is older; some of those after it may be older too.
+            # Every dead letter before that offset is older; some of those after it may be older too.
             found = await self._consumer.offsets_for_times(dict.fromkeys(starts, selection.since_ms))
-            for partition, place in found.items():
-                starts[partition] = ends[partition] if place is None else max(starts[partition], place.offset)
-        if selection.places and all(place.topic == DEAD_LETTER_TOPIC for place in selection.places):
+            for partition, found_at in found.items():
+                starts[partition] = ends[partition] if found_at is None else max(starts[partition], found_at.offset)
+        if selection.positions and all(position.topic == DEAD_LETTER_TOPIC for position in selection.positions):
             for partition, start in list(starts.items()):
-                offsets = [place.offset for place in selection.places if place.partition == partition.partition]
+                offsets = [position.offset for position in selection.positions if position.partition == partition.partition]
                 starts[partition] = max(start, min(offsets, default=ends[partition]))
                 ends[partition] = min(ends[partition], max(offsets, default=-1) + 1)
         return {partition: start for partition, start in starts.items() if start < ends[partition]}, ends

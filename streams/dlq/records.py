@@ -13,18 +13,18 @@ from schemas.codec.headers import PREFIX as ATTRIBUTE_PREFIX
 from schemas.events.event_types import FAMILIES, PREFIX, SUFFIX
 from sinks.stores.dead_letters import OWN_PREFIX, REPLAYED_FROM
 
-#: The topics whose records can be replayed; a letter that names another is not ours.
+#: The topics whose records can be replayed; a dead letter that names another is not ours.
 TOPICS: Final = tuple(family.topic for family in FAMILIES)
-#: What is shown of an attribute that was read from refused bytes: these may be of any length.
+#: What is shown of an attribute that was read from rejected bytes: these may be of any length.
 LONGEST_ATTRIBUTE_CHARACTERS: Final = 256
 
-_PLACE: Final = re.compile(r"(?P<topic>[A-Za-z0-9._-]{1,249})/(?P<partition>[0-9]{1,9})@(?P<offset>[0-9]{1,18})")
+_POSITION: Final = re.compile(r"(?P<topic>[A-Za-z0-9._-]{1,249})/(?P<partition>[0-9]{1,9})@(?P<offset>[0-9]{1,18})")
 _AGO: Final = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhdw])")
 _UNIT_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
 @dataclass(frozen=True, slots=True)
-class RecordPlace:
+class RecordPosition:
     """One record of Kafka, written ``classpulse.classroom/3@1841``: topic, partition, offset."""
 
     topic: str
@@ -33,10 +33,10 @@ class RecordPlace:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a place; raises ``ValueError`` that says how one is written."""
-        found = _PLACE.fullmatch(text)
+        """Read a position; raises ``ValueError`` that says how one is written."""
+        found = _POSITION.fullmatch(text)
         if found is None:
-            raise ValueError("a place is written TOPIC/PARTITION@OFFSET, such as classpulse.classroom/3@1841")
+            raise ValueError("a position is written TOPIC/PARTITION@OFFSET, such as classpulse.classroom/3@1841")
         return cls(found["topic"], int(found["partition"]), int(found["offset"]))
 
     def __str__(self) -> str:
@@ -56,18 +56,19 @@ class KafkaRecord(Protocol):
 
 
 @dataclass(frozen=True)
-class Letter:
+class PublishedDeadLetter:
     """A dead letter.
 
-    ``place`` is where the refused record was, ``letter_place`` where the letter is. ``refused_ms`` is the letter's own
-    timestamp, ``recorded_ms`` the record's, both in milliseconds since the epoch. ``headers`` are the record's own.
-    ``replayed_from`` is where its first letter is, if it was replayed and refused again; empty otherwise.
-    ``value_bytes`` is the record's size; of ``value``, ``key`` and ``headers``, those in ``truncated`` are incomplete.
+    ``position`` is where the rejected record was, ``dead_letter_position`` where the dead letter is. ``rejected_ms`` is the
+    dead letter's own timestamp, ``recorded_ms`` the record's, both in milliseconds since the epoch. ``headers`` are the
+    record's own. ``replayed_from`` is where its first dead letter is, if it was replayed and rejected again; empty
+    otherwise. ``value_bytes`` is the record's size; of ``value``, ``key`` and ``headers``, those in ``truncated`` are
+    incomplete.
     """
 
-    place: RecordPlace
-    letter_place: RecordPlace
-    refused_ms: int
+    position: RecordPosition
+    dead_letter_position: RecordPosition
+    rejected_ms: int
     recorded_ms: int | None
     reason: str
     field: str
@@ -94,24 +95,24 @@ class Letter:
         """The type as the catalogue names it: ``classroom.answer.submitted``; one that it does not have, in full."""
         return self.type.removeprefix(PREFIX).removesuffix(SUFFIX)
 
-    def without_content(self) -> "Letter":
+    def without_content(self) -> "PublishedDeadLetter":
         """Return what a list shows of it, which is small: no content, source and type kept as headers."""
         attributes = [(f"{ATTRIBUTE_PREFIX}{name}", getattr(self, name).encode()) for name in ("source", "type")]
         return replace(self, key=None, value=None, headers=attributes)
 
     @property
     def origin(self) -> str:
-        """Where the first letter of this event is: this one, or the one that was replayed and refused again."""
-        return self.replayed_from or str(self.letter_place)
+        """Where the first dead letter of this event is: this one, or the one that was replayed and rejected again."""
+        return self.replayed_from or str(self.dead_letter_position)
 
     @property
     def identity(self) -> int:
-        """Equal for two letters of one record, as a crash can leave them; not for records of a recreated topic."""
-        return hash((self.place, self.key, self.value))
+        """Equal for two dead letters of one record, as a crash can leave them; not for records of a recreated topic."""
+        return hash((self.position, self.key, self.value))
 
     @property
     def event_identity(self) -> int:
-        """Equal for the letters of one record and of its replays.
+        """Equal for the dead letters of one record and of its replays.
 
         The content is part of it, since a producer may send our headers too.
         """
@@ -123,8 +124,8 @@ class Letter:
         return source[:LONGEST_ATTRIBUTE_CHARACTERS], kind[:LONGEST_ATTRIBUTE_CHARACTERS]
 
 
-def read_letter(record: KafkaRecord) -> Letter | None:
-    """Return the letter that a record of the dead-letter topic is, or None if it is none of ours."""
+def read_dead_letter(record: KafkaRecord) -> PublishedDeadLetter | None:
+    """Return the dead letter that a record of the dead-letter topic is, or None if it is none of ours."""
     own = {name: value for name, value in record.headers if name.startswith(OWN_PREFIX) and value is not None}
 
     def text(name: str) -> str:
@@ -133,10 +134,10 @@ def read_letter(record: KafkaRecord) -> Letter | None:
     try:
         truncated = text("truncated")
         recorded = own.get(f"{OWN_PREFIX}timestamp-ms")
-        return Letter(
-            place=RecordPlace.parse(f"{text('topic')}/{text('partition')}@{text('offset')}"),
-            letter_place=RecordPlace(record.topic, record.partition, record.offset),
-            refused_ms=record.timestamp,
+        return PublishedDeadLetter(
+            position=RecordPosition.parse(f"{text('topic')}/{text('partition')}@{text('offset')}"),
+            dead_letter_position=RecordPosition(record.topic, record.partition, record.offset),
+            rejected_ms=record.timestamp,
             recorded_ms=None if recorded is None else int(recorded),
             reason=text("reason"),
             field=text("field"),
@@ -145,7 +146,7 @@ def read_letter(record: KafkaRecord) -> Letter | None:
             value=record.value,
             headers=[(name, value) for name, value in record.headers if not name.startswith(OWN_PREFIX)],
             value_bytes=int(text("value-bytes")),
-            # Letters of earlier versions say only whether the value was cut.
+            # Dead letters of earlier versions say only whether the value was cut.
             truncated=frozenset(truncated.replace("true", "value").replace("false", "").split(",")) - {""},
             replayed_from=own.get(REPLAYED_FROM, b"").decode("utf-8", "backslashreplace"),
         )
@@ -155,10 +156,10 @@ def read_letter(record: KafkaRecord) -> Letter | None:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which letters are meant: all that satisfy every condition given; an empty condition is satisfied by each.
+    """Which dead letters are meant: all that satisfy every condition given; an empty condition is satisfied by each.
 
-    ``since_ms`` and ``until_ms`` bound the letter's own timestamp, the second exclusively. A pattern may hold ``*``.
-    A place is that of the refused record or of the letter.
+    ``since_ms`` and ``until_ms`` bound the dead letter's own timestamp, the second exclusively. A pattern may hold ``*``.
+    A position is that of the rejected record or of the letter.
     """
 
     reasons: frozenset[str] = frozenset()
@@ -168,21 +169,21 @@ class Selection:
     types: tuple[str, ...] = ()
     since_ms: int | None = None
     until_ms: int | None = None
-    places: frozenset[RecordPlace] = frozenset()
+    positions: frozenset[RecordPosition] = frozenset()
 
     @property
     def is_everything(self) -> bool:
         """Whether nothing was asked for in particular."""
         return self == Selection()
 
-    def __contains__(self, letter: Letter) -> bool:
+    def __contains__(self, letter: PublishedDeadLetter) -> bool:
         # The source and the type come last: to know them, the value is parsed.
         return (
-            (self.since_ms is None or letter.refused_ms >= self.since_ms)
-            and (self.until_ms is None or letter.refused_ms < self.until_ms)
-            and (not self.places or letter.place in self.places or letter.letter_place in self.places)
+            (self.since_ms is None or letter.rejected_ms >= self.since_ms)
+            and (self.until_ms is None or letter.rejected_ms < self.until_ms)
+            and (not self.positions or letter.position in self.positions or letter.dead_letter_position in self.positions)
             and (not self.reasons or letter.reason in self.reasons)
-            and (not self.topics or letter.place.topic in self.topics)
+            and (not self.topics or letter.position.topic in self.topics)
             and _any(self._patterns["fields"], letter.field)
             and (not self.sources or _any(self._patterns["sources"], letter.source))
             and (not self.types or _any(self._patterns["types"], letter.type, letter.short_type))

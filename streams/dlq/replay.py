@@ -1,4 +1,4 @@
-"""Publishes refused records again, to their own topics, as they were.
+"""Publishes rejected records again, to their own topics, as they were.
 
 A replayed event keeps its source and id, so one that is stored already counts as a duplicate, however often it comes.
 """
@@ -19,14 +19,14 @@ from aiokafka.structs import RecordMetadata, TopicPartition
 from schemas.errors import MustStop
 from sinks.stores.dead_letters import OWN_PREFIX, REPLAYED_FROM
 from streams.dlq.log import DeadLetterLog, client_options, kafka_errors
-from streams.dlq.records import TOPICS, KafkaRecord, Letter, RecordPlace, Selection
+from streams.dlq.records import TOPICS, KafkaRecord, PublishedDeadLetter, RecordPosition, Selection
 from streams.kafka.consumer import Reader, started_consumer
 from streams.settings import Settings
 
 #: So many records are on their way at once, and at most so many bytes, which bounds memory.
 RECORDS_AT_ONCE: Final = 500
 BYTES_AT_ONCE: Final = 16 * 1024 * 1024
-#: A producer refuses larger requests; the topic's own limit is what counts, and the broker knows it.
+#: A producer rejects larger requests; the topic's own limit is what counts, and the broker knows it.
 LARGEST_REQUEST_BYTES: Final = 64 * 1024 * 1024
 #: A record that the log has comes at once.
 ORIGINAL_SECONDS: Final = 10.0
@@ -39,13 +39,14 @@ TOO_LARGE: Final = "larger than the topic takes"
 Headers = Sequence[tuple[str, bytes | None]]
 
 
-def obstacle(letter: Letter) -> str | None:
-    """Return why a letter cannot be replayed, as far as the letter itself tells; None if nothing speaks against it.
+def obstacle(letter: PublishedDeadLetter) -> str | None:
+    """Return why a dead letter cannot be replayed, as far as the dead letter itself tells; None if nothing speaks against
+    it.
 
     A record without a value is left alone also because, in the compacted registry, it would delete an entry that may
     have been fixed meanwhile.
     """
-    if letter.place.topic not in TOPICS:
+    if letter.position.topic not in TOPICS:
         return OTHER_TOPIC
     if not letter.value:
         return NO_VALUE
@@ -61,7 +62,7 @@ class Replayed:
 
     @property
     def letters(self) -> int:
-        """All letters dealt with."""
+        """All dead letters dealt with."""
         return self.sent + self.skipped.total()
 
 
@@ -73,10 +74,10 @@ async def replay(
     rate: float | None = None,
     on_progress: Callable[[Replayed], None] | None = None,
 ) -> Replayed:
-    """Send the record of each selected letter to its topic again; return once Kafka has acknowledged all.
+    """Send the record of each selected dead letter to its topic again; return once Kafka has acknowledged all.
 
-    ``rate``: records a second at most. Letters that come of this replay are not read: the log ends where it did when it
-    was opened. Raises :class:`MustStop` when Kafka refuses or is away; then repeating the replay is harmless.
+    ``rate``: records a second at most. Dead letters that come of this replay are not read: the log ends where it did when
+    it was opened. Raises :class:`MustStop` when Kafka rejects or is away; then repeating the replay is harmless.
     """
     done = Replayed()
     began = time.monotonic()
@@ -92,7 +93,7 @@ async def replay(
     return done
 
 
-async def _resend(letter: Letter, sender: "_Sender", originals: "_Originals", done: Replayed) -> None:
+async def _resend(letter: PublishedDeadLetter, sender: "_Sender", originals: "_Originals", done: Replayed) -> None:
     if why := obstacle(letter):
         done.skipped[why] += 1
         return
@@ -132,9 +133,9 @@ class _Sender(AbstractAsyncContextManager["_Sender"]):
     ) -> None:
         await self._producer.stop()
 
-    async def send(self, letter: Letter, key: bytes | None, value: bytes | None, headers: Headers) -> None:
+    async def send(self, letter: PublishedDeadLetter, key: bytes | None, value: bytes | None, headers: Headers) -> None:
         """Send one record; waits while too much is under way."""
-        topic = letter.place.topic
+        topic = letter.position.topic
         if topic not in self._topics:
             # The client would wait for the topic until its request times out.
             raise MustStop(f"Kafka has no topic {topic}", "Create the topics: classpulse topics create")
@@ -148,7 +149,7 @@ class _Sender(AbstractAsyncContextManager["_Sender"]):
                 value=value,
                 key=key,
                 # The key decides, as it did for the producer; without one it goes to where it was.
-                partition=letter.place.partition if key is None else None,
+                partition=letter.position.partition if key is None else None,
                 headers=[*kept, (REPLAYED_FROM, letter.origin.encode())],
             )
         except MessageSizeTooLargeError:
@@ -174,14 +175,14 @@ class _Sender(AbstractAsyncContextManager["_Sender"]):
 
 
 class _Originals(AsyncExitStack):
-    """Reads the records that letters were cut from, where the letters point; connects when first asked."""
+    """Reads the records that dead letters were cut from, where the dead letters point; connects when first asked."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self._settings = settings
         self._consumer: AIOKafkaConsumer | None = None
 
-    async def find(self, letter: Letter) -> KafkaRecord | None:
+    async def find(self, letter: PublishedDeadLetter) -> KafkaRecord | None:
         """Return the record that ``letter`` was cut from, or None if the log has it no longer."""
         if self._consumer is None:
             self._consumer = await self.enter_async_context(
@@ -192,13 +193,13 @@ class _Originals(AsyncExitStack):
                     max_partition_fetch_bytes=self._settings.fetch_max_bytes,
                 )
             )
-        found = await self._read(self._consumer, letter.place)
+        found = await self._read(self._consumer, letter.position)
         return found if found is not None and _is_original(found, letter) else None
 
-    async def _read(self, consumer: AIOKafkaConsumer, place: RecordPlace) -> KafkaRecord | None:
-        partition = TopicPartition(place.topic, place.partition)
+    async def _read(self, consumer: AIOKafkaConsumer, position: RecordPosition) -> KafkaRecord | None:
+        partition = TopicPartition(position.topic, position.partition)
         consumer.assign([partition])
-        consumer.seek(partition, place.offset)
+        consumer.seek(partition, position.offset)
         reader = Reader(consumer)
         deadline = time.monotonic() + ORIGINAL_SECONDS
         while time.monotonic() < deadline:
@@ -208,14 +209,14 @@ class _Originals(AsyncExitStack):
                 return None
             if records := batches.get(partition):
                 record: KafkaRecord = records[0]
-                return record if record.offset == place.offset else None
+                return record if record.offset == position.offset else None
             if exhausted:
                 break
         return None
 
 
-def _is_original(record: KafkaRecord, letter: Letter) -> bool:
-    """Tell the record a letter was cut from; a recreated topic has another one in its place."""
+def _is_original(record: KafkaRecord, letter: PublishedDeadLetter) -> bool:
+    """Tell the record a dead letter was cut from; a recreated topic has another one in its place."""
     return (
         len(record.value or b"") == letter.value_bytes
         and (record.value or b"").startswith(letter.value or b"")

@@ -18,7 +18,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from urllib3.exceptions import HTTPError
 
-from schemas.errors import MustStop, Refused, RetryLater
+from schemas.errors import MustStop, Rejected, RetryLater
 from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import WRITE_SETTINGS, Target, connect
 from sinks.clickhouse.errors import ATTEMPTS_AT_UNKNOWN, classify
@@ -139,18 +139,18 @@ class Evaluator:
         Raises :class:`MustStop` for what waiting does not cure; an error of which nothing is known is tried a few times
         before. While the database is away it is tried again and again.
         """
-        refused = 0
+        rejected = 0
         while not self._stop.is_set():
             began_seconds = time.monotonic()
             wait_seconds = 0.0
             try:
-                cycle, refused = self.once(), 0
+                cycle, rejected = self.once(), 0
                 self._clickhouse.back()
                 if cycle is not None:
                     on_cycle(cycle)
-            except (RetryLater, Refused) as error:
-                refused = refused + 1 if isinstance(error, Refused) else 0
-                if refused == ATTEMPTS_AT_UNKNOWN:
+            except (RetryLater, Rejected) as error:
+                rejected = rejected + 1 if isinstance(error, Rejected) else 0
+                if rejected == ATTEMPTS_AT_UNKNOWN:
                     raise
                 self.telemetry.failures.inc()
                 self._problem = str(error)

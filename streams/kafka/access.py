@@ -97,10 +97,10 @@ class KafkaAccess:
     async def check(self) -> bool:
         """Connect once, and return whether a broker let us in.
 
-        Raises :class:`MustStop` when a broker answers and refuses these credentials.
+        Raises :class:`MustStop` when a broker answers and rejects these credentials.
 
         A broker that does not answer is no error here: whoever needs it waits for it, or says so. aiokafka's clients tell
-        a refused password from an absent broker only in their log.
+        a rejected password from an absent broker only in their log.
         """
         options = self._protection()
         for host, port in servers(self.bootstrap):
@@ -114,7 +114,7 @@ class KafkaAccess:
                     **options,
                 )
             except (SaslAuthenticationFailed, UnsupportedSaslMechanismError, IllegalSaslStateError, ssl.SSLError) as error:
-                raise self._refused(server, error) from None
+                raise self._rejected(server, error) from None
             except (KafkaError, OSError, TimeoutError):
                 continue
             with suppress(TimeoutError):
@@ -137,11 +137,11 @@ class KafkaAccess:
                 await asyncio.sleep(GOODBYE_SECONDS)
         return True
 
-    def _refused(self, server: str, error: Exception) -> MustStop:
+    def _rejected(self, server: str, error: Exception) -> MustStop:
         match error:
             case SaslAuthenticationFailed():
                 return MustStop(
-                    f"Kafka at {server} refuses the user {self.user}: the password is wrong, or the user is unknown",
+                    f"Kafka at {server} rejects the user {self.user}: the password is wrong, or the user is unknown",
                     "Correct CLASSPULSE_KAFKA_PASSWORD (and CLASSPULSE_KAFKA_USER, if that is the wrong one)",
                 )
             case UnsupportedSaslMechanismError():

@@ -22,7 +22,7 @@ from streams.output.dependency import Dependency
 
 log = logging.getLogger("classpulse.dead_letters")
 
-#: So many letters are on their way at once, which bounds memory when everything is refused.
+#: So many dead letters are on their way at once, which bounds memory when everything is rejected.
 LETTERS_AT_ONCE: Final = 1_000
 BYTES_AT_ONCE: Final = 16 * 1024 * 1024
 REQUEST_SECONDS: Final = 10.0
@@ -53,8 +53,8 @@ def _portions(letters: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
 class KafkaDeadLetterTopic:
     """Publishes dead letters on the event loop that owns the producer, while the caller's thread goes on.
 
-    While the topic is away it tries again, for as long as it takes: the checkpoint waits for the letters, so nothing is
-    diverted and forgotten. ``on_retry(error)`` is called before each wait.
+    While the topic is away it tries again, for as long as it takes: the checkpoint waits for the dead letters, so nothing
+    is diverted and forgotten. ``on_retry(error)`` is called before each wait.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class KafkaDeadLetterTopic:
                     raise Stopping("Stopped before all dead letters were published") from error
                 if isinstance(error, _REFUSALS):
                     raise MustStop(
-                        f"Kafka refuses dead letters: {error}",
+                        f"Kafka rejects dead letters: {error}",
                         f"Let this user write to {DEAD_LETTER_TOPIC}, in the size that streams/kafka/topics.yaml gives",
                     ) from error
                 await self._wait(error, delay_seconds)

@@ -1,4 +1,4 @@
-"""Whether this user may do what a worker does; asked once at its start, since deeper inside a refusal is silence."""
+"""Whether this user may do what a worker does; asked once at its start, since deeper inside a rejection is silence."""
 
 from collections.abc import Sequence
 from typing import Final

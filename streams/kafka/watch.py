@@ -38,20 +38,20 @@ class KafkaWatch:
         self.state = Dependency(log, "Kafka answers")
 
     async def until_it_lets_in(self, group: str, topics: Sequence[str]) -> None:
-        """Wait until Kafka answers; raises :class:`MustStop` if it refuses this user, its topics or its group."""
+        """Wait until Kafka answers; raises :class:`MustStop` if it rejects this user, its topics or its group."""
         while not await self.look():  # noqa: ASYNC110 - only asking tells
             await asyncio.sleep(RETRY_SECONDS)
         await kafka_rights.check(self._access, group, topics)
 
     async def step(self) -> None:
-        """Look, and take a refusal for an absence: it was no refusal when the worker began, so it may pass."""
+        """Look, and take a rejection for an absence: it was no rejection when the worker began, so it may pass."""
         try:
             await self.look()
-        except MustStop as refusal:
-            self.state.away("waiting for Kafka to let this worker in", refusal)
+        except MustStop as rejection:
+            self.state.away("waiting for Kafka to let this worker in", rejection)
 
     async def look(self) -> bool:
-        """Ask once, and return whether Kafka answered; raises :class:`MustStop` if it refuses this user.
+        """Ask once, and return whether Kafka answered; raises :class:`MustStop` if it rejects this user.
 
         The answer may come from any broker: where one of several is away, the others do its work.
         """

@@ -1,7 +1,7 @@
 """What the commands print, and the one rule for all of it: no control character of what was stored or sent passes on.
 
 A terminal obeys what it is sent, and names, sources and errors come from devices and databases. So commands print through
-:func:`echo`, :func:`echo_json` and :class:`Console` alone (the linter refuses click's and rich's own), and log through
+:func:`echo`, :func:`echo_json` and :class:`Console` alone (the linter rejects click's and rich's own), and log through
 records that escape their text.
 """
 

@@ -44,11 +44,11 @@ class Decoder:
         records: Sequence[Record],
         before: Before,
         now_us: int,
-        refused: Mapping[int, str] = MappingProxyType({}),
+        rejected: Mapping[int, str] = MappingProxyType({}),
     ) -> Chunk:
         """Decode ``records``, possibly none; students become pseudonyms here, before anything is kept.
 
-        ``refused`` gives the positions of records that the database does not take, with what it says.
+        ``rejected`` gives the positions of records that the database does not take, with what it says.
         """
         decoded = decode(
             family,
@@ -58,7 +58,7 @@ class Decoder:
             max_value_bytes=self.max_value_bytes,
             log=f"/kafka/{batch.topic}/{batch.partition}/{before.epoch}",
         )
-        found = _without_refused(decoded, records, before.epoch, refused) if refused else decoded
+        found = _without_rejected(decoded, records, before.epoch, rejected) if rejected else decoded
         events = self.pseudonymizer.apply(found.events)
         times_us = events["time_us"].to_numpy()
         # No expressions: each would be planned for every batch anew, which costs more than what they compute.
@@ -92,8 +92,8 @@ class Decoder:
         return times_us < seen_us - self.out_of_orderness_us
 
 
-def _without_refused(decoded: Decoded, records: Sequence[Record], epoch: int, refused: Mapping[int, str]) -> Decoded:
-    texts = {row: refused.get(position(epoch, record.offset)) for row, record in enumerate(records)}
+def _without_rejected(decoded: Decoded, records: Sequence[Record], epoch: int, rejected: Mapping[int, str]) -> Decoded:
+    texts = {row: rejected.get(position(epoch, record.offset)) for row, record in enumerate(records)}
     rows = [row for row in decoded.events["row"] if texts[row] is not None]
     rejects = [Reject(row, Reason.DATABASE, None, texts[row] or "") for row in rows]
     return Decoded(decoded.events.filter(~pl.col("row").is_in(rows)), [*decoded.rejects, *rejects])

@@ -15,7 +15,7 @@ from streams.pipeline.telemetry import Telemetry
 
 Checkpoints = Mapping[TopicPartition, Checkpoint]
 #: Records whose events ClickHouse will not take: what it says of each, by partition and position.
-RefusedRecords = dict[TopicPartition, dict[int, str]]
+RejectedRecords = dict[TopicPartition, dict[int, str]]
 #: The position below which the events of each partition are stored, by the family's name and the partition's number.
 StoredBelow = dict[str, dict[int, int]]
 
@@ -37,7 +37,7 @@ class Partitions:
         self._clock = clock
         self._assigned: dict[TopicPartition, Partition] = {}
         #: Dead letters when they are read again.
-        self._refused: RefusedRecords = {}
+        self._rejected: RejectedRecords = {}
         #: Nothing was written yet since the partitions were assigned.
         self.is_fresh = True
 
@@ -90,7 +90,7 @@ class Partitions:
                 self._telemetry.new_epochs.labels(topic, str(number)).inc()
                 partition.state, partition.ended = PartitionState.ENDED_EPOCH, before
             self._assigned[topic, number] = partition
-        self._refused = {one: refused for one, refused in self._refused.items() if one in self._assigned}
+        self._rejected = {one: rejected for one, rejected in self._rejected.items() if one in self._assigned}
         self.is_fresh = True
         self._telemetry.partitions.set(len(self._assigned))
         return self.next_offsets()
@@ -140,9 +140,9 @@ class Partitions:
             if oldest_ms := [chunk.oldest_ms for chunk in part.chunks if chunk.records]:
                 self._telemetry.queryable_seconds.observe(max(0.0, clock_seconds - min(oldest_ms) / 1000))
             one = (after.topic, after.partition)
-            if refused := self._refused.pop(one, {}):
-                left = {position: text for position, text in refused.items() if position >= after.position}
-                self._refused[one] = left
+            if rejected := self._rejected.pop(one, {}):
+                left = {position: text for position, text in rejected.items() if position >= after.position}
+                self._rejected[one] = left
             partition = self._assigned.get(one)
             if partition is not None and partition.checkpoint is part.before:
                 partition.checkpoint = after
@@ -153,14 +153,14 @@ class Partitions:
         self._count(partition.checkpoint, checkpoint)
         partition.ended_epoch_counted(checkpoint)
 
-    def refused_of(self, topic_partition: TopicPartition) -> Mapping[int, str]:
+    def rejected_of(self, topic_partition: TopicPartition) -> Mapping[int, str]:
         """Return the records of a partition whose events ClickHouse will not take."""
-        return self._refused.get(topic_partition, {})
+        return self._rejected.get(topic_partition, {})
 
-    def note_refused(self, refused: RefusedRecords) -> None:
+    def note_rejected(self, rejected: RejectedRecords) -> None:
         """Remember records whose events ClickHouse will not take, for when they are read again."""
-        for one, texts in refused.items():
-            self._refused.setdefault(one, {}).update(texts)
+        for one, texts in rejected.items():
+            self._rejected.setdefault(one, {}).update(texts)
 
     def idle_checkpoints(self) -> list[Checkpoint]:
         """Let the watermarks of partitions without records follow the clock; return the checkpoints that changed."""

@@ -30,7 +30,7 @@ from streams.pipeline.partitions import Partitions, Write
 from streams.pipeline.rules import Rules
 from streams.pipeline.telemetry import Telemetry
 from streams.pipeline.threads import OneThread
-from streams.pipeline.writer import Refused, Writer
+from streams.pipeline.writer import Rejected, Writer
 
 log = logging.getLogger("classpulse.pipeline")
 
@@ -126,10 +126,10 @@ class Pipeline:
     async def _decode(self, partition: Partition, batch: Batch, records: Sequence[Record]) -> Chunk:
         """Turn records into columns and dead letters."""
         before = Before(partition.checkpoint.epoch, partition.watermark.max_time_us)
-        refused = self._partitions.refused_of(partition.topic_partition)
+        rejected = self._partitions.rejected_of(partition.topic_partition)
         self._telemetry.batch_rows.observe(len(records))
         return await self._decoding.run(
-            self._timed_decode, partition, batch, records, before, self._clock.wall_us(), refused
+            self._timed_decode, partition, batch, records, before, self._clock.wall_us(), rejected
         )
 
     def _admit(self, partition: Partition, chunk: Chunk) -> bool:
@@ -171,9 +171,9 @@ class Pipeline:
         written = await self._writing.run(self._writer.write, write)
         self._write_under_way = None
         self.last_progress_seconds = self._clock.monotonic_seconds()
-        if isinstance(written, Refused):
-            log.error("ClickHouse refuses some events; they become dead letters, see `classpulse dlq list`")
-            self._partitions.note_refused(written.records)
+        if isinstance(written, Rejected):
+            log.error("ClickHouse rejects some events; they become dead letters, see `classpulse dlq list`")
+            self._partitions.note_rejected(written.records)
             await self._assignment.assign_again()
         else:
             self._partitions.finish(write, written)
@@ -198,10 +198,10 @@ class Pipeline:
         records: Sequence[Record],
         before: Before,
         now_us: int,
-        refused: Mapping[int, str],
+        rejected: Mapping[int, str],
     ) -> Chunk:
         with self._telemetry.stage("decode"):
-            return self._decoder.decode_batch(partition.family, batch, records, before, now_us, refused)
+            return self._decoder.decode_batch(partition.family, batch, records, before, now_us, rejected)
 
     # Beside the path
 

@@ -1,6 +1,6 @@
 """The states of a partition, of its circuit and of the assignment, and every way from one to another.
 
-Whoever changes a state says so by :func:`move`, which refuses what the table does not have.
+Whoever changes a state says so by :func:`move`, which rejects what the table does not have.
 """
 
 from collections.abc import Mapping

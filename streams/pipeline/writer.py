@@ -24,7 +24,7 @@ from streams.core.event_cache import Added, EventCache
 from streams.core.families import FOLDS
 from streams.pipeline.batch import TopicPartition
 from streams.pipeline.partition import Partition
-from streams.pipeline.partitions import Checkpoints, RefusedRecords, StoredBelow, Write
+from streams.pipeline.partitions import Checkpoints, RejectedRecords, StoredBelow, Write
 from streams.pipeline.rules import Rules
 from streams.pipeline.telemetry import Telemetry
 
@@ -49,14 +49,14 @@ class Sinks:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Rejected:
     """ClickHouse will never take the events of these records, and nothing was checkpointed.
 
     The partitions are to be assigned again: from their checkpoints on everything is read once more, these records become
     dead letters, and all others are written.
     """
 
-    records: RefusedRecords
+    records: RejectedRecords
 
 
 class Writer:
@@ -71,7 +71,7 @@ class Writer:
             family.name: EventCache(FOLDS[family.name].cached_schema(family), rules.cache_max_rows) for family in FAMILIES
         }
 
-    def write(self, write: Write) -> list[Checkpoint] | Refused:
+    def write(self, write: Write) -> list[Checkpoint] | Rejected:
         """Write everything; return the new checkpoints, in the order of the parts."""
         parts = write.parts
         self._telemetry.flush_rows.observe(sum(chunk.records for part in parts for chunk in part.chunks))
@@ -84,9 +84,9 @@ class Writer:
         try:
             rows = {one.name: self._fold(one, added[one.name], _revisions(write, one)) for one in FAMILIES}
         finally:
-            refused = storing.result()
-        if refused:
-            return Refused(refused)
+            rejected = storing.result()
+        if rejected:
+            return Rejected(rejected)
         self._store_metrics(rows)
         checkpoints = [part.counted(_stored(part.before, added[part.family.name].fresh)) for part in parts]
         with self._telemetry.stage("checkpoint"):
@@ -153,17 +153,17 @@ class Writer:
             cache.touch(keys)
             return cache.add(events)
 
-    def _store_events(self, added: Mapping[str, Added]) -> RefusedRecords:
-        """Store the events and note the duplicates, unless events are refused: then return which."""
-        refused: RefusedRecords = {}
+    def _store_events(self, added: Mapping[str, Added]) -> RejectedRecords:
+        """Store the events and note the duplicates, unless events are rejected: then return which."""
+        rejected: RejectedRecords = {}
         with self._telemetry.stage("store_events"):
             for family in FAMILIES:
                 for (number, position), text in self._sinks.events.insert(family, added[family.name].fresh).items():
-                    refused.setdefault((family.topic, number), {})[position] = text
-            if not refused:
+                    rejected.setdefault((family.topic, number), {})[position] = text
+            if not rejected:
                 for family in FAMILIES:
                     self._sinks.events.note_duplicates(family, added[family.name].dropped)
-        return refused
+        return rejected
 
     def _fold(self, family: Family, added: Added, revisions: Mapping[int, int]) -> pl.DataFrame | None:
         """Return the metric rows that change; None without a fresh event. ``revisions`` are those of the partitions."""

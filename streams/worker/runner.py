@@ -62,7 +62,7 @@ class Worker:
     def run(self, loop: asyncio.AbstractEventLoop) -> int:
         """Work until told to stop; return the exit status.
 
-        Raises :class:`MustStop` if Kafka refuses this worker at its start, or its web pages' port is taken.
+        Raises :class:`MustStop` if Kafka rejects this worker at its start, or its web pages' port is taken.
         """
         _tune_interpreter()
         self.web.start()
@@ -88,7 +88,7 @@ class Worker:
         return True
 
     async def _until_let_in(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait for Kafka; raises :class:`MustStop` if it refuses this worker, or the pseudonym key is another one."""
+        """Wait for Kafka; raises :class:`MustStop` if it rejects this worker, or the pseudonym key is another one."""
         key = fingerprint(self._settings.pseudonym_key_bytes())
         names = [topic.name for topic in topics.declared()]
         await asyncio.gather(

@@ -72,7 +72,7 @@ def test_connections_are_bounded_and_room_comes_back(ch: Http) -> None:
 
 @pytest.mark.parametrize("encoding", sorted(ENCODERS))
 def test_a_bomb_as_a_query_is_refused_in_bounds(ch: Http, running: StackInfo, encoding: str) -> None:
-    """A quarter of a gigabyte in a small body is more than a query may be, and is not inflated further than that."""
+    """A quarter of a gigabyte in a small body is more than a query may be, and is not decompressed further than that."""
     bomb = ENCODERS[encoding](bytes(256 * MIB))
     before = resident_bytes(running.clickhouse_pid)
     answer = ch(bomb, headers={"Content-Encoding": encoding})

@@ -1,16 +1,16 @@
-"""A town for each test."""
+"""A rig for each test."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.harness import Town
+from tests.end_to_end.harness import Rig
 
 
 @pytest.fixture
-def town(migrated: Path, tmp_path: Path) -> Iterator[Town]:
+def rig(migrated: Path, tmp_path: Path) -> Iterator[Rig]:
     """Run an embedded stack of its own for one test."""
-    running = Town(tmp_path / "stack", migrated=migrated)
+    running = Rig(tmp_path / "stack", migrated=migrated)
     yield running
     running.close()

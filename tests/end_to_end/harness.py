@@ -115,10 +115,10 @@ class WorkerProcess:
         return self.process.wait(30)
 
 
-class Town:
+class Rig:
     """A stack with its database and topics, any number of workers, and what was produced into it.
 
-    ``migrated`` is the folder of a stopped engine that has every table and view: the town's engine begins as its copy.
+    ``migrated`` is the folder of a stopped engine that has every table and view: the rig's engine begins as its copy.
     ``partitions`` replaces the number of partitions of each event topic.
     """
 
@@ -155,7 +155,7 @@ class Town:
         """Publish records and remember their account."""
         ledger = asyncio.run(publish(self.info.kafka_bootstrap, produced))
         self.ledgers.append(ledger)
-        self.expected |= {source_and_id(record) for record in produced if record.fate == "stored"}
+        self.expected |= {source_and_id(record) for record in produced if record.outcome == "stored"}
         return ledger
 
     def forget(self, records: int, kept_ids: set[str]) -> None:
@@ -173,7 +173,7 @@ class Town:
         return self.start_process([sys.executable, "-m", "streams", "worker"], **settings)
 
     def environment(self) -> dict[str, str]:
-        """Return what a process of this town needs to know."""
+        """Return what a process of this rig needs to know."""
         return {**os.environ, **dev.environment(self.info), "CLASSPULSE_WEB_PORT": "0"}
 
     def start_process(self, command: Sequence[str], **settings: str) -> WorkerProcess:
@@ -206,8 +206,8 @@ class Town:
         produced, stored, duplicates, letters = (sum(column) for column in zip(*sums, strict=True))
         return produced - self._lost, stored - self._lost, duplicates, letters
 
-    def assert_laws(self) -> None:
-        """Both laws: the counters equal the simulator's account, and verify finds no difference."""
+    def assert_invariants(self) -> None:
+        """Both invariants: the counters equal the simulator's account, and verify finds no difference."""
         # Nothing has to happen in mid-stream any more, and a worker catches up sooner when ClickHouse is asked less.
         self.wait_for_checkpoints(self.produced()[0], pause_seconds=0.3)
         found, expected = self.counters(), self.produced()

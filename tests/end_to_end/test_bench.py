@@ -34,7 +34,7 @@ def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_run_measures_everything_that_is_there(tmp_path: Path) -> None:
-    """The ceiling, classpulse and a peer are measured in each round, the laws hold, and an absent peer is named."""
+    """The ceiling, classpulse and a peer are measured in each round, the invariants hold, and an absent peer is named."""
     done = bench(
         tmp_path / "bench",
         "--events",
@@ -62,9 +62,9 @@ def test_a_run_measures_everything_that_is_there(tmp_path: Path) -> None:
         "aiokafka-pydantic": 2,
     }
     for each in result["rounds"]["classpulse"]:
-        fates = [each[fate] for fate in ("stored", "duplicates", "dead_letters")]
-        assert sum(fates) == 4_000
-        assert min(fates) > 0
+        outcomes = [each[outcome] for outcome in ("stored", "duplicates", "dead_letters")]
+        assert sum(outcomes) == 4_000
+        assert min(outcomes) > 0
     peer = result["peers"]["aiokafka-pydantic"]
     assert peer["ratio"] == pytest.approx(result["classpulse_events_per_second"] / peer["events_per_second"], rel=0.01)
     assert result["ratio_to_ceiling"] == pytest.approx(

@@ -122,7 +122,7 @@ def test_the_vendors_page_works_against_compose(compose: tuple[Path, str]) -> No
 
 
 def test_without_the_password_nobody_comes_in(access: KafkaAccess) -> None:
-    """Another password is refused by name; a client without any reaches nothing."""
+    """Another password is rejected by name; a client without any reaches nothing."""
     with pytest.raises(MustStop, match="CLASSPULSE_KAFKA_PASSWORD"):
         asyncio.run(replace(access, password="guessed").check())
     with pytest.raises(MustStop, match="No Kafka answers"):

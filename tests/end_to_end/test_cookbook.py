@@ -18,7 +18,7 @@ from deploy.local.commands.demo_answers import QUESTIONS
 from sinks.clickhouse.client import Target, connect
 from sinks.verify.evaluator import verify_evaluator
 from sinks.verify.findings import VerifyReport
-from tests.end_to_end.harness import Town
+from tests.end_to_end.harness import Rig
 from tests.end_to_end.school_week import LATE_LESSON, fill
 from tests.end_to_end.typed import blocks, typed
 from tests.oracle.database import fresh_database, running_clickhouse
@@ -68,17 +68,17 @@ def sql_instant(instant: datetime) -> str:
 
 
 @pytest.mark.timeout(600)
-def test_every_query_of_the_cookbook_answers(town: Town, tmp_path: Path) -> None:
+def test_every_query_of_the_cookbook_answers(rig: Rig, tmp_path: Path) -> None:
     """The page's own lines make its district; each query, as printed and as the user the page names, has rows there."""
     assert len(QUERIES) >= 20
-    town.start_worker()
+    rig.start_worker()
     (tmp_path / ".classpulse").mkdir()
-    (tmp_path / ".classpulse/dev").symlink_to(town.folder)
+    (tmp_path / ".classpulse/dev").symlink_to(rig.folder)
     make, ask = blocks("docs/cookbook.md")
-    typed(make, tmp_path, town.environment())
+    typed(make, tmp_path, rig.environment())
     assert "s01-c1" in typed(ask, tmp_path)
-    passwords = town.info.users
-    clients = {user: connect(Target(town.info.clickhouse_url, user, passwords[user], "classpulse")) for user, _ in QUERIES}
+    passwords = rig.info.users
+    clients = {user: connect(Target(rig.info.clickhouse_url, user, passwords[user], "classpulse")) for user, _ in QUERIES}
     empty = [text for user, text in QUERIES if not clients[user].query(text).result_rows]
     assert empty == []
     for client in clients.values():

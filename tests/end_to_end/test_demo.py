@@ -16,7 +16,7 @@ def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
-def test_the_backlog_demo_prints_one_object_and_both_laws_hold(tmp_path: Path) -> None:
+def test_the_backlog_demo_prints_one_object_and_both_invariants_hold(tmp_path: Path) -> None:
     """`--events N --json` drains N records and accounts for each, twice the same; nothing is left running."""
     runs = [demo(tmp_path / "demo", "--events", "10000", "--seed", "7", "--json") for _ in range(2)]
     assert [done.returncode for done in runs] == [0, 0], runs[0].stderr + runs[1].stderr
@@ -52,7 +52,7 @@ def test_the_summary_can_be_read_and_its_commands_copied(tmp_path: Path) -> None
         done = demo(folder, "--events", "5000", "--keep")
         assert done.returncode == 0, done.stderr
         assert "5,000 records" in done.stderr.splitlines()[0]
-        for expected in ("Both laws hold", "dead letters", "五学课堂", "career stage", "Read a view with curl:"):
+        for expected in ("Both invariants hold", "dead letters", "五学课堂", "career stage", "Read a view with curl:"):
             assert expected in done.stdout
         block = done.stdout.split("Read a view with curl:")[1].split("Score it")[0]
         assert "lesson-s01-c1-" in typed(block, tmp_path)

@@ -79,7 +79,7 @@ def worker_settings(cluster: ApacheCluster, database: Target) -> dict[str, str]:
 def test_worker_with_its_own_rights_stores_what_a_device_sends(
     secure: ApacheCluster, database: Target, tmp_path: Path
 ) -> None:
-    """Every record of a device's user is accounted for by a worker's user; refused ones are in the dead-letter topic."""
+    """Every record of a device's user is accounted for by a worker's user; rejected ones are in the dead-letter topic."""
     device = access_of(secure, "classpulse_device")
     ledger = asyncio.run(publish(device.client_options(), records(EVENTS, seed=1)))
     client = connect(database)
@@ -164,9 +164,9 @@ def test_device_does_not_even_see_the_dead_letters(secure: ApacheCluster) -> Non
 )
 def test_nobody_writes_where_it_is_not_their_work(secure: ApacheCluster, user: str, topic: str) -> None:
     """A device forges no dead letter, a worker no event."""
-    with pytest.raises(KafkaError) as refused:
+    with pytest.raises(KafkaError) as rejected:
         asyncio.run(write(access_of(secure, user), topic))
-    assert isinstance(refused.value, TopicAuthorizationFailedError)
+    assert isinstance(rejected.value, TopicAuthorizationFailedError)
 
 
 def test_worker_creates_no_topics(secure: ApacheCluster) -> None:

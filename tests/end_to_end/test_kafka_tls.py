@@ -145,7 +145,7 @@ def test_another_certificate_is_not_trusted(access: KafkaAccess, tmp_path: Path)
             asyncio.run(untrusting.check())
 
 
-def test_a_name_that_is_not_in_the_certificate_is_refused(access: KafkaAccess) -> None:
+def test_a_name_that_is_not_in_the_certificate_is_rejected(access: KafkaAccess) -> None:
     """The certificate must be for the address that was asked for."""
     elsewhere = replace(access, bootstrap=access.bootstrap.replace("127.0.0.1", "localhost"))
     with pytest.raises(MustStop, match="reach the broker by a name that is in the certificate"):

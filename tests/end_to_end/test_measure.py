@@ -15,7 +15,7 @@ def measured(program: str, folder: Path, *options: str) -> dict[str, Any]:
     """Run a program as a person does; return its JSON, which is on standard output and in the file."""
     file = folder / "found.json"
     done = subprocess.run(
-        [sys.executable, "-m", f"tests.lab.measure.{program}", "--folder", folder / "bed", "--json", file, *options],
+        [sys.executable, "-m", f"tests.lab.measure.{program}", "--folder", folder / "rig", "--json", file, *options],
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,

@@ -12,10 +12,10 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.group import JoinGroupRequest
 
 from streams.kafka.transport import EVENT_TOPICS
-from tests.end_to_end.harness import Town, WorkerProcess, wait_until
+from tests.end_to_end.harness import Rig, WorkerProcess, wait_until
 from tests.faults.kafka_side import GROUP
 from tests.lab.chaos import Cut, HalfOpen, Proxy
-from tests.lab.chaos.town import address_of
+from tests.lab.chaos.rig import address_of
 
 #: A worker that stands still between its look at Kafka and the start of Faust, until a file appears.
 HESITANT = """
@@ -61,19 +61,19 @@ def assert_stops_at_once(worker: WorkerProcess) -> None:
         assert name.startswith("classpulse"), line
 
 
-def test_kafka_is_away_at_the_start(town: Town) -> None:
-    """Refused or silent, the worker is live and not ready, says so once, begins when Kafka answers, and can be stopped."""
-    with Proxy(address_of(town.info.kafka_bootstrap), "kafka") as proxy:
+def test_kafka_is_away_at_the_start(rig: Rig) -> None:
+    """Rejected or silent, the worker is live and not ready, says so once, begins when Kafka answers, and can be stopped."""
+    with Proxy(address_of(rig.info.kafka_bootstrap), "kafka") as proxy:
         proxy.inject(Cut())
-        worker = town.start_worker(CLASSPULSE_KAFKA=proxy.address)
+        worker = rig.start_worker(CLASSPULSE_KAFKA=proxy.address)
         said(worker, "waiting for Kafka: no broker answers at")
         assert (worker.status("healthz"), worker.status("readyz")) == (200, 503)
         proxy.heal()
-        town.produce(500)
-        town.assert_laws()
+        rig.produce(500)
+        rig.assert_invariants()
         assert len(lines(worker, "waiting for Kafka")) == len(lines(worker, "Kafka answers, after")) == 1
         proxy.inject(HalfOpen())
-        other = town.start_worker(CLASSPULSE_KAFKA=proxy.address)
+        other = rig.start_worker(CLASSPULSE_KAFKA=proxy.address)
         said(other, "waiting for Kafka: no broker answers at")
         assert (other.status("healthz"), other.status("readyz")) == (200, 503)
         assert_stops_at_once(other)
@@ -84,12 +84,12 @@ def test_kafka_is_away_at_the_start(town: Town) -> None:
         assert_stops_at_once(worker)
 
 
-def test_kafka_goes_while_a_worker_starts(town: Town, tmp_path: Path) -> None:
+def test_kafka_goes_while_a_worker_starts(rig: Rig, tmp_path: Path) -> None:
     """A broker that goes between the worker's look at it and the consumer's start is waited for."""
     go_on = tmp_path / "go-on"
-    with Proxy(address_of(town.info.kafka_bootstrap), "kafka") as proxy:
+    with Proxy(address_of(rig.info.kafka_bootstrap), "kafka") as proxy:
         first, second = (
-            town.start_process([sys.executable, "-c", HESITANT, "worker"], CLASSPULSE_KAFKA=proxy.address, GO_ON=str(go_on))
+            rig.start_process([sys.executable, "-c", HESITANT, "worker"], CLASSPULSE_KAFKA=proxy.address, GO_ON=str(go_on))
             for _number in range(2)
         )
         said(first, "hesitating")
@@ -101,26 +101,26 @@ def test_kafka_goes_while_a_worker_starts(town: Town, tmp_path: Path) -> None:
         assert (first.status("healthz"), first.status("readyz")) == (200, 503)
         assert_stops_at_once(second)
         proxy.heal()
-        town.produce(500)
-        town.assert_laws()
+        rig.produce(500)
+        rig.assert_invariants()
         assert_stops_at_once(first)
 
 
-def test_clickhouse_is_away_at_the_start(town: Town) -> None:
+def test_clickhouse_is_away_at_the_start(rig: Rig) -> None:
     """The worker is live and not ready, says so once, can be stopped meanwhile, and begins when ClickHouse is back."""
-    with Proxy(address_of(town.info.clickhouse_url), "http") as proxy:
+    with Proxy(address_of(rig.info.clickhouse_url), "http") as proxy:
         proxy.inject(HalfOpen())
-        stopped = town.start_worker(CLASSPULSE_CLICKHOUSE_URL=proxy.url, CLASSPULSE_CLICKHOUSE_TIMEOUT_SECONDS="2")
+        stopped = rig.start_worker(CLASSPULSE_CLICKHOUSE_URL=proxy.url, CLASSPULSE_CLICKHOUSE_TIMEOUT_SECONDS="2")
         said(stopped, "waiting for ClickHouse to")
         assert_stops_at_once(stopped)
         proxy.heal()
         proxy.inject(Cut())
-        worker = town.start_worker(CLASSPULSE_CLICKHOUSE_URL=proxy.url, CLASSPULSE_LOG_FORMAT="json")
+        worker = rig.start_worker(CLASSPULSE_CLICKHOUSE_URL=proxy.url, CLASSPULSE_LOG_FORMAT="json")
         said(worker, "waiting for ClickHouse to")
         assert (worker.status("healthz"), worker.status("readyz")) == (200, 503)
         proxy.heal()
-        town.produce(500)
-        town.assert_laws()
+        rig.produce(500)
+        rig.assert_invariants()
         assert worker.stop() == 0
         entries = [json.loads(line) for line in worker.log.read_text().splitlines()]
         assert all(entry.keys() == {"time", "level", "logger", "message"} for entry in entries)
@@ -129,15 +129,15 @@ def test_clickhouse_is_away_at_the_start(town: Town) -> None:
         assert told[1].startswith("ClickHouse answers, after")
 
 
-def register_a_member(town: Town, session_seconds: int) -> None:
+def register_a_member(rig: Rig, session_seconds: int) -> None:
     """Begin to join the workers' group, and be heard of no more: its next rebalance waits for this member."""
 
     async def run() -> None:
-        client = AIOKafkaClient(bootstrap_servers=town.info.kafka_bootstrap)
+        client = AIOKafkaClient(bootstrap_servers=rig.info.kafka_bootstrap)
         await client.bootstrap()
         try:
             session_ms = session_seconds * 1000
-            assignor: Any = faust.App("member", datadir=town.folder / "member").assignor
+            assignor: Any = faust.App("member", datadir=rig.folder / "member").assignor
             protocols = [(assignor.name, assignor.metadata(EVENT_TOPICS).encode())]
             request = JoinGroupRequest(GROUP, session_ms, session_ms, "", None, "consumer", protocols)
             await client.send(client.get_random_node(), request)
@@ -147,10 +147,10 @@ def register_a_member(town: Town, session_seconds: int) -> None:
     asyncio.run(run())
 
 
-def test_a_worker_says_that_its_group_does_not_settle(town: Town) -> None:
+def test_a_worker_says_that_its_group_does_not_settle(rig: Rig) -> None:
     """While Kafka waits for a member that is gone, the log names the group, and /readyz for how long a member counts."""
-    register_a_member(town, session_seconds=90)
-    worker = town.start_worker()
+    register_a_member(rig, session_seconds=90)
+    worker = rig.start_worker()
     said(worker, f"waiting for the consumer group {GROUP} to settle")
     wait_until(lambda: "Kafka counts 2 members" in worker.page("readyz"), "the worker to name the other member")
     assert "CLASSPULSE_SESSION_TIMEOUT_SECONDS" in worker.page("readyz")
@@ -158,14 +158,14 @@ def test_a_worker_says_that_its_group_does_not_settle(town: Town) -> None:
     assert_stops_at_once(worker)
 
 
-def test_a_leader_that_stops_while_its_group_forms_leaves_no_deadlock(town: Town) -> None:
+def test_a_leader_that_stops_while_its_group_forms_leaves_no_deadlock(rig: Rig) -> None:
     """The embedded broker keeps a leader that leaves in mid-rebalance for ever; so workers there expire instead."""
-    leader = town.start_worker()
+    leader = rig.start_worker()
     said(leader, "assigned 13 partitions")
-    other = town.start_worker()
+    other = rig.start_worker()
     said(other, "assigned 5 partitions")
-    register_a_member(town, session_seconds=6)
+    register_a_member(rig, session_seconds=6)
     assert_stops_at_once(leader)
     said(other, "assigned 13 partitions")
-    town.produce(500)
-    town.assert_laws()
+    rig.produce(500)
+    rig.assert_invariants()

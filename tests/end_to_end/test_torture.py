@@ -14,9 +14,9 @@ from deploy.local.simulator import SimulationConfig, simulate
 from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import connect
 from streams.kafka import topics
-from tests.end_to_end.harness import TROUBLED, Town
+from tests.end_to_end.harness import TROUBLED, Rig
 from tests.lab.chaos.feed import Account, Feed
-from tests.lab.chaos.laws import NotSettledError, Verdict, judge, judge_published_letters, published_letters, settle
+from tests.lab.chaos.invariants import NotSettledError, Verdict, judge, judge_published_letters, published_letters, settle
 
 
 def torture(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -25,7 +25,7 @@ def torture(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
 
 
-def test_a_short_torture_keeps_every_law_and_leaves_no_process(tmp_path: Path) -> None:
+def test_a_short_torture_keeps_every_invariant_and_leaves_no_process(tmp_path: Path) -> None:
     """A dozen faults in less than a minute: nothing lost, doubled or different; the schedule is saved; all is stopped."""
     folder = tmp_path / "torture"
     arguments = ("--minutes", "0.7", "--seed", "4", "--broker", "embedded", "--workers", "2", "--faults", "12")
@@ -53,16 +53,16 @@ def test_a_folder_that_is_not_a_runs_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").exists()
 
 
-def test_the_judge_finds_what_is_lost_doubled_foreign_or_miscounted(town: Town) -> None:
+def test_the_judge_finds_what_is_lost_doubled_foreign_or_miscounted(rig: Rig) -> None:
     """One event removed, one stored a second time under another id, one dead letter gone: each is named."""
-    town.start_worker()
+    rig.start_worker()
     records = simulate(SimulationConfig(seed=1, events=4_000, disturbance=TROUBLED))
-    feed = Feed(town.info.kafka_bootstrap, records, 4_000, idempotent=False)
+    feed = Feed(rig.info.kafka_bootstrap, records, 4_000, idempotent=False)
     feed.start()
     account = feed.finish(60)
-    counters = settle(town.client, account, 60, lambda _consumed: None)
-    assert judged(town, account, counters).problems == []
-    admin = connect(dev.target(town.info, "classpulse_admin"))
+    counters = settle(rig.client, account, 60, lambda _consumed: None)
+    assert judged(rig, account, counters).problems == []
+    admin = connect(dev.target(rig.info, "classpulse_admin"))
     ahead = "SELECT * REPLACE (position + 1 AS position, stored + 1 AS stored) FROM checkpoints FINAL"
     for statement in (
         "DELETE FROM events_classroom WHERE id = (SELECT min(id) FROM events_classroom)",
@@ -72,7 +72,7 @@ def test_the_judge_finds_what_is_lost_doubled_foreign_or_miscounted(town: Town) 
     ):
         admin.command(statement)
     admin.close()
-    verdict = judged(town, account, settle(town.client, account, 60, lambda _consumed: None))
+    verdict = judged(rig, account, settle(rig.client, account, 60, lambda _consumed: None))
     assert verdict.lost == 1
     found = "\n".join(verdict.problems)
     for part in (
@@ -81,24 +81,24 @@ def test_the_judge_finds_what_is_lost_doubled_foreign_or_miscounted(town: Town) 
         "-copy",
         "classpulse.registry/0",
         "dead letters by reason",
-        "letters in the topic",
+        "dead letters in the topic",
     ):
         assert part in found
     assert verdict.differences > 0
 
 
-def test_a_town_that_stands_still_is_not_settled(town: Town) -> None:
+def test_a_rig_that_stands_still_is_not_settled(rig: Rig) -> None:
     """Without a worker nothing is checkpointed: the wait ends, and says which partitions are behind."""
-    feed = Feed(town.info.kafka_bootstrap, simulate(SimulationConfig(seed=1, events=50)), 1_000, idempotent=False)
+    feed = Feed(rig.info.kafka_bootstrap, simulate(SimulationConfig(seed=1, events=50)), 1_000, idempotent=False)
     feed.start()
     account = feed.finish(60)
     with pytest.raises(NotSettledError, match=r"0 of 50 .* behind: classpulse\.\w+/\d at 0 of \d+"):
-        settle(town.client, account, 1.0, lambda _consumed: None)
+        settle(rig.client, account, 1.0, lambda _consumed: None)
 
 
-def judged(town: Town, account: Account, counters: dict[tuple[str, int], tuple[int, ...]]) -> Verdict:
-    """Check every law."""
-    verdict = judge(town.client, account, counters, MetricRules())
-    letters = asyncio.run(published_letters(town.info.kafka_bootstrap, topics.DEAD_LETTER_TOPIC, 1))
-    judge_published_letters(verdict, town.client, letters)
+def judged(rig: Rig, account: Account, counters: dict[tuple[str, int], tuple[int, ...]]) -> Verdict:
+    """Check every invariant."""
+    verdict = judge(rig.client, account, counters, MetricRules())
+    letters = asyncio.run(published_letters(rig.info.kafka_bootstrap, topics.DEAD_LETTER_TOPIC, 1))
+    judge_published_letters(verdict, rig.client, letters)
     return verdict

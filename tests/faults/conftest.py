@@ -6,41 +6,41 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.broken_town import BrokenTown
+from tests.faults.fault_rig import FaultRig
 from tests.lab.chaos import Proxy
 
 
 @pytest.fixture
-def new_town(apache_installed: None, migrated: Path, tmp_path: Path) -> Iterator[Callable[..., BrokenTown]]:
-    """Return what makes a town; it is gone after the test."""
-    towns: list[BrokenTown] = []
+def new_rig(apache_installed: None, migrated: Path, tmp_path: Path) -> Iterator[Callable[..., FaultRig]]:
+    """Return what makes a rig; it is gone after the test."""
+    rigs: list[FaultRig] = []
 
-    def make(**options: int) -> BrokenTown:
+    def make(**options: int) -> FaultRig:
         wanted = os.environ.get("CLASSPULSE_TEST_PARTITIONS")
         partitions = {"partitions": int(wanted)} if wanted else {}
-        towns.append(BrokenTown(tmp_path / "stack", migrated=migrated, broker="apache", **{**partitions, **options}))
-        return towns[-1]
+        rigs.append(FaultRig(tmp_path / "stack", migrated=migrated, broker="apache", **{**partitions, **options}))
+        return rigs[-1]
 
     yield make
-    for town in towns:
-        town.close()
+    for rig in rigs:
+        rig.close()
 
 
 @pytest.fixture
-def town(new_town: Callable[..., BrokenTown]) -> BrokenTown:
-    """Run a town with one broker."""
-    return new_town()
+def rig(new_rig: Callable[..., FaultRig]) -> FaultRig:
+    """Run a rig with one broker."""
+    return new_rig()
 
 
 @pytest.fixture
-def clickhouse_proxy(town: BrokenTown) -> Iterator[Proxy]:
+def clickhouse_proxy(rig: FaultRig) -> Iterator[Proxy]:
     """Stand between every worker started from now on and ClickHouse."""
-    with town.before_clickhouse() as proxy:
+    with rig.before_clickhouse() as proxy:
         yield proxy
 
 
 @pytest.fixture
-def kafka_proxy(town: BrokenTown) -> Iterator[Proxy]:
+def kafka_proxy(rig: FaultRig) -> Iterator[Proxy]:
     """Stand between every worker started from now on and Kafka."""
-    with town.before_kafka() as proxy:
+    with rig.before_kafka() as proxy:
         yield proxy

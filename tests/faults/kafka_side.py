@@ -9,17 +9,17 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
 from streams.kafka.topics import DEAD_LETTER_TOPIC
-from tests.end_to_end.harness import Town
+from tests.end_to_end.harness import Rig
 
 T = TypeVar("T")
 GROUP = "classpulse"
 
 
-def ask(town: Town, question: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
+def ask(rig: Rig, question: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
     """Ask Kafka as an administrator."""
 
     async def run() -> T:
-        admin = AIOKafkaAdminClient(bootstrap_servers=town.info.kafka_bootstrap)
+        admin = AIOKafkaAdminClient(bootstrap_servers=rig.info.kafka_bootstrap)
         await admin.start()
         try:
             return await question(admin)
@@ -29,39 +29,39 @@ def ask(town: Town, question: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> 
     return asyncio.run(run())
 
 
-def committed_records(town: Town) -> int:
+def committed_records(rig: Rig) -> int:
     """Return the sum of the offsets that the workers have committed to Kafka."""
-    offsets: dict[Any, Any] = ask(town, lambda admin: admin.list_consumer_group_offsets(GROUP))
+    offsets: dict[Any, Any] = ask(rig, lambda admin: admin.list_consumer_group_offsets(GROUP))
     return sum(max(0, found.offset) for found in offsets.values())
 
 
-def members(town: Town) -> int:
+def members(rig: Rig) -> int:
     """Return how many workers are in the group."""
 
     async def count(admin: AIOKafkaAdminClient) -> int:
         answers = await admin.describe_consumer_groups([GROUP])
         return sum(len(group[5]) for answer in answers for group in answer.groups)
 
-    return ask(town, count)
+    return ask(rig, count)
 
 
-def delete_topics(town: Town, *names: str) -> None:
+def delete_topics(rig: Rig, *names: str) -> None:
     """Delete topics with all they hold."""
-    ask(town, lambda admin: admin.delete_topics(list(names)))
+    ask(rig, lambda admin: admin.delete_topics(list(names)))
 
 
-def delete_records(town: Town, topic: str, before: dict[int, int]) -> None:
+def delete_records(rig: Rig, topic: str, before: dict[int, int]) -> None:
     """Delete the records of each partition before an offset, as retention does."""
     wanted = {TopicPartition(topic, number): RecordsToDelete(offset) for number, offset in before.items()}
-    ask(town, lambda admin: admin.delete_records(wanted))
+    ask(rig, lambda admin: admin.delete_records(wanted))
 
 
-def dead_letters(town: Town, count: int) -> list[Any]:
+def dead_letters(rig: Rig, count: int) -> list[Any]:
     """Return the first so many records of the dead-letter topic."""
 
     async def read() -> list[Any]:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=town.info.kafka_bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+            bootstrap_servers=rig.info.kafka_bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
         )
         await consumer.start()
         try:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from deploy.local.simulator import Produced
 from tests.end_to_end.harness import WorkerProcess, wait_until
-from tests.faults.broken_town import BrokenTown, event
+from tests.faults.fault_rig import FaultRig, event
 from tests.lab.chaos import Cut, Proxy
 
 #: The limit that docs/delivery.md states, with the default settings.
@@ -49,35 +49,35 @@ def many(count: int, *, devices: int, hot_share: float = 0.0) -> list[Produced]:
     return found
 
 
-def test_memory_with_clickhouse_away_and_kafka_full(town: BrokenTown, clickhouse_proxy: Proxy) -> None:
+def test_memory_with_clickhouse_away_and_kafka_full(rig: FaultRig, clickhouse_proxy: Proxy) -> None:
     """However much waits in Kafka, a worker that cannot write takes no more than its share."""
-    worker = town.start_worker(**DEFAULTS)
-    town.publish([event(number) for number in range(10)])
-    town.assert_laws()
+    worker = rig.start_worker(**DEFAULTS)
+    rig.publish([event(number) for number in range(10)])
+    rig.assert_invariants()
     clickhouse_proxy.inject(Cut())
     with watched(worker) as samples:
-        town.publish(many(200_000, devices=10_000)[10:])
+        rig.publish(many(200_000, devices=10_000)[10:])
         wait_until(lambda: len(samples) > 100 and samples[-1] <= max(samples[-50:-1]), "the worker to take no more")
         clickhouse_proxy.heal()
-        town.assert_laws()
+        rig.assert_invariants()
     assert max(samples) < LARGEST_WORKER_BYTES, f"{max(samples) / 2**20:.0f} MiB"
 
 
-def test_memory_with_a_hundred_thousand_devices(town: BrokenTown) -> None:
+def test_memory_with_a_hundred_thousand_devices(rig: FaultRig) -> None:
     """A hundred thousand devices, 3,000 lessons and 36,000 students are no more than as many rows."""
-    worker = town.start_worker(**DEFAULTS)
+    worker = rig.start_worker(**DEFAULTS)
     wait_until(lambda: "assigned" in worker.log.read_text(), "the worker to be ready")
     with watched(worker) as samples:
-        town.publish(many(150_000, devices=100_000))
-        town.assert_laws()
+        rig.publish(many(150_000, devices=100_000))
+        rig.assert_invariants()
     assert max(samples) < LARGEST_WORKER_BYTES, f"{max(samples) / 2**20:.0f} MiB"
 
 
-def test_memory_with_one_hot_lesson(town: BrokenTown) -> None:
+def test_memory_with_one_hot_lesson(rig: FaultRig) -> None:
     """A lesson that has half of all events is stored and counted like any other, within the same memory."""
-    worker = town.start_worker(**DEFAULTS)
+    worker = rig.start_worker(**DEFAULTS)
     wait_until(lambda: "assigned" in worker.log.read_text(), "the worker to be ready")
     with watched(worker) as samples:
-        town.publish(many(100_000, devices=1_000, hot_share=0.5))
-        town.assert_laws()
+        rig.publish(many(100_000, devices=1_000, hot_share=0.5))
+        rig.assert_invariants()
     assert max(samples) < LARGEST_WORKER_BYTES, f"{max(samples) / 2**20:.0f} MiB"

@@ -14,16 +14,16 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import TopicPartition
 
 from deploy.local.simulator import Produced, SimulationConfig, simulate
-from tests.end_to_end.harness import Town
+from tests.end_to_end.harness import Rig
 from tests.lab.chaos.hostile_batches import wire_batch
 
 TOPIC: Final = "classpulse.classroom"
 
 
 @pytest.fixture
-def embedded_town(migrated: Path, tmp_path: Path) -> Iterator[Town]:
+def embedded_rig(migrated: Path, tmp_path: Path) -> Iterator[Rig]:
     """Run an embedded stack, whose broker takes every batch as it is."""
-    running = Town(tmp_path / "stack", migrated=migrated)
+    running = Rig(tmp_path / "stack", migrated=migrated)
     yield running
     running.close()
 
@@ -41,47 +41,47 @@ def test_hostile_records_in_bounded_memory(tmp_path: Path) -> None:
     """Eight thousand records, two in five hostile: one worker lives, every record is at its place, every metric right."""
     found = fuzz(tmp_path / "fuzz", "--records", "8000", "--seed", "7", "--memory-mib", "1024")
     assert found["records"] >= 8_000
-    assert found["records"] == found["stored"] + found["refused"]
-    assert found["refused"] > 2_000
+    assert found["records"] == found["stored"] + found["rejected"]
+    assert found["rejected"] > 2_000
     assert (found["failures"], found["verify_differences"], found["turned_away_by_broker"]) == ([], 0, 0)
 
 
 def test_hostile_records_through_apache_kafka(apache_installed: None, tmp_path: Path) -> None:
-    """Apache Kafka turns away what is malformed; bombs that are well made pass it, and the worker refuses them."""
+    """Apache Kafka turns away what is malformed; bombs that are well made pass it, and the worker rejects them."""
     found = fuzz(tmp_path / "fuzz", "--records", "3000", "--seed", "3", "--broker", "apache", "--memory-mib", "1024")
     assert found["turned_away_by_broker"] > 0
     assert (found["failures"], found["verify_differences"]) == ([], 0)
 
 
-def test_every_codec_and_records_larger_than_a_fetch(embedded_town: Town) -> None:
+def test_every_codec_and_records_larger_than_a_fetch(embedded_rig: Rig) -> None:
     """Producers may compress as they like; a record larger than the largest fetch is still read."""
-    town = embedded_town
+    rig = embedded_rig
     events = list(simulate(SimulationConfig(seed=5, events=400)))
-    town.start_worker(CLASSPULSE_FETCH_MAX_BYTES="2000")
+    rig.start_worker(CLASSPULSE_FETCH_MAX_BYTES="2000")
     for index, codec in enumerate(["gzip", "snappy", "lz4", "zstd"]):
-        asyncio.run(_send(town, codec, events[index * 100 : (index + 1) * 100]))
-    town.wait_for_checkpoints(404)
-    assert town.counters() == (404, 400, 0, 4)
+        asyncio.run(_send(rig, codec, events[index * 100 : (index + 1) * 100]))
+    rig.wait_for_checkpoints(404)
+    assert rig.counters() == (404, 400, 0, 4)
 
 
-def test_a_damaged_batch_ends_the_worker_and_says_where(embedded_town: Town) -> None:
+def test_a_damaged_batch_ends_the_worker_and_says_where(embedded_rig: Rig) -> None:
     """A batch whose checksum is wrong is never skipped: the worker ends, names the place, and what was before is stored."""
-    town = embedded_town
-    asyncio.run(_send(town, "lz4", list(simulate(SimulationConfig(seed=5, events=100)))))
-    worker = town.start_worker()
-    town.wait_for_checkpoints(101)
+    rig = embedded_rig
+    asyncio.run(_send(rig, "lz4", list(simulate(SimulationConfig(seed=5, events=100)))))
+    worker = rig.start_worker()
+    rig.wait_for_checkpoints(101)
     damaged = bytearray(wire_batch(0, b"damaged", 1))
     damaged[-1] ^= 1
-    offset = asyncio.run(_send_as_it_is(town, bytes(damaged)))
-    for attempt in (worker, town.start_worker()):
+    offset = asyncio.run(_send_as_it_is(rig, bytes(damaged)))
+    for attempt in (worker, rig.start_worker()):
         assert attempt.process.wait(60) == 1
         assert f"{TOPIC}/0: the batch at offset {offset} is damaged" in attempt.log.read_text()
-    assert town.counters()[0] == 101
+    assert rig.counters()[0] == 101
 
 
-async def _send(town: Town, codec: str, events: Sequence[Produced]) -> None:
+async def _send(rig: Rig, codec: str, events: Sequence[Produced]) -> None:
     """Send events, and a large record that is none, compressed."""
-    producer = AIOKafkaProducer(bootstrap_servers=town.info.kafka_bootstrap, compression_type=codec)
+    producer = AIOKafkaProducer(bootstrap_servers=rig.info.kafka_bootstrap, compression_type=codec)
     await producer.start()
     try:
         for event in events:
@@ -94,9 +94,9 @@ async def _send(town: Town, codec: str, events: Sequence[Produced]) -> None:
         await producer.stop()
 
 
-async def _send_as_it_is(town: Town, wire: bytes) -> int:
+async def _send_as_it_is(rig: Rig, wire: bytes) -> int:
     """Send a batch to the first partition as it stands; return its offset."""
-    producer = AIOKafkaProducer(bootstrap_servers=town.info.kafka_bootstrap)
+    producer = AIOKafkaProducer(bootstrap_servers=rig.info.kafka_bootstrap)
     await producer.start()
     try:
         await producer.partitions_for(TOPIC)

@@ -5,7 +5,7 @@ import urllib.request
 
 from streams.kafka.topics import DEAD_LETTER_TOPIC
 from tests.end_to_end.harness import WorkerProcess, wait_until
-from tests.faults.broken_town import BrokenTown
+from tests.faults.fault_rig import FaultRig
 from tests.faults.kafka_side import delete_topics
 
 
@@ -18,22 +18,22 @@ def problems(worker: WorkerProcess) -> str:
     return ""
 
 
-def test_a_missing_topic_is_named_and_taken_up_when_it_is_there(town: BrokenTown) -> None:
+def test_a_missing_topic_is_named_and_taken_up_when_it_is_there(rig: FaultRig) -> None:
     """Not ready while a topic or the dead letters' is missing, be it from the start or later; then everything is read."""
-    delete_topics(town, "classpulse.prep", DEAD_LETTER_TOPIC)
-    worker = town.start_worker()
+    delete_topics(rig, "classpulse.prep", DEAD_LETTER_TOPIC)
+    worker = rig.start_worker()
     for name in ("classpulse.prep", DEAD_LETTER_TOPIC):
         wait_until(lambda name=name: f"no topic {name}" in problems(worker), f"{name} to be named")  # type: ignore[misc]
     assert "classpulse topics create" in problems(worker)
     assert worker.metric("classpulse_missing_partitions") == 4
-    town.create_topics()
+    rig.create_topics()
     wait_until(lambda: not problems(worker), "the worker to be ready")
-    town.produce(2_000)
-    town.assert_laws()
-    delete_topics(town, "classpulse.research")
+    rig.produce(2_000)
+    rig.assert_invariants()
+    delete_topics(rig, "classpulse.research")
     wait_until(lambda: "no topic classpulse.research" in problems(worker), "the deletion to be noticed")
     assert worker.status("healthz") == 200
-    town.create_topics()
+    rig.create_topics()
     wait_until(lambda: not problems(worker), "the worker to be ready again")
-    town.produce(2_000, seed=2)
-    town.assert_laws()
+    rig.produce(2_000, seed=2)
+    rig.assert_invariants()

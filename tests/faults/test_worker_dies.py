@@ -5,7 +5,7 @@ import sys
 import time
 
 from tests.end_to_end.harness import wait_until
-from tests.faults.broken_town import IMPATIENT, BrokenTown
+from tests.faults.fault_rig import IMPATIENT, FaultRig
 from tests.faults.kafka_side import committed_records
 from tests.lab.chaos import Delay, Freeze, HalfOpen, Proxy, inserts_into
 
@@ -27,76 +27,76 @@ main()
 """
 
 
-def kill_at(town: BrokenTown, proxy: Proxy, moment: str, table: str) -> None:
+def kill_at(rig: FaultRig, proxy: Proxy, moment: str, table: str) -> None:
     """Kill a worker at a step of a write in mid-stream, and let another one finish."""
-    produced = town.produce(4_000).produced
-    worker = town.start_worker()
-    town.wait_for_checkpoints(produced)
+    produced = rig.produce(4_000).produced
+    worker = rig.start_worker()
+    rig.wait_for_checkpoints(produced)
     killing = proxy.inject(Freeze(worker.kill, moment), when=inserts_into(table), times=1)  # type: ignore[arg-type]
-    town.produce(4_000, seed=2)
+    rig.produce(4_000, seed=2)
     assert killing.wait(60), "the step never came"
     wait_until(lambda: not worker.running, "the worker to be dead")
     proxy.heal()
-    town.start_worker()
-    town.assert_laws()
+    rig.start_worker()
+    rig.assert_invariants()
 
 
-def test_fault_01_kill_before_the_insert(town: BrokenTown, clickhouse_proxy: Proxy) -> None:
+def test_fault_01_kill_before_the_insert(rig: FaultRig, clickhouse_proxy: Proxy) -> None:
     """A worker killed before ClickHouse sees its events loses none."""
-    kill_at(town, clickhouse_proxy, "before", "events_classroom")
+    kill_at(rig, clickhouse_proxy, "before", "events_classroom")
 
 
-def test_fault_02_kill_between_events_and_metric_rows(town: BrokenTown, clickhouse_proxy: Proxy) -> None:
+def test_fault_02_kill_between_events_and_metric_rows(rig: FaultRig, clickhouse_proxy: Proxy) -> None:
     """A worker killed when its events are stored and its metrics are not counts none twice."""
-    kill_at(town, clickhouse_proxy, "after", "events_classroom")
+    kill_at(rig, clickhouse_proxy, "after", "events_classroom")
 
 
-def test_fault_03_kill_between_metric_rows_and_checkpoint(town: BrokenTown, clickhouse_proxy: Proxy) -> None:
+def test_fault_03_kill_between_metric_rows_and_checkpoint(rig: FaultRig, clickhouse_proxy: Proxy) -> None:
     """A worker killed when all but its checkpoint is stored counts none twice."""
-    kill_at(town, clickhouse_proxy, "before", "checkpoints")
+    kill_at(rig, clickhouse_proxy, "before", "checkpoints")
 
 
-def test_fault_04_kill_between_checkpoint_and_commit(town: BrokenTown, clickhouse_proxy: Proxy) -> None:
+def test_fault_04_kill_between_checkpoint_and_commit(rig: FaultRig, clickhouse_proxy: Proxy) -> None:
     """After a kill before the commit to Kafka, the next worker goes on from the checkpoint, which is ahead of it."""
-    town.produce(6_000)
-    worker = town.start_worker()
+    rig.produce(6_000)
+    worker = rig.start_worker()
     killing = clickhouse_proxy.inject(Freeze(worker.kill, "after"), when=inserts_into("checkpoints"), times=1)
     assert killing.wait(60)
     wait_until(lambda: not worker.running, "the worker to be dead")
     clickhouse_proxy.heal()
-    consumed = town.counters()[0]
-    assert consumed > committed_records(town) == 0
-    town.start_worker()
-    town.assert_laws()
+    consumed = rig.counters()[0]
+    assert consumed > committed_records(rig) == 0
+    rig.start_worker()
+    rig.assert_invariants()
 
 
-def test_fault_05_exception_inside_the_pipeline(town: BrokenTown) -> None:
+def test_fault_05_exception_inside_the_pipeline(rig: FaultRig) -> None:
     """A defect ends the process with a status above 0; nothing is skipped, and a worker without it goes on."""
-    produced = town.produce(10_000).produced
-    worker = town.start_process([sys.executable, "-c", PLANTED, "worker"], **IMPATIENT)
+    produced = rig.produce(10_000).produced
+    worker = rig.start_process([sys.executable, "-c", PLANTED, "worker"], **IMPATIENT)
     assert worker.process.wait(60) == 1
     assert "RuntimeError: planted" in worker.log.read_text()
-    assert 0 < town.counters()[0] < produced
-    town.start_worker()
-    town.assert_laws()
+    assert 0 < rig.counters()[0] < produced
+    rig.start_worker()
+    rig.assert_invariants()
 
 
-def test_fault_06_sigterm_during_a_slow_flush(town: BrokenTown, clickhouse_proxy: Proxy) -> None:
+def test_fault_06_sigterm_during_a_slow_flush(rig: FaultRig, clickhouse_proxy: Proxy) -> None:
     """A stop while ClickHouse is slow waits for the write, within its budget, and ends with status 0."""
-    produced = town.produce(8_000).produced
-    worker = town.start_worker()
-    town.wait_for_checkpoints(produced // 4)
+    produced = rig.produce(8_000).produced
+    worker = rig.start_worker()
+    rig.wait_for_checkpoints(produced // 4)
     clickhouse_proxy.inject(Delay(200))
     assert worker.stop() == 0
     clickhouse_proxy.heal()
-    town.start_worker()
-    town.assert_laws()
+    rig.start_worker()
+    rig.assert_invariants()
 
 
-def test_fault_06_sigterm_during_a_flush_that_never_ends(town: BrokenTown, clickhouse_proxy: Proxy) -> None:
+def test_fault_06_sigterm_during_a_flush_that_never_ends(rig: FaultRig, clickhouse_proxy: Proxy) -> None:
     """A stop while ClickHouse does not answer gives the write up, within its budget, and ends with status 0."""
-    town.produce(8_000)
-    worker = town.start_worker(CLASSPULSE_SHUTDOWN_SECONDS="6", CLASSPULSE_CLICKHOUSE_TIMEOUT_SECONDS="60")
+    rig.produce(8_000)
+    worker = rig.start_worker(CLASSPULSE_SHUTDOWN_SECONDS="6", CLASSPULSE_CLICKHOUSE_TIMEOUT_SECONDS="60")
     stuck = clickhouse_proxy.inject(HalfOpen(), when=inserts_into("events_classroom"))
     assert stuck.wait(60)
     started = time.monotonic()
@@ -104,5 +104,5 @@ def test_fault_06_sigterm_during_a_flush_that_never_ends(town: BrokenTown, click
     assert worker.process.wait(20) == 0
     assert time.monotonic() - started < 9
     clickhouse_proxy.heal()
-    town.start_worker()
-    town.assert_laws()
+    rig.start_worker()
+    rig.assert_invariants()

@@ -14,7 +14,7 @@ STALE_FETCHES = 3
 
 WORKERS = range(3)
 #: A worker ends before the last owner takes over, by a crash, or after that owner has read everything.
-FATES = ("finish", "die", "finish later")
+OUTCOMES = ("finish", "die", "finish later")
 
 seeds = st.integers(0, 999)
 records_told = st.lists(st.tuples(st.sampled_from(KINDS), seeds), min_size=1, max_size=6)

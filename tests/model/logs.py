@@ -1,4 +1,4 @@
-"""A Kafka partition's log, and what must come of it: the truth that checkpoints, counters and rows are held to."""
+"""A Kafka partition's log, and what must come of it: the expected_log that checkpoints, counters and rows are held to."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -139,7 +139,7 @@ class Expectation:
     letters: set[int]
 
 
-class Truth:
+class ExpectedLog:
     """What must be true of one partition, epoch by epoch."""
 
     def __init__(self, place: TopicPartition) -> None:

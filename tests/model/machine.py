@@ -15,16 +15,23 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sinks.stores.checkpoints import NO_OFFSET, Checkpoint
 from sinks.stores.dead_letters import DeadLetter
 from streams.pipeline.batch import TopicPartition
-from tests.model.draws import FATES, WORKERS, Turn, records_told, stale_offsets, turns
-from tests.model.laws import LawBrokenError, check_partition, check_settled, check_stored, load_checkpoints, must
-from tests.model.logs import Opened, PartitionLog, Stored, Truth
+from tests.model.draws import OUTCOMES, WORKERS, Turn, records_told, stale_offsets, turns
+from tests.model.invariants import (
+    InvariantBrokenError,
+    check_partition,
+    check_settled,
+    check_stored,
+    load_checkpoints,
+    must,
+)
+from tests.model.logs import ExpectedLog, Opened, PartitionLog, Stored
 from tests.model.memory import Database
 from tests.model.steps import Request
 from tests.model.vocabulary import BASE_US, MINUTE_US, PLACES, tell
 from tests.model.workers import IDLE_US, Built, WorkerModel, sinks_in_memory
 from tests.oracle.path import Path
 
-__all__ = ["ORPHANS_ARE_ADOPTED", "LawBrokenError", "ProtocolMachine"]
+__all__ = ["ORPHANS_ARE_ADOPTED", "InvariantBrokenError", "ProtocolMachine"]
 
 #: Whether a new epoch counts what the one before stored above its last checkpoint. Where it does not, a topic is only
 #: recreated or truncated while nothing is stored above the checkpoints.
@@ -60,20 +67,20 @@ class ProtocolMachine(RuleBasedStateMachine):
         self.echoes: list[Request] = []
         self.published: list[DeadLetter] = []
         self.logs = {place: PartitionLog() for place in PLACES}
-        self.truths = {place: Truth(place) for place in PLACES}
+        self.expected_logs = {place: ExpectedLog(place) for place in PLACES}
         self.told: dict[TopicPartition, list[Any]] = {place: [] for place in PLACES}
         self.seen: dict[TopicPartition, Checkpoint] = {}
         self.now_us = BASE_US + 60 * MINUTE_US
         self.numbers = 0
-        self.fates = list(FATES)
+        self.outcomes = list(OUTCOMES)
         self.workers = [self._new_worker() for _ in WORKERS]
 
     # What happens to the logs
 
-    @initialize(data=st.data(), fates=st.lists(st.sampled_from(FATES), min_size=3, max_size=3))
-    def begin(self, data: st.DataObject, fates: list[str]) -> None:
+    @initialize(data=st.data(), outcomes=st.lists(st.sampled_from(OUTCOMES), min_size=3, max_size=3))
+    def begin(self, data: st.DataObject, outcomes: list[str]) -> None:
         """Begin with records and an owner for each partition; decide how each worker will end."""
-        self.fates = fates
+        self.outcomes = outcomes
         for place in PLACES:
             self._produce(place, data.draw(records_told))
         for number in WORKERS:
@@ -165,7 +172,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         """Workers do what comes next, in turns: go on writing, take records in, or begin to write them."""
         for turn in turns:
             self._work(turn)
-            self.laws_hold()
+            self.invariants_hold()
 
     @rule(turns=turns)
     def work_on(self, turns: list[Turn]) -> None:
@@ -219,16 +226,16 @@ class ProtocolMachine(RuleBasedStateMachine):
     # What must hold
 
     @invariant()
-    def laws_hold(self) -> None:
-        """Hold what any reader sees to the laws."""
+    def invariants_hold(self) -> None:
+        """Hold what any reader sees to the invariants."""
         TALLY.rules += 1
         points = load_checkpoints(self.database)
         for place, point in points.items():
             if point != self.seen.get(place):
-                check_partition(self.database, self.published, self.truths[place], point, self.seen.get(place))
-        for truth in self.truths.values():
-            if truth.epochs:
-                check_stored(self.database, truth)
+                check_partition(self.database, self.published, self.expected_logs[place], point, self.seen.get(place))
+        for expected_log in self.expected_logs.values():
+            if expected_log.epochs:
+                check_stored(self.database, expected_log)
         self.seen = points
 
     def quiet_places(self) -> list[TopicPartition]:
@@ -259,7 +266,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         A record missing exactly where that log's last one was would hide that the topic was recreated.
         """
         saved = self.seen.get(place)
-        if saved is not None and self.truths[place].epochs[saved.epoch].log is not self.logs[place]:
+        if saved is not None and self.expected_logs[place].epochs[saved.epoch].log is not self.logs[place]:
             return None
         points = [saved.next_offset if saved is not None else 0]
         for worker in self.workers:
@@ -367,16 +374,16 @@ class ProtocolMachine(RuleBasedStateMachine):
     ) -> None:
         point, log = self.workers[number].path.partitions[place].checkpoint, self.logs[place]
         if saved is None:
-            self.truths[place].open(0, Opened(point.next_offset, None, log), begins=True)
+            self.expected_logs[place].open(0, Opened(point.next_offset, None, log), begins=True)
             return
         begins = point.epoch != saved.epoch
         must(begins == self._is_another_log(place, saved), "a new epoch begins where the log is another", place=place)
         adopted = (tuple(orphans[0]), tuple(orphans[1])) if begins and ORPHANS_ARE_ADOPTED else ((), ())
         TALLY.epochs += begins
-        self.truths[place].open(point.epoch, Opened(point.next_offset, saved, log, *adopted), begins=begins)
+        self.expected_logs[place].open(point.epoch, Opened(point.next_offset, saved, log, *adopted), begins=begins)
 
     def _is_another_log(self, place: TopicPartition, saved: Checkpoint) -> bool:
-        log, known = self.logs[place], self.truths[place].epochs[saved.epoch].log
+        log, known = self.logs[place], self.expected_logs[place].epochs[saved.epoch].log
         if log is known:
             return saved.next_offset < log.start
         offset = saved.last_offset
@@ -385,13 +392,13 @@ class ProtocolMachine(RuleBasedStateMachine):
         return log.fingerprint(offset) != known.fingerprint(offset)
 
     def _settle(self) -> None:
-        """End every worker somehow, let one owner read everything, and hold the outcome to the laws."""
+        """End every worker somehow, let one owner read everything, and hold the outcome to the invariants."""
         TALLY.settled += 1
         late = []
         for log in self.logs.values():
             log.end_transaction(is_committed=True)
         for number in WORKERS:
-            worker, ending = self.workers[number], self.fates[number]
+            worker, ending = self.workers[number], self.outcomes[number]
             if ending == "finish":
                 worker.write_all()
             elif ending == "finish later":
@@ -418,5 +425,5 @@ class ProtocolMachine(RuleBasedStateMachine):
         for number in WORKERS:
             self._restart(number)
         self.workers.pop().kill()
-        self.laws_hold()
-        check_settled(self.database, self.truths, self.seen)
+        self.invariants_hold()
+        check_settled(self.database, self.expected_logs, self.seen)

@@ -200,7 +200,7 @@ class MemoryDeadLetterStore:
             )
 
     def count_between(self, topic: str, partition: int, positions: tuple[int, int]) -> int:
-        """Return how many letters a partition has from the first position to before the second."""
+        """Return how many dead letters a partition has from the first position to before the second."""
         return sum(
             (row["topic"], row["partition"]) == (topic, partition) and positions[0] <= row["position"] < positions[1]
             for row in self._session.rows("dead_letters", final=True)

@@ -149,14 +149,14 @@ class SteppedSession(Session):
 
 
 class SteppedTopic:
-    """A dead-letter topic that takes letters and acknowledges them when it is told to."""
+    """A dead-letter topic that takes dead letters and acknowledges them when it is told to."""
 
     def __init__(self, session: SteppedSession, published: list[DeadLetter]) -> None:
         self._session = session
         self._published = published
 
     def publish(self, letters: Sequence[DeadLetter]) -> Future[None]:
-        """Take the letters once the acknowledgement is asked for: until then they may be lost with the worker."""
+        """Take the dead letters once the acknowledgement is asked for: until then they may be lost with the worker."""
         return _Acknowledgement(self._session, self._published, list(letters))
 
 

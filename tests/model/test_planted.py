@@ -18,7 +18,7 @@ from streams.pipeline.partition import Following
 from streams.pipeline.partitions import Checkpoints
 from streams.pipeline.states import PartitionState
 from streams.pipeline.writer import Sinks, Writer
-from tests.model.laws import LawBrokenError
+from tests.model.invariants import InvariantBrokenError
 from tests.model.machine import ProtocolMachine
 from tests.model.memory import MemoryCheckpointStore, MemoryEventStore, MemoryMetricStore
 from tests.model.steps import SteppedSession
@@ -131,7 +131,7 @@ def same_revision(session: SteppedSession, published: list[DeadLetter]) -> Sinks
     ],
 )
 def test_a_planted_mistake_is_found(path_class: type[Path], built: Callable[..., Sinks]) -> None:
-    """The machine finds a run that breaks a law."""
+    """The machine finds a run that breaks an invariant."""
     planted = type("Planted", (ProtocolMachine,), {"path_class": path_class, "built": staticmethod(built)})
     few = settings(
         max_examples=MOST_RUNS,
@@ -141,6 +141,6 @@ def test_a_planted_mistake_is_found(path_class: type[Path], built: Callable[...,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-    with pytest.raises(LawBrokenError):
+    with pytest.raises(InvariantBrokenError):
         # These seeds find them within few examples.
         run_state_machine_as_test(seed(2 if path_class is KeepsCache else 1)(planted), settings=few)

@@ -1,4 +1,4 @@
-"""Sequences by name: the shortest ones that broke a law of the protocol, or that must not.
+"""Sequences by name: the shortest ones that broke an invariant of the protocol, or that must not.
 
 Those marked as expected failures are limits that ``docs/delivery.md`` has to name, or mistakes that wait for their mending;
 a mark that has become wrong fails the test.
@@ -7,7 +7,7 @@ a mark that has become wrong fails the test.
 import pytest
 
 from tests.model import machine
-from tests.model.laws import LawBrokenError
+from tests.model.invariants import InvariantBrokenError
 from tests.model.logs import PartitionLog
 from tests.model.machine import ProtocolMachine
 from tests.model.steps import GO
@@ -39,15 +39,15 @@ class Play:
     def write(self, number: int) -> None:
         """Let a worker write everything."""
         self.machine.workers[number].write_all()
-        self.machine.laws_hold()
+        self.machine.invariants_hold()
 
     def recreate(self) -> None:
         """Delete the topic and create it again."""
         self.machine.logs[PLACE] = PartitionLog()
 
     def settle(self) -> None:
-        """Hold everything to the laws, now and at the end."""
-        self.machine.laws_hold()
+        """Hold everything to the invariants, now and at the end."""
+        self.machine.invariants_hold()
         self.machine.teardown()
 
 
@@ -100,7 +100,9 @@ def test_a_zombie_does_not_step_over_what_retention_dropped(play: Play) -> None:
     play.settle()
 
 
-@pytest.mark.xfail(raises=LawBrokenError, strict=True, reason="an ended epoch is adopted once, and its zombie writes later")
+@pytest.mark.xfail(
+    raises=InvariantBrokenError, strict=True, reason="an ended epoch is adopted once, and its zombie writes later"
+)
 def test_a_zombie_of_an_ended_epoch_changes_nothing(play: Play) -> None:
     """A write of the recreated topic's readers that arrives after the new epoch began."""
     play.send(6)
@@ -134,7 +136,7 @@ def test_what_an_ended_epoch_left_is_adopted(play: Play) -> None:
     play.settle()
 
 
-@pytest.mark.xfail(raises=LawBrokenError, strict=True, reason="without a checkpoint nothing tells the two logs apart")
+@pytest.mark.xfail(raises=InvariantBrokenError, strict=True, reason="without a checkpoint nothing tells the two logs apart")
 def test_a_topic_recreated_before_its_first_checkpoint(play: Play) -> None:
     """As above, but before the partition's first checkpoint."""
     play.send(4)

@@ -132,7 +132,7 @@ def metric(key: str, value: float, revision: int, slot_us: int = 0) -> pl.DataFr
 
 
 def letter(position: int, partition: int = 0) -> DeadLetter:
-    """Return a refused record."""
+    """Return a rejected record."""
     return DeadLetter(
         CLASSROOM.topic, partition, position, position, BASE_US // 1000, "json", "", "why", None, b"12345", ()
     )
@@ -242,7 +242,7 @@ def test_the_highest_position_of_a_checkpoint_counts(stores: Stores) -> None:
 
 
 def test_dead_letters_are_one_row_a_position(stores: Stores) -> None:
-    """A letter recorded again replaces itself; counting takes in the first position and not the second."""
+    """A dead letter recorded again replaces itself; counting takes in the first position and not the second."""
     stores.dead_letters.insert([letter(3), letter(5), letter(1 << 48), letter(3, partition=1)])
     stores.dead_letters.insert([letter(3)])
     rows = stores.read("dead_letters", ["position", "partition", "reason", "value_bytes", "recorded_at_us"])

@@ -64,17 +64,17 @@ def lessons() -> st.SearchStrategy[Callable[[str], list[Event]]]:
 
 
 def _lesson(moments: list[int]) -> st.SearchStrategy[list[Drawn]]:
-    """Draw some of each of the lesson's stories; often one of them has no event at all."""
+    """Draw some of each of the lesson's scenarios; often one of them has no event at all."""
     times = st.sampled_from(moments)
-    stories = [
+    scenarios = [
         st.lists(_started(moments), max_size=3),
         st.lists(_event("classroom.lesson.ended", st.one_of(st.just(max(moments)), times)), max_size=2),
         *(
-            st.one_of(st.just([]), st.lists(st.one_of(*story(times)), min_size=1, max_size=most))
-            for story, most in ((_presence, 8), (_course, 5), (_questions, 9), (_students, 6), (_talk, 8))
+            st.one_of(st.just([]), st.lists(st.one_of(*scenario(times)), min_size=1, max_size=most))
+            for scenario, most in ((_presence, 8), (_course, 5), (_questions, 9), (_students, 6), (_talk, 8))
         ),
     ]
-    return st.tuples(*stories).map(lambda drawn: [event for story in drawn for event in story]).filter(bool)
+    return st.tuples(*scenarios).map(lambda drawn: [event for scenario in drawn for event in scenario]).filter(bool)
 
 
 def _started(moments: list[int]) -> st.SearchStrategy[Drawn]:

@@ -15,7 +15,7 @@ from streams.pipeline.partitions import Partitions
 from streams.pipeline.rules import Rules
 from streams.pipeline.states import PartitionState
 from streams.pipeline.telemetry import Telemetry
-from streams.pipeline.writer import Refused, Sinks, Writer
+from streams.pipeline.writer import Rejected, Sinks, Writer
 
 
 class Path:
@@ -59,21 +59,21 @@ class Path:
         found = self.partitions.follow(partition, batch)
         if found.records is not None:
             before = Before(partition.checkpoint.epoch, partition.watermark.max_time_us)
-            refused = self.partitions.refused_of(partition.topic_partition)
+            rejected = self.partitions.rejected_of(partition.topic_partition)
             chunk = self._decoder.decode_batch(
-                partition.family, batch, found.records, before, self.clock.wall_us(), refused
+                partition.family, batch, found.records, before, self.clock.wall_us(), rejected
             )
             self.partitions.keep(partition, chunk)
         return found
 
-    def flush(self) -> list[Checkpoint] | Refused:
+    def flush(self) -> list[Checkpoint] | Rejected:
         """Write what waits; raises ``LookupError`` if nothing does."""
         write = self.partitions.take()
         if write is None:
             raise LookupError("nothing waits")
         written = self.writer.write(write)
-        if isinstance(written, Refused):
-            self.partitions.note_refused(written.records)
+        if isinstance(written, Rejected):
+            self.partitions.note_rejected(written.records)
         else:
             self.partitions.finish(write, written)
         return written

@@ -130,7 +130,7 @@ def valid_draft(rng: random.Random, family: Family, name: str) -> Draft:
     return Draft(attributes, data, rng.random() < 0.4, key.encode(), timestamp)
 
 
-#: Refused in identifiers, in names too, and nowhere.
+#: Rejected in identifiers, in names too, and nowhere.
 STRANGE = (
     *(" ", "\u3000", "\u00a0", "\u00ad", "\u200b", "\u200d", "\ufeff", "\ufe0f", "\u3164", "\u2800", "\ue000", "\ufffd"),
     *("\ufdd0", "\U000e0041", "\U000e0100", "\U000f0000", "\U0001fffe", "\u180e", "\u06dd"),
@@ -205,7 +205,7 @@ def wrong_type(rng: random.Random, draft: Draft) -> None:
 
 
 def strange_text(rng: random.Random, draft: Draft) -> None:
-    """Put a character that is refused somewhere, or one that only looks like it, into a name or an identifier."""
+    """Put a character that is rejected somewhere, or one that only looks like it, into a name or an identifier."""
     chosen = rng.choice([part for part in (draft.attributes, draft.data) if part])
     name = rng.choice(list(chosen))
     if isinstance(chosen[name], str):

@@ -40,7 +40,7 @@ def test_they_agree_on_small_batches_too(family: Family, batch: list[tuple[int, 
 @settings(max_examples=25)
 @given(st.sampled_from(FAMILIES), st.integers(0, 2**32))
 def test_valid_events_of_every_type_are_accepted(family: Family, seed: int) -> None:
-    """What the models allow is accepted, so that agreement is not agreement in refusing everything."""
+    """What the models allow is accepted, so that agreement is not agreement in rejecting everything."""
     records = [
         replace(build(family, index, (index, "none", seed + index)), timestamp=-1)
         for index in range(len(family.models) * 2)

@@ -105,8 +105,8 @@ def assert_same(found: Stored, expected: dict[RowKey, Any]) -> None:
 
 
 def check(family: Family, drawn: list[Callable[[str], list[Event]]], seed: int) -> None:
-    """Fold drawn stories in random writes and compare with the oracle."""
-    events = [event for number, story in enumerate(drawn) for event in story(f"key-{number}")]
+    """Fold drawn scenarios in random writes and compare with the oracle."""
+    events = [event for number, scenario in enumerate(drawn) for event in scenario(f"key-{number}")]
     writes, forget_after = cut(events, seed)
     found = fold_in_writes(family, writes, forget_after)
     assert_in_range(found)

@@ -64,7 +64,7 @@ def forged(codec: int, payload: bytes, records: int) -> bytes:
 
 
 def bomb(codec: int, size_bytes: int, records: int = 1) -> bytes:
-    """Return a batch that inflates to zeros."""
+    """Return a batch that decompresses to zeros."""
     return forged(codec, bytes(COMPRESS[codec](bytes(size_bytes))), records)
 
 
@@ -110,8 +110,8 @@ def test_a_batch_at_the_limit_is_read(codec: int) -> None:
 
 
 @pytest.mark.parametrize("codec", [1, 2, 3, 4])
-def test_a_bomb_is_refused_in_bounds(codec: int) -> None:
-    """A batch of 256 MiB is refused with about the memory of the limit, and each of its offsets is accounted for."""
+def test_a_bomb_is_rejected_in_bounds(codec: int) -> None:
+    """A batch of 256 MiB is rejected with about the memory of the limit, and each of its offsets is accounted for."""
     hostile = bomb(codec, 256 * MIB, records=3)
     tracemalloc.start()
     try:
@@ -429,7 +429,7 @@ def test_polls_do_not_change_what_a_spoiled_batch_is(spoiled: int, at_once: int 
 
 
 def test_offsets_that_do_not_rise_are_substituted() -> None:
-    """A record that repeats or passes the offsets of its batch is refused at its place; its neighbours are read."""
+    """A record that repeats or passes the offsets of its batch is rejected at its place; its neighbours are read."""
     records = [batch(0, [(0, b"k", b"v%d" % index, [])])[HEADER_BYTES:] for index in range(5)]
     deltas = [0, 1, 1, 9, 4]
     payload = b"".join(one[:3] + bytes([2 * delta]) + one[4:] for one, delta in zip(records, deltas, strict=True))
@@ -446,7 +446,7 @@ def test_a_message_without_a_timestamp_has_a_number() -> None:
     assert (record.timestamp, record.timestamp_type, record.value) == (-1, 0, b"v")
 
 
-def test_a_consumer_with_deserializers_is_refused() -> None:
+def test_a_consumer_with_deserializers_is_rejected() -> None:
     """Nothing would call them; to leave them out silently would change what is read."""
     with pytest.raises(TypeError, match="no deserializers"):
         PiecewiseRecords(PARTITION, GuardedRecords(b""), None, 0, None, bytes, check_crcs=True, isolation_level=0)

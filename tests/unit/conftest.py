@@ -10,7 +10,7 @@ SERVICES = {"clickhouse", "database", "warehouse", "migrated", "apache", "apache
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Refuse a test that asks for a service."""
+    """Reject a test that asks for a service."""
     asked = SERVICES & set(getattr(item, "fixturenames", ()))
     if asked:
         pytest.fail(f"a unit test uses no service, and this one asks for {', '.join(sorted(asked))}; see tests/integration")
@@ -18,8 +18,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_arguments: object, **_options: object) -> NoReturn:
+    def reject(*_arguments: object, **_options: object) -> NoReturn:
         pytest.fail("a unit test starts no service; see tests/integration")
 
     for name in ("start_broker", "start_clickhouse", "_start_tansu", "_start_clickhouse"):
-        monkeypatch.setattr(stack, name, refuse)
+        monkeypatch.setattr(stack, name, reject)

@@ -227,7 +227,7 @@ class ApacheCluster:
         for number, record in zip(self._numbers(), records, strict=True):
             self._await(layout, number, record, deadline)
         everyone = frozenset(self._numbers())
-        # Until each knows all, a topic with three copies is refused.
+        # Until each knows all, a topic with three copies is rejected.
         while any(nodes(ports.internal) != everyone for ports in layout.brokers):
             if time.monotonic() >= deadline:
                 raise StackError(f"the brokers in {self.folder} do not find each other; see {self.folder / 'logs'}")

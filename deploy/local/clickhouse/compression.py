@@ -19,7 +19,7 @@ _GZIP_WINDOW_BITS = 31
 _ZSTD_LARGEST_WINDOW_LOG = 27
 _ENCODED_BYTES = 262_144
 _DECODED_BYTES = 2**20
-# A small body may inflate to any size, or consist of frames without content; no client of ours comes near either.
+# A small body may decompress to any size, or consist of frames without content; no client of ours comes near either.
 LARGEST_DECODED_BYTES = 16 * 2**30
 _MOST_FRAMES = 10_000
 
@@ -176,7 +176,7 @@ class _Decoded:
             data = self._decoder.decompress(piece, wanted)
         self._total_bytes += len(data)
         if self._total_bytes > LARGEST_DECODED_BYTES:
-            raise EngineError(307, f"The request body inflates to more than {LARGEST_DECODED_BYTES} bytes")
+            raise EngineError(307, f"The request body decompresses to more than {LARGEST_DECODED_BYTES} bytes")
         return data
 
     def _next_piece(self) -> bytes:

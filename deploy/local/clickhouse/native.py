@@ -33,29 +33,29 @@ def framed(block: bytes, rows: int, protocol_version: int) -> bytes:
     """
     if not block:
         return b""
-    columns, place = variable_integer(block, 0)
-    found, place = variable_integer(block, place)
+    columns, offset = variable_integer(block, 0)
+    found, offset = variable_integer(block, offset)
     if found != rows:
         raise EngineError(1001, f"The engine gave {rows} rows in more than one Native block; use another format")
     if protocol_version < _FIRST_WITH_CUSTOM_SERIALIZATION:
         return _BLOCK_INFORMATION + block
     parts, last = [_BLOCK_INFORMATION], 0
-    for content in _contents(block, place, columns, rows):
+    for content in _contents(block, offset, columns, rows):
         parts += (block[last:content], _NO_CUSTOM_SERIALIZATION)
         last = content
     return b"".join((*parts, block[last:]))
 
 
-def _contents(block: bytes, place: int, columns: int, rows: int) -> Iterator[int]:
+def _contents(block: bytes, offset: int, columns: int, rows: int) -> Iterator[int]:
     """Where the content of each column begins."""
     for _ in range(columns):
-        size, place = variable_integer(block, place)
-        size, place = variable_integer(block, place + size)
-        kind = block[place : place + size].decode()
-        place += size
-        yield place
+        size, offset = variable_integer(block, offset)
+        size, offset = variable_integer(block, offset + size)
+        kind = block[offset : offset + size].decode()
+        offset += size
+        yield offset
         try:
-            place = end_of_column(block, place, kind, rows)
+            offset = end_of_column(block, offset, kind, rows)
         except ValueError as error:
             raise EngineError(
                 48,

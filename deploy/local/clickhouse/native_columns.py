@@ -43,73 +43,73 @@ _TYPE: Final = re.compile(r"(\w+)(?:\((.*)\))?", re.DOTALL)
 _ELEMENT_NAME: Final = re.compile(r"(?:\w+|`(?:[^`\\]|\\.)*`) (?=\w)", re.DOTALL)
 
 
-def end_of_column(block: bytes, place: int, kind: str, rows: int) -> int:
-    """The place behind a column of `rows` values that begins at `place`; `kind` is its ClickHouse type.
+def end_of_column(block: bytes, offset: int, kind: str, rows: int) -> int:
+    """The offset behind a column of `rows` values that begins at `offset`; `kind` is its ClickHouse type.
 
     Raises ValueError for a type whose serialization is not known here (Variant, Dynamic, JSON, AggregateFunction).
     """
     if not rows:
-        return place
+        return offset
     # Each dictionary's version stands at the beginning of the column, however deep the dictionary lies in its type.
     dictionaries = sum(token.text == b"LowCardinality" for token in scan(kind.encode()))
-    return _end(block, place + 8 * dictionaries, kind, rows)
+    return _end(block, offset + 8 * dictionaries, kind, rows)
 
 
-def _end(block: bytes, place: int, kind: str, rows: int) -> int:
+def _end(block: bytes, offset: int, kind: str, rows: int) -> int:
     found = _TYPE.fullmatch(_ALIASES.get(kind, kind))
     name, inner = (found[1], found[2] or "") if found else (kind, "")
     if name in _ENDS:
-        return _ENDS[name](block, place, inner, rows)
+        return _ENDS[name](block, offset, inner, rows)
     if name.startswith("Interval"):
-        return place + 8 * rows
+        return offset + 8 * rows
     if name not in _FIXED:
         raise ValueError(f"the end of a column of type {kind} is not known")
-    return place + _FIXED[name] * rows
+    return offset + _FIXED[name] * rows
 
 
-def _end_of_strings(block: bytes, place: int, _inner: str, rows: int) -> int:
+def _end_of_strings(block: bytes, offset: int, _inner: str, rows: int) -> int:
     for _ in range(rows):
-        size, place = variable_integer(block, place)
-        place += size
-    return place
+        size, offset = variable_integer(block, offset)
+        offset += size
+    return offset
 
 
-def _end_of_decimals(_block: bytes, place: int, inner: str, rows: int) -> int:
+def _end_of_decimals(_block: bytes, offset: int, inner: str, rows: int) -> int:
     digits = int(_arguments(inner)[0])
-    return place + rows * next(size for most, size in _DECIMAL_DIGITS_AND_BYTES if digits <= most)
+    return offset + rows * next(size for most, size in _DECIMAL_DIGITS_AND_BYTES if digits <= most)
 
 
-def _end_of_arrays(block: bytes, place: int, inner: str, rows: int) -> int:
+def _end_of_arrays(block: bytes, offset: int, inner: str, rows: int) -> int:
     """The end of each array, counted in values, and then all values."""
-    place += 8 * rows
-    values = int.from_bytes(block[place - 8 : place], "little")
-    return _end(block, place, inner, values) if values else place
+    offset += 8 * rows
+    values = int.from_bytes(block[offset - 8 : offset], "little")
+    return _end(block, offset, inner, values) if values else offset
 
 
-def _end_of_tuples(block: bytes, place: int, inner: str, rows: int) -> int:
+def _end_of_tuples(block: bytes, offset: int, inner: str, rows: int) -> int:
     for element in _arguments(inner):
-        place = _end(block, place, _ELEMENT_NAME.sub("", element, count=1), rows)
-    return place
+        offset = _end(block, offset, _ELEMENT_NAME.sub("", element, count=1), rows)
+    return offset
 
 
-def _end_of_dictionary(block: bytes, place: int, inner: str, rows: int) -> int:
+def _end_of_dictionary(block: bytes, offset: int, inner: str, rows: int) -> int:
     """Flags with the size of an index, the number of values, the values, the number of indexes, the indexes."""
-    flags, count = (int.from_bytes(block[start : start + 8], "little") for start in (place, place + 8))
+    flags, count = (int.from_bytes(block[start : start + 8], "little") for start in (offset, offset + 8))
     value = inner.removeprefix("Nullable(").removesuffix(")") if inner.startswith("Nullable(") else inner
-    place = _end(block, place + 16, value, count)
-    return place + 8 + rows * (1 << (flags & 0xFF))
+    offset = _end(block, offset + 16, value, count)
+    return offset + 8 + rows * (1 << (flags & 0xFF))
 
 
 _ENDS: Final[Mapping[str, Callable[[bytes, int, str, int], int]]] = {
     "String": _end_of_strings,
-    "FixedString": lambda _block, place, inner, rows: place + rows * int(inner),
+    "FixedString": lambda _block, offset, inner, rows: offset + rows * int(inner),
     "Decimal": _end_of_decimals,
-    "Nullable": lambda block, place, inner, rows: _end(block, place + rows, inner, rows),
+    "Nullable": lambda block, offset, inner, rows: _end(block, offset + rows, inner, rows),
     "Array": _end_of_arrays,
-    "Map": lambda block, place, inner, rows: _end_of_arrays(block, place, f"Tuple({inner})", rows),
-    "Nested": lambda block, place, inner, rows: _end_of_arrays(block, place, f"Tuple({inner})", rows),
+    "Map": lambda block, offset, inner, rows: _end_of_arrays(block, offset, f"Tuple({inner})", rows),
+    "Nested": lambda block, offset, inner, rows: _end_of_arrays(block, offset, f"Tuple({inner})", rows),
     "Tuple": _end_of_tuples,
-    "SimpleAggregateFunction": lambda block, place, inner, rows: _end(block, place, _arguments(inner)[1], rows),
+    "SimpleAggregateFunction": lambda block, offset, inner, rows: _end(block, offset, _arguments(inner)[1], rows),
     "LowCardinality": _end_of_dictionary,
 }
 
@@ -123,13 +123,13 @@ def _arguments(inner: str) -> list[str]:
     return [text[start:end].decode().strip() for start, end in zip(starts, ends, strict=True)]
 
 
-def variable_integer(data: bytes, place: int) -> tuple[int, int]:
-    """The number at `place`, seven bits a byte, and the place behind it."""
+def variable_integer(data: bytes, offset: int) -> tuple[int, int]:
+    """The number at `offset`, seven bits a byte, and the offset behind it."""
     value = shift = 0
     while True:
-        byte = data[place]
-        place += 1
+        byte = data[offset]
+        offset += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, place
+            return value, offset
         shift += 7

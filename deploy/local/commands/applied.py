@@ -44,7 +44,7 @@ class Applied:
                 consumed, offsets = _read(client)
                 applied = consumed - self._consumed_before
                 # The counters tell a new log from the one before it, the offsets tell a backlog from what was sent.
-                if applied >= sent and all(offsets.get(place, 0) >= end for place, end in ends.items()):
+                if applied >= sent and all(offsets.get(partition, 0) >= end for partition, end in ends.items()):
                     on_progress(sent)
                     return
                 if applied != last:
@@ -67,7 +67,7 @@ class Applied:
         try:
             await consumer.start()
             ends = await consumer.end_offsets(list(consumer.assignment()))
-            return {(place.topic, place.partition): end for place, end in ends.items()}
+            return {(partition.topic, partition.partition): end for partition, end in ends.items()}
         except KafkaError as error:
             raise MustStop(f"Kafka does not say how much it holds ({error!r})", "The records are sent") from error
         finally:

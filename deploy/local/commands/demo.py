@@ -38,7 +38,9 @@ TROUBLED = Disturbance(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the demo found. ``laws_hold``: the accounting law in ClickHouse, and agreement with the simulator's ledger."""
+    """What the demo found. ``invariants_hold``: the accounting invariant in ClickHouse, and agreement with the simulator's
+    ledger.
+    """
 
     ledger: Ledger
     progress: Progress
@@ -47,8 +49,8 @@ class Outcome:
     events_per_second: float
 
     @property
-    def laws_hold(self) -> bool:
-        """Both laws: every record accounted for, and every metric recomputed."""
+    def invariants_hold(self) -> bool:
+        """Both invariants: every record accounted for, and every metric recomputed."""
         found = (self.progress.consumed, self.progress.stored, self.progress.duplicates, self.progress.dead_letters)
         ledger = self.ledger
         expected = (ledger.produced, ledger.stored, ledger.duplicates, ledger.dead_letters)
@@ -112,7 +114,7 @@ def demo(events: int | None, seed: int, as_json: bool, keep: bool, only_stop: bo
             echo_json(outcome.to_json())
         else:
             client = connect(dev.target(info, "classpulse_reader"))
-            print_summary(Console(), outcome.to_json(), outcome.ledger, client, outcome.laws_hold, events is not None)
+            print_summary(Console(), outcome.to_json(), outcome.ledger, client, outcome.invariants_hold, events is not None)
             client.close()
             print_next(Console(), info.clickhouse_url if keep else None, folder)
     except BaseException:
@@ -123,7 +125,7 @@ def demo(events: int | None, seed: int, as_json: bool, keep: bool, only_stop: bo
             if worker is not None:
                 worker.stop()
             stack.down(folder)
-    if not outcome.laws_hold:
+    if not outcome.invariants_hold:
         raise SystemExit(1)
 
 

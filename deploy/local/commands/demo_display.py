@@ -80,17 +80,17 @@ def print_summary(
     result: Mapping[str, float],
     ledger: Ledger,
     client: Client,
-    laws_hold: bool,
+    invariants_hold: bool,
     drained: bool,
 ) -> None:
     """Print what happened, and three queries with their answers; ``drained``: the events were there first."""
     console.print()
     console.print(_accounts(result, ledger))
     verdict = (
-        "[bold green]Both laws hold.[/bold green] Every record is accounted for, and verify recomputed "
+        "[bold green]Both invariants hold.[/bold green] Every record is accounted for, and verify recomputed "
         f"{result['metric_rows']:,} metric rows from the stored events without a difference."
-        if laws_hold
-        else "[bold red]A law is broken.[/bold red] Run the demo with --keep, then `classpulse verify`."
+        if invariants_hold
+        else "[bold red]An invariant is broken.[/bold red] Run the demo with --keep, then `classpulse verify`."
     )
     console.print(Panel(verdict, expand=False))
     if drained:
@@ -119,7 +119,7 @@ def _accounts(result: Mapping[str, float], ledger: Ledger) -> Table:
 
 
 def _reasons(ledger: Ledger) -> str:
-    return "refused: " + ", ".join(f"{reason} {count}" for reason, count in ledger.dead_letters_by_reason.items())
+    return "rejected: " + ", ".join(f"{reason} {count}" for reason, count in ledger.dead_letters_by_reason.items())
 
 
 def _print_answer(console: Console, client: Client, question: Question) -> None:

@@ -1,4 +1,4 @@
-"""What a story yields: events before they have an id, a sequence number and a form on the wire."""
+"""What a script yields: events before they have an id, a sequence number and a form on the wire."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Context:
 
 
 class Draft(NamedTuple):
-    """One event of a story. ``data`` is JSON text; ``time_ms`` is the true time, whatever the device's clock says."""
+    """One event of a script. ``data`` is JSON text; ``time_ms`` is the true time, whatever the device's clock says."""
 
     time_ms: int
     kind: Kind
@@ -63,8 +63,8 @@ class Draft(NamedTuple):
     data: str
 
 
-#: A story in pieces, each with its horizon: no later piece holds a draft before that time (ms).
-#: The first piece is empty and says when the story begins.
-Story = Iterator[tuple[int, list[Draft]]]
-#: Horizon of a story's last piece: nothing follows, so the story holds nothing back.
+#: A script in pieces, each with its horizon: no later piece holds a draft before that time (ms).
+#: The first piece is empty and says when the script begins.
+Script = Iterator[tuple[int, list[Draft]]]
+#: Horizon of a script's last piece: nothing follows, so the script holds nothing back.
 LAST: Final = 0

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from deploy.local.simulator.chance import seeded
 from deploy.local.simulator.draft import Draft
-from deploy.local.simulator.ledger import Fate, Produced
+from deploy.local.simulator.ledger import Outcome, Produced
 from deploy.local.simulator.school_day import rfc3339
 
 STRUCTURED_HEADERS: Final = [("content-type", b"application/cloudevents+json")]
@@ -56,7 +56,7 @@ class Encoder:
         )
 
 
-def encode(event: Event, time_ms: int, arrival_ms: int, fate: Fate, reason: str | None = None) -> Produced:
+def encode(event: Event, time_ms: int, arrival_ms: int, outcome: Outcome, reason: str | None = None) -> Produced:
     """Return the record of ``event`` with ``time_ms`` as its time, arriving at ``arrival_ms``."""
     draft = event.draft
     kind, context = draft.kind, draft.context
@@ -67,7 +67,7 @@ def encode(event: Event, time_ms: int, arrival_ms: int, fate: Fate, reason: str 
             draft.data.encode(),
             binary_headers(event, rfc3339(time_ms)),
             arrival_ms,
-            fate,
+            outcome,
             reason,
         )
     recorded = f'","recordedtime":"{event.recordedtime}' if event.recordedtime is not None else ""
@@ -76,7 +76,7 @@ def encode(event: Event, time_ms: int, arrival_ms: int, fate: Fate, reason: str 
         f'{rfc3339(time_ms)}{context.fragment},"sequence":"{event.sequence}{recorded}'
         f'","datacontenttype":"application/json","data":{draft.data}}}'
     )
-    return Produced(kind.topic, context.key, value.encode(), STRUCTURED_HEADERS, arrival_ms, fate, reason)
+    return Produced(kind.topic, context.key, value.encode(), STRUCTURED_HEADERS, arrival_ms, outcome, reason)
 
 
 def attributes(event: Event, time: str) -> dict[str, str]:

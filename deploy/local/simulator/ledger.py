@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any, Literal, NamedTuple
 
-Fate = Literal["stored", "duplicate", "dead_letter"]
+Outcome = Literal["stored", "duplicate", "dead_letter"]
 #: Every reason a record can be a dead letter for; the worker uses the same names.
 REASONS = (
     "empty",
@@ -39,7 +39,7 @@ class Produced(NamedTuple):
     value: bytes | None
     headers: list[tuple[str, bytes]]
     timestamp_ms: int
-    fate: Fate
+    outcome: Outcome
     reason: str | None = None
 
 
@@ -53,14 +53,14 @@ def source_and_id(record: Produced) -> tuple[str, str]:
 
 
 class Ledger:
-    """Counts records by topic and fate. Law: ``produced == stored + duplicates + dead_letters``."""
+    """Counts records by topic and outcome. Invariant: ``produced == stored + duplicates + dead_letters``."""
 
     def __init__(self) -> None:
-        self._counts: Counter[tuple[str, Fate, str | None]] = Counter()
+        self._counts: Counter[tuple[str, Outcome, str | None]] = Counter()
 
     def add(self, record: Produced) -> None:
         """Count one record."""
-        self._counts[record.topic, record.fate, record.reason] += 1
+        self._counts[record.topic, record.outcome, record.reason] += 1
 
     @property
     def produced(self) -> int:
@@ -70,24 +70,24 @@ class Ledger:
     @property
     def stored(self) -> int:
         """Records that must be stored: the first arrival of each valid event."""
-        return self._with_fate("stored")
+        return self._with_outcome("stored")
 
     @property
     def duplicates(self) -> int:
         """Records whose event has arrived before."""
-        return self._with_fate("duplicate")
+        return self._with_outcome("duplicate")
 
     @property
     def dead_letters(self) -> int:
         """Records that must go to the dead letters."""
-        return self._with_fate("dead_letter")
+        return self._with_outcome("dead_letter")
 
     @property
     def dead_letters_by_reason(self) -> dict[str, int]:
         """Dead letters by reason, in the order of ``REASONS``."""
         totals = Counter[str | None]()
-        for (_, fate, reason), count in self._counts.items():
-            if fate == "dead_letter":
+        for (_, outcome, reason), count in self._counts.items():
+            if outcome == "dead_letter":
                 totals[reason] += count
         return {reason: totals[reason] for reason in REASONS if totals[reason]}
 
@@ -95,10 +95,10 @@ class Ledger:
     def by_topic(self) -> dict[str, dict[str, int]]:
         """For each topic: produced, stored, duplicates, dead_letters."""
         topics: dict[str, dict[str, int]] = {}
-        for (topic, fate, _), count in sorted(self._counts.items(), key=lambda item: item[0][0]):
+        for (topic, outcome, _), count in sorted(self._counts.items(), key=lambda item: item[0][0]):
             row = topics.setdefault(topic, {"produced": 0, "stored": 0, "duplicates": 0, "dead_letters": 0})
             row["produced"] += count
-            row[fate if fate == "stored" else f"{fate}s"] += count
+            row[outcome if outcome == "stored" else f"{outcome}s"] += count
         return topics
 
     def to_json(self) -> dict[str, Any]:
@@ -112,5 +112,5 @@ class Ledger:
             "by_topic": self.by_topic,
         }
 
-    def _with_fate(self, fate: Fate) -> int:
-        return sum(count for (_, given, _), count in self._counts.items() if given == fate)
+    def _with_outcome(self, outcome: Outcome) -> int:
+        return sum(count for (_, given, _), count in self._counts.items() if given == outcome)

@@ -119,7 +119,7 @@ def _wrong_key(event: Event, arrival_ms: int) -> Produced:
 
 
 def _no_key(event: Event, arrival_ms: int) -> Produced:
-    # The registry's topic is compacted: Kafka itself refuses a record without a key there, and its whole batch with it.
+    # The registry's topic is compacted: Kafka itself rejects a record without a key there, and its whole batch with it.
     key = b"" if event.draft.kind.family == "registry" else None
     return _record(event, arrival_ms, "key", _bytes(_structured(event)), key=key)
 

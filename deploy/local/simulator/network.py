@@ -1,4 +1,4 @@
-"""The way from the devices to Kafka: delays, repeats, outages, wrong clocks, broken bytes; and the exact fates."""
+"""The way from the devices to Kafka: delays, repeats, outages, wrong clocks, broken bytes; and the exact outcomes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deploy.local.simulator.config import SimulationConfig
 from deploy.local.simulator.draft import Context, Draft, Kind
 from deploy.local.simulator.encoding import Encoder, Event, encode
 from deploy.local.simulator.ledger import Produced
-from deploy.local.simulator.lesson_story import ENDED, LAST_LEFT_MS, LEFT, STARTED
+from deploy.local.simulator.lesson_script import ENDED, LAST_LEFT_MS, LEFT, STARTED
 from deploy.local.simulator.malformed import KINDS, spoiled
 
 #: From an event to Kafka when nothing is wrong.

@@ -8,7 +8,7 @@ from typing import Final
 
 from deploy.local.simulator.config import FittedConfig, SimulationConfig
 from deploy.local.simulator.district import build_district
-from deploy.local.simulator.lesson_story import LAST_LEFT_MS
+from deploy.local.simulator.lesson_script import LAST_LEFT_MS
 from deploy.local.simulator.programme import openings
 from deploy.local.simulator.school_day import LESSON_MS, LESSON_SLOTS, SHANGHAI, at_ms
 from deploy.local.simulator.timeline import merged

@@ -1,4 +1,4 @@
-"""Which stories are told on which school day: the registry's sync, plans, research activities, lessons."""
+"""Which scripts are told on which school day: the registry's sync, plans, research activities, lessons."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Final
 from deploy.local.simulator.chance import seeded
 from deploy.local.simulator.config import FittedConfig, SimulationConfig
 from deploy.local.simulator.district import District
-from deploy.local.simulator.draft import Story
-from deploy.local.simulator.lesson_story import Lesson, Outages, Side, lesson_story
-from deploy.local.simulator.prep_story import PREP_DAYS, Plan, prep_story
-from deploy.local.simulator.registry_story import registry_story
-from deploy.local.simulator.research_story import NOTICE_DAYS, Activity, research_story
+from deploy.local.simulator.draft import Script
+from deploy.local.simulator.lesson_script import Lesson, Outages, Side, lesson_script
+from deploy.local.simulator.prep_script import PREP_DAYS, Plan, prep_script
+from deploy.local.simulator.registry_script import registry_script
+from deploy.local.simulator.research_script import NOTICE_DAYS, Activity, research_script
 from deploy.local.simulator.school_day import LESSON_SLOTS, previous_school_day, school_days
 
 #: Minutes after midnight: the registry's sync comes before anything else of the day.
@@ -26,21 +26,21 @@ _SCHOOLS_PER_ACTIVITY: Final = 6
 _Place = tuple[int, int]
 
 
-def openings(fitted: FittedConfig, district: District) -> Iterator[tuple[int, list[Story]]]:
-    """Yield, in time order, stories and a time (ms) before which they have no draft.
+def openings(fitted: FittedConfig, district: District) -> Iterator[tuple[int, list[Script]]]:
+    """Yield, in time order, scripts and a time (ms) before which they have no draft.
 
     Never ends when the configuration asks for a number of events: further days follow until there are enough.
     """
     first = True
-    pending: list[tuple[int, list[Story]]] = []
+    pending: list[tuple[int, list[Script]]] = []
     days = school_days(fitted.date, fitted.expected_days)
     at_ms = fitted.timetable.at_ms
     for day in days if fitted.config.events is not None else islice(days, fitted.expected_days):
         opening = previous_school_day(day) - timedelta(days=max(NOTICE_DAYS, PREP_DAYS))
         sync_ms = at_ms(opening if first else day, _SYNC_MINUTES)
         if "registry" in fitted.config.families:
-            pending.append((sync_ms, [registry_story(district, sync_ms)]))
-        pending.append((at_ms(opening, _OPENING_MINUTES), list(_early_stories(fitted, district, day))))
+            pending.append((sync_ms, [registry_script(district, sync_ms)]))
+        pending.append((at_ms(opening, _OPENING_MINUTES), list(_early_scripts(fitted, district, day))))
         if "classroom" in fitted.config.families:
             pending.append((at_ms(day, LESSON_SLOTS[0]), list(_lessons(fitted, district, day))))
         pending.sort(key=lambda entry: entry[0])
@@ -52,14 +52,14 @@ def openings(fitted: FittedConfig, district: District) -> Iterator[tuple[int, li
     yield from pending
 
 
-def _early_stories(fitted: FittedConfig, district: District, day: date) -> Iterator[Story]:
+def _early_scripts(fitted: FittedConfig, district: District, day: date) -> Iterator[Script]:
     if "prep" in fitted.config.families:
         yield from _plans(fitted, district, day)
     if "research" in fitted.config.families:
         yield from _activities(fitted, district, day)
 
 
-def _lessons(fitted: FittedConfig, district: District, day: date) -> Iterator[Story]:
+def _lessons(fitted: FittedConfig, district: District, day: date) -> Iterator[Script]:
     config = fitted.config
     disturbance = config.disturbance
     offline_ms = int(disturbance.offline_seconds * 1000)
@@ -77,7 +77,7 @@ def _lessons(fitted: FittedConfig, district: District, day: date) -> Iterator[St
             )
             drawn = _lesson_name(district, place, f"{day:%Y%m%d}", slot)
             outages = Outages(seeded(config.seed, f"outages/{drawn}"), disturbance.offline_share, offline_ms)
-            yield lesson_story(lesson, seeded(config.seed, drawn), outages)
+            yield lesson_script(lesson, seeded(config.seed, drawn), outages)
 
 
 def _places(district: District) -> list[_Place]:
@@ -109,7 +109,7 @@ def _guests(config: SimulationConfig, district: District, day: date, slot: int) 
     return guests
 
 
-def _plans(fitted: FittedConfig, district: District, day: date) -> Iterator[Story]:
+def _plans(fitted: FittedConfig, district: District, day: date) -> Iterator[Script]:
     guests = [_guests(fitted.config, district, day, slot) for slot in range(len(LESSON_SLOTS))]
     for school_index, school in enumerate(district.schools):
         for teacher_index, teacher in enumerate(school.teachers):
@@ -122,10 +122,12 @@ def _plans(fitted: FittedConfig, district: District, day: date) -> Iterator[Stor
                 held_in = guests[slot].get(place, place)
                 lesson = _lesson_id(fitted, district, held_in, day, slot), fitted.timetable.at_ms(day, LESSON_SLOTS[slot])
             drawn = f"plan-{teacher.teacher_id}-{day:%Y%m%d}"
-            yield prep_story(Plan(school, teacher, day, grade, lesson, fitted.timetable), seeded(fitted.config.seed, drawn))
+            yield prep_script(
+                Plan(school, teacher, day, grade, lesson, fitted.timetable), seeded(fitted.config.seed, drawn)
+            )
 
 
-def _activities(fitted: FittedConfig, district: District, day: date) -> Iterator[Story]:
+def _activities(fitted: FittedConfig, district: District, day: date) -> Iterator[Script]:
     """Activities of the school day before, so that their improvements can follow on ``day``."""
     held = previous_school_day(day)
     for number, school_index in enumerate(range(0, len(district.schools), _SCHOOLS_PER_ACTIVITY), start=1):
@@ -135,7 +137,7 @@ def _activities(fitted: FittedConfig, district: District, day: date) -> Iterator
         lesson = _lesson_id(fitted, district, held_in, held, 1), timetable.at_ms(held, LESSON_SLOTS[1])
         activity_id = f"act-{timetable.label(held)}-{number:02d}"
         activity = Activity(activity_id, held, district, school_index, lesson, timetable)
-        yield research_story(activity, seeded(fitted.config.seed, f"act-{held:%Y%m%d}-{number:02d}"))
+        yield research_script(activity, seeded(fitted.config.seed, f"act-{held:%Y%m%d}-{number:02d}"))
 
 
 def _lesson_id(fitted: FittedConfig, district: District, place: _Place, day: date, slot: int) -> str:

@@ -44,19 +44,19 @@ class _Batches:
         if self._stamp_now:
             timestamp_ms = time.time_ns() // 1_000_000
         count = self._partitions.get(topic) or await self._partition_count(topic)
-        place = topic, self._hash(key) % count
-        batch = self._open.get(place)
+        partition = topic, self._hash(key) % count
+        batch = self._open.get(partition)
         if batch is None:
-            batch = self._open[place] = self._producer.create_batch()
+            batch = self._open[partition] = self._producer.create_batch()
         if batch.append(key=key, value=value, timestamp=timestamp_ms, headers=headers) is None:
-            await self._send(place)
-            batch = self._open[place] = self._producer.create_batch()
+            await self._send(partition)
+            batch = self._open[partition] = self._producer.create_batch()
             batch.append(key=key, value=value, timestamp=timestamp_ms, headers=headers)
 
     async def flush(self) -> None:
         """Hand every open batch to the producer; raises what became of batches sent earlier."""
-        for place in list(self._open):
-            await self._send(place)
+        for partition in list(self._open):
+            await self._send(partition)
         while self._sent and self._sent[0].done():
             self._sent.popleft().result()
 
@@ -66,10 +66,10 @@ class _Batches:
         while self._sent:
             await self._sent.popleft()
 
-    async def _send(self, place: tuple[str, int]) -> None:
-        batch = self._open.pop(place)
+    async def _send(self, partition: tuple[str, int]) -> None:
+        batch = self._open.pop(partition)
         batch.close()
-        self._sent.append(await self._producer.send_batch(batch, place[0], partition=place[1]))
+        self._sent.append(await self._producer.send_batch(batch, partition[0], partition=partition[1]))
 
     async def _partition_count(self, topic: str) -> int:
         if topic not in self._existing_topics:
@@ -130,7 +130,7 @@ async def publish(
     ``stamp_now``: a record bears the time at which it is sent, as a real producer's does, and not that of its arrival.
     ``kafka``: bootstrap servers, or the options of an aiokafka client.
     The topics must exist. A resend after a lost acknowledgement can make Kafka hold a record twice; the account counts
-    it once. Raises ``MustStop`` when Kafka cannot be reached, has no such topic, or refuses.
+    it once. Raises ``MustStop`` when Kafka cannot be reached, has no such topic, or rejects.
     """
     options = {"bootstrap_servers": kafka} if isinstance(kafka, str) else kafka
     bootstrap = options["bootstrap_servers"]
@@ -153,7 +153,7 @@ async def publish(
         return await _publish(batches, records, _Pace(speed, rate, pace_from_ms), on_progress)
     except KafkaError as error:
         remedy = "See the broker's log; what was sent before may be stored, and can be sent again"
-        raise MustStop(f"Kafka at {bootstrap} refused records ({error!r})", remedy) from error
+        raise MustStop(f"Kafka at {bootstrap} rejected records ({error!r})", remedy) from error
     finally:
         await producer.stop()
 

@@ -1,4 +1,4 @@
-"""The simulation from end to end: district, stories, one timeline, the network, records."""
+"""The simulation from end to end: district, scripts, one timeline, the network, records."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ CHANGED, USED = "classroom.strategy.changed", "classroom.tool.used"
 
 _LESSON = WINDOW_LESSON.name
 #: A lesson and a platform in one number, counted from 1.
-_ANY_PLATFORM = pair(pl.col("key"), pl.lit(0, pl.UInt32)).alias("place")
+_ANY_PLATFORM = pair(pl.col("key"), pl.lit(0, pl.UInt32)).alias("code")
 
 
 def rows(lessons: Lessons) -> list[pl.DataFrame]:
@@ -93,34 +93,34 @@ def _surprise(strategy: str) -> pl.Expr:
 def _tools(lessons: Lessons, spans: pl.DataFrame) -> pl.DataFrame:
     used = lessons.of([USED], "key", "platform", "time_us", "duration_ms").select(
         "key",
-        place=pair(pl.col("key"), pl.col("platform").to_physical() + 1),
+        code=pair(pl.col("key"), pl.col("platform").to_physical() + 1),
         start_us="time_us",
         end_us=pl.col("time_us") + pl.col("duration_ms") * 1000,
     )
     uses = pl.concat([used.with_columns(_ANY_PLATFORM), used]).join(spans, on="key")
     start_us = pl.max_horizontal("start_us", "window_start_us")
     end_us = pl.max_horizontal(start_us, pl.min_horizontal("end_us", "window_end_us"))
-    # Overlapping uses count once: each moment counts while any is on. What ends is over before another place begins.
+    # Overlapping uses count once: each moment counts while any is on. What ends is over before another platform begins.
     steps = pl.concat(
         [
-            uses.select("key", "place", at_us=start_us, change=pl.lit(1)),
-            uses.select("key", "place", at_us=end_us, change=pl.lit(-1)),
+            uses.select("key", "code", at_us=start_us, change=pl.lit(1)),
+            uses.select("key", "code", at_us=end_us, change=pl.lit(-1)),
         ]
-    ).sort("place", "at_us")
+    ).sort("code", "at_us")
     in_use_us = pl.when(pl.col("change").cum_sum() > 0).then(pl.col("at_us").shift(-1) - pl.col("at_us"))
     in_use = (
         steps.with_columns(in_use_us=in_use_us)
-        .group_by("place")
+        .group_by("code")
         .agg(
             pl.col("key").first(),
             numerator=pl.col("in_use_us").sum() / SECOND_US,
             sample_size=(pl.col("change") > 0).sum(),
         )
     )
-    platform = lower_of(pl.col("place"))
+    platform = lower_of(pl.col("code"))
     figures = (
-        pl.concat([spans.select("key", _ANY_PLATFORM), in_use.filter(platform > 0).select("key", "place")])
-        .join(in_use.drop("key"), on="place", how="left")
+        pl.concat([spans.select("key", _ANY_PLATFORM), in_use.filter(platform > 0).select("key", "code")])
+        .join(in_use.drop("key"), on="code", how="left")
         .with_columns(
             pl.col("numerator", "sample_size").fill_null(0),
             item=lessons.spelled(pl.when(platform > 0).then(platform - 1)),

@@ -7,14 +7,14 @@ from schemas.metrics.metric import MINUTE_US, WINDOW_1M, WINDOW_5M, WINDOW_10M, 
 from streams.core.classroom.lessons import Lessons, Touched
 from streams.core.presence import overlap_us, persons_in, seconds_until, share_of_present, while_absent
 from streams.core.rows import metric_rows
-from streams.core.windows import pane_of, place, windows_at, windows_of
+from streams.core.windows import pane_code, pane_of, windows_at, windows_of
 
 RAISED, CALLED = "classroom.hand.raised", "classroom.hand.called"
 
 _BREADTH, _RATE = "participation_breadth", "interactions_per_student_minute"
 _HANDS, _CALLED = "hand_raises_per_student_minute", "call_through_rate"
 _COUNTS = ("interactions", "raised")
-_PLACE = ["key", "window_start_us", "window_end_us"]
+_WINDOW = ["key", "window_start_us", "window_end_us"]
 #: They hop together.
 _OF_BREADTH = (WINDOW_5M, WINDOW_10M)
 _SIZE_US = pl.col("window_end_us") - pl.col("window_start_us")
@@ -54,7 +54,7 @@ def _breadth(lessons: Lessons, acts: pl.DataFrame, windows: pl.DataFrame) -> pl.
     present = persons_in(lessons.present, windows)
     return (
         _active(acts, present)
-        .join(_absent(lessons, acts, windows), on=_PLACE, how="left")
+        .join(_absent(lessons, acts, windows), on=_WINDOW, how="left")
         .with_columns(denominator=pl.col("persons") + pl.col("absent").fill_null(0))
         .with_columns(sample_size="denominator")
     )
@@ -71,25 +71,25 @@ def _active(acts: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     hops = acts.select("key", "person", hop=pane_of(pl.col("time_us"), hop_us))
     same, hop = pl.col("person").eq_missing(pl.col("person").shift(1)), pl.col("hop")
     hops = hops.with_columns(before_us=pl.when(same).then(hop.shift(1))).filter(~same | (hop != pl.col("before_us")))
-    downs = _counted(hops.select(place=place("key", hop + hop_us, hop_us)), -1)
+    downs = _counted(hops.select(pane_code=pane_code("key", hop + hop_us, hop_us)), -1)
     found = []
     for window in _OF_BREADTH:
         first_us = pl.max_horizontal("before_us", hop - window.size_us) + hop_us
-        ups = _counted(hops.select(place=place("key", first_us, hop_us)), 1)
-        steps = pl.concat([ups, downs]).group_by("place").agg(pl.col("change").sum()).sort("place")
+        ups = _counted(hops.select(pane_code=pane_code("key", first_us, hop_us)), 1)
+        steps = pl.concat([ups, downs]).group_by("pane_code").agg(pl.col("change").sum()).sort("pane_code")
         found.append(
             windows.filter(window.size_us == _SIZE_US)
-            .with_columns(place=place("key", pl.col("window_start_us"), hop_us))
-            .sort("place")
-            .join_asof(steps.select("place", numerator=pl.col("change").cum_sum()), on="place")
+            .with_columns(pane_code=pane_code("key", pl.col("window_start_us"), hop_us))
+            .sort("pane_code")
+            .join_asof(steps.select("pane_code", numerator=pl.col("change").cum_sum()), on="pane_code")
             .with_columns(pl.col("numerator").fill_null(0))
-            .drop("place")
+            .drop("pane_code")
         )
     return pl.concat(found)
 
 
-def _counted(places: pl.DataFrame, change: int) -> pl.DataFrame:
-    return places.group_by("place").agg(change=pl.len().cast(pl.Int64) * change)
+def _counted(panes_of_acts: pl.DataFrame, change: int) -> pl.DataFrame:
+    return panes_of_acts.group_by("pane_code").agg(change=pl.len().cast(pl.Int64) * change)
 
 
 def _absent(lessons: Lessons, acts: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
@@ -97,12 +97,12 @@ def _absent(lessons: Lessons, acts: pl.DataFrame, windows: pl.DataFrame) -> pl.D
     strays = while_absent(acts, lessons.present).select(
         "key", "person", pane_us=pane_of(pl.col("time_us"), _OF_BREADTH[0].hop_us)
     )
-    placed = windows_at(strays, *_OF_BREADTH, by="person").join(windows, on=_PLACE, how="semi")
+    placed = windows_at(strays, *_OF_BREADTH, by="person").join(windows, on=_WINDOW, how="semi")
     there = placed.join(lessons.present.select("person", "start_us", "end_us"), on="person").filter(
         (pl.col("start_us") < pl.col("window_end_us")) & (pl.col("end_us") > pl.col("window_start_us"))
     )
     away = placed.join(there, on=["person", "window_start_us", "window_end_us"], how="anti")
-    return away.group_by(_PLACE).agg(absent=pl.len())
+    return away.group_by(_WINDOW).agg(absent=pl.len())
 
 
 def _rates(lessons: Lessons, windows: pl.DataFrame, acts: pl.DataFrame) -> pl.DataFrame:
@@ -113,10 +113,10 @@ def _rates(lessons: Lessons, windows: pl.DataFrame, acts: pl.DataFrame) -> pl.Da
     sums = ("present_us", *_COUNTS)
     # All lessons are added up in one go: what those before have drops out of the difference.
     grown = (
-        acts.select(*_COUNTS, place=place("key", pl.col("pane_us"), CLASSROOM_PANE_US))
-        .group_by("place")
+        acts.select(*_COUNTS, pane_code=pane_code("key", pl.col("pane_us"), CLASSROOM_PANE_US))
+        .group_by("pane_code")
         .agg(pl.col(_COUNTS).sum())
-        .sort("place")
+        .sort("pane_code")
         .with_columns(pl.col(_COUNTS).cast(pl.Int64).cum_sum())
     )
     edges = pl.concat(
@@ -124,12 +124,12 @@ def _rates(lessons: Lessons, windows: pl.DataFrame, acts: pl.DataFrame) -> pl.Da
     ).unique()
     known = (
         seconds_until(lessons.present, edges)
-        .with_columns(place=place("key", pl.col("at_us"), CLASSROOM_PANE_US))
-        .sort("place")
+        .with_columns(pane_code=pane_code("key", pl.col("at_us"), CLASSROOM_PANE_US))
+        .sort("pane_code")
         # The pane that begins at the edge is not before it.
-        .join_asof(grown, on="place", allow_exact_matches=False)
+        .join_asof(grown, on="pane_code", allow_exact_matches=False)
         .with_columns(pl.col(sums).fill_null(0))
-        .drop("place")
+        .drop("pane_code")
     )
     start = known.select("key", pl.col(sums).name.prefix("before_"), window_start_us="at_us")
     return (

@@ -121,11 +121,11 @@ def _response_rates(
     means = [pl.col("rate").sum().alias("numerator"), pl.col("rate").count().alias("denominator")]
     # A question asked twice counts where it was asked first; the later window keeps its row, so that none goes stale.
     again = found.again_in.with_columns(rate=pl.lit(None, pl.Float64))
-    hopping = windows_of(pl.concat([known, again]), WINDOW_10M).group_by(_place("start_us")).agg(means)
-    windows = windows_at(touched.panes, WINDOW_10M).with_columns(_place("slot_us"))
+    hopping = windows_of(pl.concat([known, again]), WINDOW_10M).group_by(_hop_code("start_us")).agg(means)
+    windows = windows_at(touched.panes, WINDOW_10M).with_columns(_hop_code("slot_us"))
     return [
         metric_rows("response_rate", WINDOW_PROMPT.name, of_prompts, sample_size="denominator"),
-        metric_rows("response_rate", WINDOW_10M.name, windows.join(hopping, on="place"), sample_size="denominator"),
+        metric_rows("response_rate", WINDOW_10M.name, windows.join(hopping, on="code"), sample_size="denominator"),
         metric_rows(
             "response_rate",
             WINDOW_LESSON.name,
@@ -135,8 +135,8 @@ def _response_rates(
     ]
 
 
-def _place(start_us: str) -> pl.Expr:
-    return pair(pl.col("key"), (pl.col(start_us) // WINDOW_10M.hop_us).cast(pl.UInt32)).alias("place")
+def _hop_code(start_us: str) -> pl.Expr:
+    return pair(pl.col("key"), (pl.col(start_us) // WINDOW_10M.hop_us).cast(pl.UInt32)).alias("code")
 
 
 def _responses(lessons: Lessons, found: _Asked) -> pl.DataFrame:
@@ -170,12 +170,12 @@ def _answers(found: _Asked, prompts: pl.DataFrame, whole: pl.DataFrame) -> list[
     )
     answers = found.answers.join(prompts.select("prompt"), on="prompt", how="semi")
     of_prompts = prompts.join(_told(answers, "prompt"), on="prompt", how="left")
-    places = {WINDOW_PROMPT.name: of_prompts, WINDOW_LESSON.name: of_lessons}
-    return [frame for window, told in places.items() for frame in _answer_rows(window, told)]
+    by_window = {WINDOW_PROMPT.name: of_prompts, WINDOW_LESSON.name: of_lessons}
+    return [frame for window, told in by_window.items() for frame in _answer_rows(window, told)]
 
 
-def _told(answers: pl.DataFrame, place: str) -> pl.DataFrame:
-    return answers.group_by(place).agg(
+def _told(answers: pl.DataFrame, by: str) -> pl.DataFrame:
+    return answers.group_by(by).agg(
         timed=pl.col("latency_ms").count(),
         graded=pl.col("correct").count(),
         correct=pl.col("correct").sum(),

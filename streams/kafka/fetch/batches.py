@@ -18,7 +18,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.legacy_records import LegacyRecordBatch
 
 from schemas.codec.records import OVERSIZED_HEADER, UNREADABLE_HEADER
-from streams.kafka.fetch.decompress import CODECS, BrokenError, TooLargeError, inflate
+from streams.kafka.fetch.decompress import CODECS, BrokenError, TooLargeError, decompress
 from streams.kafka.fetch.records import LenientRecord, MalformedError, frame, read_record
 
 #: The bytes before a batch's own: its base offset, and its length from there.
@@ -144,17 +144,17 @@ class GuardedBatch:
         if not codec:
             return self._records(self._batch, self._original)
         try:
-            plain = inflate(codec, self._batch[HEADER.size :], HEADER.size, self._largest_bytes)
+            plain = decompress(codec, self._batch[HEADER.size :], HEADER.size, self._largest_bytes)
         except TooLargeError:
             compressed_bytes = len(self._batch) - HEADER.size
             detail = (
-                f"the record's batch is a decompression bomb: its {compressed_bytes} bytes of {CODECS[codec]} inflate to "
-                f"more than the limit of {self._largest_bytes} bytes for {self._header.records} records; "
+                f"the record's batch is a decompression bomb: its {compressed_bytes} bytes of {CODECS[codec]} decompress "
+                f"to more than the limit of {self._largest_bytes} bytes for {self._header.records} records; "
                 "send smaller batches"
             )
             return self._all_substituted(OVERSIZED_HEADER, detail)
         except BrokenError as error:
-            detail = f"the record's batch cannot be inflated by {CODECS.get(codec, f'codec {codec}')}: {error}"
+            detail = f"the record's batch cannot be decompressed by {CODECS.get(codec, f'codec {codec}')}: {error}"
             return self._all_substituted(UNREADABLE_HEADER, detail)
         self._budget.bytes_left -= len(plain)
         plain[: HEADER.size] = self._batch[: HEADER.size]

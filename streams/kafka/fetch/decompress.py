@@ -1,7 +1,7 @@
-"""The payload of a compressed batch, inflated up to a limit and never beyond.
+"""The payload of a compressed batch, decompressed up to a limit and never beyond.
 
-The broker limits what a batch weighs compressed; a megabyte of it can be gigabytes inflated. aiokafka inflates a batch
-whole, whatever comes of it; these functions stop at the limit, and give the same bytes below it.
+The broker limits what a batch weighs compressed; a megabyte of it can be gigabytes decompressed. aiokafka decompresses a
+batch whole, whatever comes of it; these functions stop at the limit, and give the same bytes below it.
 """
 
 import struct
@@ -31,8 +31,8 @@ class BrokenError(Exception):
     """The bytes are not what the codec writes; the message is the library's."""
 
 
-def inflate(codec: int, payload: memoryview, room: int, limit_bytes: int) -> bytearray:
-    """Return ``room`` zero bytes and then what ``payload`` inflates to, in one buffer.
+def decompress(codec: int, payload: memoryview, room: int, limit_bytes: int) -> bytearray:
+    """Return ``room`` zero bytes and then what ``payload`` decompresses to, in one buffer.
 
     Raises :class:`TooLargeError` if that were more than ``limit_bytes``, having used about as much memory; and
     :class:`BrokenError` if the payload is not of this codec, or of none that is known.
@@ -78,7 +78,7 @@ def _snappy(payload: memoryview, room: int, limit_bytes: int) -> bytearray:
 
 def _snappy_blocks(blocks: list[memoryview], room: int, limit_bytes: int) -> bytearray:
     try:
-        # Every block says first how much it inflates to, so nothing need be inflated to refuse it.
+        # Every block says first how much it decompresses to, so nothing need be decompressed to reject it.
         sizes_bytes = [cramjam.snappy.decompress_raw_len(block) for block in blocks]
         if sum(sizes_bytes) > limit_bytes:
             raise TooLargeError

@@ -1,12 +1,12 @@
 """Between aiokafka's fetcher and the pipeline: no batch, however it was made, kills a worker or fills its memory.
 
-aiokafka inflates a fetched batch whole, hands a fetch on whole, and raises out of the consumer at the first byte that it
-does not understand, again after every restart. With :func:`guard`:
+aiokafka decompresses a fetched batch whole, hands a fetch on whole, and raises out of the consumer at the first byte that
+it does not understand, again after every restart. With :func:`guard`:
 
-* A batch that inflates to more than ``LARGEST_BATCH_BYTES`` is never inflated; nor is one whose payload is broken although
-  its checksum is right. Each of its offsets becomes a substitute: a record without a value, whose only header says why. The
-  codec makes a dead letter of it, so every offset is accounted for. Where only some records of a batch cannot be read,
-  only those are substituted.
+* A batch that decompresses to more than ``LARGEST_BATCH_BYTES`` is never decompressed; nor is one whose payload is broken
+  although its checksum is right. Each of its offsets becomes a substitute: a record without a value, whose only header says
+  why. The codec makes a dead letter of it, so every offset is accounted for. Where only some records of a batch cannot be
+  read, only those are substituted.
 * What a poll hands on says which offsets of the log it covers, also where none of them holds a record.
 * A header's name that is not UTF-8 is escaped; aiokafka would raise.
 * One poll hands on at most ``POLL_BYTES`` and ``POLL_RECORDS``; what is left waits for the next poll. So a batch of many
@@ -18,7 +18,7 @@ What still raises is a batch whose checksum is wrong, or whose framing is: a bro
 they are damage on its disk or on the way, nothing a producer can send. The worker ends, says where, and what to do. (The
 embedded broker checks less; there a producer of one's own can do it.)
 
-Everything of aiokafka that is replaced is in :func:`guard`, which refuses another version than the one it was written for.
+Everything of aiokafka that is replaced is in :func:`guard`, which rejects another version than the one it was written for.
 """
 
 import logging
@@ -35,7 +35,7 @@ from streams.kafka.fetch.batches import FRAME, HEADER, MAGIC_AT, Budget, Fetched
 #: A constant and no setting: another limit would change what the last record applied looks like, by which a log is
 #: recognised after a restart. Producers fill batches of 16 kB to 1 MB.
 LARGEST_BATCH_BYTES: Final = 64 * 1024 * 1024
-#: A poll opens no further batch once it has opened so many bytes, inflated.
+#: A poll opens no further batch once it has opened so many bytes, decompressed.
 POLL_BYTES: Final = 64 * 1024 * 1024
 POLL_RECORDS: Final = 150_000
 
@@ -50,9 +50,9 @@ _budget = Budget(POLL_BYTES, POLL_RECORDS)
 
 
 class GuardedRecords:
-    """Takes the place of aiokafka's ``MemoryRecords``: the batches of one partition in one fetch.
+    """Stands in for aiokafka's ``MemoryRecords``: the batches of one partition in one fetch.
 
-    ``largest_batch_bytes`` bounds what one batch inflates to.
+    ``largest_batch_bytes`` bounds what one batch decompresses to.
     """
 
     def __init__(self, fetched: bytes, largest_batch_bytes: int = LARGEST_BATCH_BYTES) -> None:
@@ -94,7 +94,7 @@ class GuardedRecords:
 
 
 class PiecewiseRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has no types
-    """Takes the place of aiokafka's ``PartitionRecords``: what it yields are lists of records, as the reader made them.
+    """Stands in for aiokafka's ``PartitionRecords``: what it yields are lists of records, as the reader made them.
 
     Transactions, control batches and the offset to fetch next are aiokafka's own code, to which a piece is a record.
     """
@@ -120,7 +120,7 @@ class PiecewiseRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aioka
 
 
 class GuardedResult(fetcher.FetchResult):  # type: ignore[misc]  # aiokafka has no types
-    """Takes the place of aiokafka's ``FetchResult``: hands on no more than the poll may still take."""
+    """Stands in for aiokafka's ``FetchResult``: hands on no more than the poll may still take."""
 
     _partition_records: Any
     _damage: CorruptRecordException | None = None
@@ -164,10 +164,10 @@ class GuardedResult(fetcher.FetchResult):  # type: ignore[misc]  # aiokafka has 
         return found
 
 
-def _damaged(place: Any, offset: int, error: CorruptRecordException) -> CorruptRecordException:
+def _damaged(partition: Any, offset: int, error: CorruptRecordException) -> CorruptRecordException:
     damage = CorruptRecordException(
-        f"{place.topic}/{place.partition}: the batch at offset {offset} is damaged ({error}). No producer can cause "
-        "this: the broker checks a batch when it takes it. Make another replica the partition's leader, or, if every "
+        f"{partition.topic}/{partition.partition}: the batch at offset {offset} is damaged ({error}). No producer can "
+        "cause this: the broker checks a batch when it takes it. Make another replica the partition's leader, or, if every "
         "replica has the damage, delete the records up to and with that batch (kafka-delete-records.sh); nothing is "
         "skipped meanwhile"
     )

@@ -178,8 +178,8 @@ def migrated(folder: Path) -> Path:
         for migration in migrations()
         for statement in migration.statements()
     ]
-    refused = {statement: code for statement, code in run(folder, "classpulse_admin", statements).items() if code != OK}
-    assert refused == {}
+    rejected = {statement: code for statement, code in run(folder, "classpulse_admin", statements).items() if code != OK}
+    assert rejected == {}
     in_engine(folder, "classpulse_admin", APPLY, "")
     return folder
 

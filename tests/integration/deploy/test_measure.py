@@ -134,7 +134,7 @@ def test_lessons_at_once_fit_into_schools(lessons: int, shape: tuple[int, int]) 
 
 
 @pytest.mark.parametrize("lessons", [0, 7, 6000])
-def test_what_no_schools_hold_is_refused(lessons: int) -> None:
+def test_what_no_schools_hold_is_rejected(lessons: int) -> None:
     """The error says which numbers can be had."""
     with pytest.raises(ValueError, match="give a multiple"):
         inputs.shape_of(lessons)
@@ -153,7 +153,7 @@ def test_more_devices_send_the_same_events() -> None:
     assert {record.key for record in plain} == {record.key for record in split}
 
 
-def test_a_history_that_does_not_fit_is_refused_with_the_room_it_needs() -> None:
+def test_a_history_that_does_not_fit_is_rejected_with_the_room_it_needs() -> None:
     """Nothing is begun that would fill the disk."""
     assert history.room_for(10, 1000, 18_000) == 18_000
     with pytest.raises(MustStop, match=r"need 2.0 GiB on disk, and 1.0 GiB are free.*--folder"):

@@ -84,7 +84,7 @@ def test_check_finds_a_stale_page_and_writing_mends_it(docs: Path, tmp_path: Pat
         ("<!-- generated: a -->\n<!-- end -->\n" * 2, "needs exactly one"),
     ],
 )
-def test_markers_that_do_not_fit_are_refused(text: str, message: str) -> None:
+def test_markers_that_do_not_fit_are_rejected(text: str, message: str) -> None:
     """A page cannot lose a block, keep one that nothing generates, or have a marker without its partner."""
     with pytest.raises(PageError, match=re.escape(message)):
         fill("page.md", text, {"a": "content"})

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from schemas.errors import MustStop, Refused, RetryLater
+from schemas.errors import MustStop, Rejected, RetryLater
 from sinks.clickhouse import address
 from sinks.clickhouse.client import Target, connect
 
@@ -33,7 +33,7 @@ def test_what_a_url_means(url: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://user:hidden@h", "http://h?password=hidden", "tcp://h:9000", "http://h#x"])
-def test_what_cannot_be_used_is_refused_without_a_password(url: str) -> None:
+def test_what_cannot_be_used_is_rejected_without_a_password(url: str) -> None:
     """The sentence names the setting and never repeats the URL."""
     with pytest.raises(MustStop, match="CLASSPULSE_CLICKHOUSE_URL") as caught:
         connect(Target(url, "somebody", "hidden", "classpulse"))
@@ -80,7 +80,7 @@ def test_a_path_before_clickhouse_is_used(clickhouse: Target) -> None:
         client = connect(replace(clickhouse, url=f"{url}/click/house/", database="default"))
         assert client.query("SELECT 1").result_rows == [(1,)]
         client.close()
-        with pytest.raises(Refused, match="404"):
+        with pytest.raises(Rejected, match="404"):
             connect(replace(clickhouse, url=url))
 
 
@@ -130,6 +130,6 @@ def test_another_server_is_told_within_seconds(answer: bytes) -> None:
     """Silence, no HTTP, or HTTP of something else: an error that says where it was, whatever the timeout is."""
     with answering(answer) as url:
         began = time.monotonic()
-        with pytest.raises((RetryLater, Refused), match=f"connect to ClickHouse.* at {url}"):
+        with pytest.raises((RetryLater, Rejected), match=f"connect to ClickHouse.* at {url}"):
             connect(Target(url, "somebody", "secret", "classpulse", 300.0))
         assert time.monotonic() - began < 30

@@ -88,7 +88,7 @@ def test_views_are_made_once_and_mended(database: Target) -> None:
 
 
 def test_a_declaration_must_be_its_select(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Columns that the SELECT does not give are refused, by name."""
+    """Columns that the SELECT does not give are rejected, by name."""
     answers: dict[str, list[tuple[Any, ...]]] = {"DESCRIBE TABLE (SELECT 1 AS b)": [("b", "UInt8")]}
     engine = SimpleNamespace(
         command=lambda _text: None, query=lambda text: SimpleNamespace(result_rows=answers.get(text, []))
@@ -110,7 +110,7 @@ def test_a_declaration_must_be_its_select(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_a_view_says_what_it_is(changes: dict[str, Any], message: str) -> None:
-    """A name without a version, a missing meaning, an undeclared parameter: each is refused and says so."""
+    """A name without a version, a missing meaning, an undeclared parameter: each is rejected and says so."""
     whole: dict[str, Any] = {"name": "v1_x", "about": "about", "columns": {"a": "meaning"}, "select": "SELECT 1 AS a"}
     assert View(**whole).parameter_types() == {}
     with pytest.raises(ValueError, match=message):

@@ -62,7 +62,7 @@ def pane(
 
 @pytest.fixture(scope="module")
 def panes(clickhouse: Target) -> Any:
-    """A connection to a database with one lesson of each fate."""
+    """A connection to a database with one lesson of each outcome."""
     client = connect(fresh_database(clickhouse, "contract_history"))
     rows = [
         pane(1, "untouched", 0.1, BEFORE),

@@ -21,15 +21,15 @@ def test_each_is_applied_once(clickhouse: Target) -> None:
     assert not any(applied for _migration, applied in migrate(target))
 
 
-def test_a_changed_text_is_refused(database: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A migration that was applied and then edited is refused by name."""
+def test_a_changed_text_is_rejected(database: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration that was applied and then edited is rejected by name."""
     changed = [replace(migration, text=migration.text + "\n-- edited") for migration in migrations.migrations()]
     monkeypatch.setattr(migrations, "migrations", lambda: changed)
     with pytest.raises(MustStop, match="0001 events"):
         list(migrate(database))
 
 
-def test_a_newer_database_is_refused(database: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_newer_database_is_rejected(database: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program older than its database does not touch it."""
     known = migrations.migrations()[:-1]
     monkeypatch.setattr(migrations, "migrations", lambda: known)
@@ -37,7 +37,7 @@ def test_a_newer_database_is_refused(database: Target, monkeypatch: pytest.Monke
         list(migrate(database))
 
 
-def test_a_name_that_is_none_is_refused(clickhouse: Target) -> None:
+def test_a_name_that_is_none_is_rejected(clickhouse: Target) -> None:
     """A database's name cannot carry SQL."""
     with pytest.raises(MustStop, match="cannot name a database"):
         list(migrate(replace(clickhouse, database="x; DROP DATABASE classpulse")))

@@ -32,7 +32,7 @@ def test_a_fingerprint_tells_keys_apart_and_is_no_students(key: bytes, student_i
 
 
 def test_the_first_key_counts_for_good(warehouse: Warehouse, database: Target) -> None:
-    """The first worker's is recorded, the same one is accepted again, and another one is refused at every start."""
+    """The first worker's is recorded, the same one is accepted again, and another one is rejected at every start."""
     assert compare(database, OTHER)
     keys(warehouse, KEY).confirm()
     keys(warehouse, KEY).confirm()
@@ -89,7 +89,7 @@ def test_a_database_that_is_older_than_the_record_is_told_of(warehouse: Warehous
 
 
 def test_a_database_that_cannot_be_asked_is_no_error(database: Target) -> None:
-    """Away, refusing the user, or without the table: it was not compared, and that is said."""
+    """Away, rejecting the user, or without the table: it was not compared, and that is said."""
     assert not compare(replace(database, url="http://127.0.0.1:9"), KEY)
     assert not compare(replace(database, password="wrong"), KEY)
     assert not compare(replace(database, database="default"), KEY)

@@ -157,7 +157,7 @@ def test_nothing_is_found_but_by_the_whole_name(vendor: Asked, named: dict[str, 
 @pytest.mark.parametrize("table", ["events_classroom", "duplicates", "dead_letters", "v1_lessons", "v1_columns"])
 def test_no_table_below_can_be_read(vendor: Asked, sql: str, table: str) -> None:
     """Neither the tables nor the other views, neither directly nor as arguments."""
-    refused(vendor, sql.format(table=table))
+    rejected(vendor, sql.format(table=table))
 
 
 ORACLE = "throwIf(source = '" + OTHERS + "')"
@@ -187,11 +187,11 @@ ORACLE = "throwIf(source = '" + OTHERS + "')"
 )
 def test_nothing_beside_them_tells_of_others(vendor: Asked, sql: str) -> None:
     """No log, no outside source, and no setting by which a condition would be tried on others' rows."""
-    refused(vendor, sql)
+    rejected(vendor, sql)
 
 
 def test_no_setting_comes_with_the_request(vendor: Asked) -> None:
-    """Settings beside the statement are refused as those within it."""
+    """Settings beside the statement are rejected as those within it."""
     filters = f"{{'classpulse.events_classroom': '{ORACLE}'}}"
     with pytest.raises(DatabaseError, match="readonly"):
         vendor.client.raw_query("SELECT 1", settings={"additional_table_filters": filters})
@@ -214,8 +214,8 @@ def test_the_catalogue_shows_the_one_view(vendor: Asked) -> None:
     assert set(columns) <= {("vendor_v1_received",)}
 
 
-def refused(vendor: Asked, sql: str) -> None:
-    """Assert that a statement is refused, without a word of others' data."""
+def rejected(vendor: Asked, sql: str) -> None:
+    """Assert that a statement is rejected, without a word of others' data."""
     with pytest.raises(DatabaseError) as denied:
         vendor.client.raw_query(sql, parameters=MINE)
     told = str(denied.value).replace(sql, "")

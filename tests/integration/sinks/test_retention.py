@@ -127,7 +127,7 @@ def client(target: Target) -> Iterator[Client]:
 
 
 def insert_dead_letter(client: Client, family: str, position: int, refused_at: datetime) -> None:
-    """Record a refused record."""
+    """Record a rejected record."""
     row = [f"classpulse.{family}", 0, position, "not JSON", "", 3, refused_at, refused_at]
     names = ["topic", "partition", "position", "reason", "field", "value_bytes", "recorded_at", "refused_at"]
     client.insert("dead_letters", [row], column_names=names)
@@ -151,8 +151,10 @@ def check(client: Client, since: date | None = None) -> VerifyReport:
 
 
 def found(report: VerifyReport) -> set[str]:
-    """Kinds of the differences, with the law and the key."""
-    return {f"{difference.kind} {difference.key.get('law') or difference.key['key']}" for difference in report.differences}
+    """Kinds of the differences, with the invariant and the key."""
+    return {
+        f"{difference.kind} {difference.key.get('invariant') or difference.key['key']}" for difference in report.differences
+    }
 
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["still there", "deleted"])
@@ -172,7 +174,7 @@ def test_what_has_expired_is_no_difference(client: Client, deleted: bool) -> Non
         == report.rows_stored
         == sum(key.key != "activity-ahead" for family in FAMILIES for key in expected_rows(OF_LATE[family], ZONE))
     )
-    assert all(law.holds and law.expected > 0 for law in report.laws)
+    assert all(invariant.holds and invariant.expected > 0 for invariant in report.invariants)
     assert report.since["classroom"] == str(datetime.now(UTC).date() + timedelta(days=2 - 1095))
 
 
@@ -182,18 +184,18 @@ def rewritten(table: str, columns: str, where: str) -> str:
 
 
 ATTENDANCE = "key = 'lesson-new' AND metric = 'attendance_rate'"
-STORED = "law stored = unique events in the table"
+STORED = "invariant stored = unique events in the table"
 PLANTED = {
     "figure": (
         rewritten("metric_rows", "7 AS sample_size, revision + 1 AS revision, now64(3) AS written_at", ATTENDANCE),
         {"different lesson-new"},
     ),
-    "figure lost": ("DELETE FROM metric_rows WHERE key = 'activity-new'", {"missing activity-new"}),
+    "metric lost": ("DELETE FROM metric_rows WHERE key = 'activity-new'", {"missing activity-new"}),
     "recent metric of a key that has lost events": (
         "DELETE FROM metric_rows WHERE key = 'teacher' AND window = 'iso_week' AND window_start > now() - INTERVAL 40 DAY",
         {"missing teacher"},
     ),
-    "figure of nothing": (
+    "metric of nothing": (
         rewritten("metric_rows", "'nobody' AS key, now64(3) AS written_at", ATTENDANCE),
         {"unexpected nobody"},
     ),
@@ -203,7 +205,7 @@ PLANTED = {
     ),
     "dead letter lost": (
         "DELETE FROM dead_letters WHERE topic = 'classpulse.prep' AND refused_at > now() - INTERVAL 30 DAY",
-        {"law dead letters = rows in dead_letters"},
+        {"invariant dead letters = rows in dead_letters"},
     ),
     "stored off by one": (
         rewritten("checkpoints", "stored + 1 AS stored, consumed + 1 AS consumed", "topic = 'classpulse.prep'"),

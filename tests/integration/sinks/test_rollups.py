@@ -339,7 +339,7 @@ def test_each_day_for_itself(client: Client, district: District, level: str) -> 
         assert_merged(frame.filter(pl.col("day") == day), expected(rows, level))
 
 
-def test_unknown_level_is_refused(client: Client) -> None:
+def test_unknown_level_is_rejected(client: Client) -> None:
     """A level that does not exist and an instant without a zone are named, not answered with nothing."""
     with pytest.raises(ValueError, match="district"):
         rollups(client, "galaxy", day_from=MONDAY, day_to=MONDAY)

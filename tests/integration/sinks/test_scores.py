@@ -47,7 +47,7 @@ def scored(clickhouse: Target) -> Iterator[Client]:
 
 
 @dataclass
-class Town:
+class Rig:
     """A database in which only schools and groups are scored; each test has a week of its own."""
 
     client: Client
@@ -64,7 +64,7 @@ class Town:
         return found
 
     def now(self) -> datetime:
-        """Return the time of the town."""
+        """Return the time of the rig."""
         return NOW + timedelta(hours=self.hours)
 
     def insert(self, rows: Iterable[dict[str, Any]]) -> None:
@@ -79,11 +79,11 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def town(clickhouse: Target) -> Iterator[Town]:
+def rig(clickhouse: Target) -> Iterator[Rig]:
     """Return a database in which nothing is scored yet."""
     client = open_client(fresh_database(clickhouse, "scores_bundles"))
     register(client, *((f"s0{number}", "school.registered", "", "g2" if number == 3 else "g1") for number in (1, 2, 3)))
-    found = Town(client)
+    found = Rig(client)
     found.step(BUNDLES)
     yield found
     client.close()
@@ -155,66 +155,66 @@ def test_the_tree_has_names_norms_and_order(scored: Client) -> None:
     assert rows[2][1:] == ("governance/attendance", "出勤率", "attendance", "0.5 → 0, 1 → 1", 0.5625)
 
 
-def test_what_has_not_changed_is_not_written(town: Town) -> None:
+def test_what_has_not_changed_is_not_written(rig: Rig) -> None:
     """A second step writes nothing, also when it looks at every week again."""
-    town.week()
-    assert town.step() == 0
-    town.client.command("TRUNCATE TABLE score_runs")
-    assert town.step() == 0
+    rig.week()
+    assert rig.step() == 0
+    rig.client.command("TRUNCATE TABLE score_runs")
+    assert rig.step() == 0
 
 
-def test_a_revised_metric_revises_what_it_is_in(town: Town) -> None:
+def test_a_revised_metric_revises_what_it_is_in(rig: Rig) -> None:
     """A late lesson of s02 changes its scores and its group's, nothing else; the old ones can be read as of then."""
-    week = town.week()
+    week = rig.week()
     names = ("s01", "s02", "s03")
-    before, read_at = {name: value(town.client, "school", name, week) for name in names}, town.now()
-    town.hours += 1
-    town.insert(of_week(week, lesson("l5", "s02", 0, 300)))
+    before, read_at = {name: value(rig.client, "school", name, week) for name in names}, rig.now()
+    rig.hours += 1
+    rig.insert(of_week(week, lesson("l5", "s02", 0, 300)))
     # Of the school and the group: the whole, the dimension and two indicators.
-    assert town.step() == 8
-    after = {name: value(town.client, "school", name, week) for name in names}
+    assert rig.step() == 8
+    after = {name: value(rig.client, "school", name, week) for name in names}
     assert {name for name in names if before[name] != after[name]} == {"s02"}
-    assert value(town.client, "school", "s02", week, as_of=read_at) == before["s02"]
+    assert value(rig.client, "school", "s02", week, as_of=read_at) == before["s02"]
 
 
-def test_an_entity_without_metrics_is_withdrawn(town: Town) -> None:
+def test_an_entity_without_metrics_is_withdrawn(rig: Rig) -> None:
     """When its only lesson turns out to be another school's, the school has no score any more."""
-    week = town.week()
-    rows = town.client.query(f"SELECT row_id FROM pane_versions WHERE key = 'l4-{week}'").result_rows
-    town.insert(of_week(week, lesson("l4", "s03", 0, 0, live=False, replaces=[row[0] for row in rows])))
-    town.step()
-    scored = town.client.query(f"SELECT DISTINCT entity_id FROM v1_scores WHERE week = '{week}' ORDER BY 1")
+    week = rig.week()
+    rows = rig.client.query(f"SELECT row_id FROM pane_versions WHERE key = 'l4-{week}'").result_rows
+    rig.insert(of_week(week, lesson("l4", "s03", 0, 0, live=False, replaces=[row[0] for row in rows])))
+    rig.step()
+    scored = rig.client.query(f"SELECT DISTINCT entity_id FROM v1_scores WHERE week = '{week}' ORDER BY 1")
     assert scored.result_rows == [("g1",), ("s01",), ("s02",)]
 
 
-def test_a_school_that_changes_its_group_changes_bundles(town: Town) -> None:
+def test_a_school_that_changes_its_group_changes_bundles(rig: Rig) -> None:
     """After a registration the recent weeks are bundled anew, without any new metric."""
-    register(town.client, ("s05", "school.registered", "", "g5"), ("s06", "school.registered", "", "g5"))
-    town.insert([*lesson("l7", "s05", 8, 60), *lesson("l8", "s06", 10, 0)])
-    town.step()
-    alone = value(town.client, "school", "s05")
-    assert value(town.client, "group", "g5") != alone
-    register(town.client, ("s06", "school.registered", "", "g6"), second=9, stored_at=town.now())
-    town.step()
-    assert value(town.client, "group", "g5") == alone
-    assert value(town.client, "group", "g6") == value(town.client, "school", "s06")
+    register(rig.client, ("s05", "school.registered", "", "g5"), ("s06", "school.registered", "", "g5"))
+    rig.insert([*lesson("l7", "s05", 8, 60), *lesson("l8", "s06", 10, 0)])
+    rig.step()
+    alone = value(rig.client, "school", "s05")
+    assert value(rig.client, "group", "g5") != alone
+    register(rig.client, ("s06", "school.registered", "", "g6"), second=9, stored_at=rig.now())
+    rig.step()
+    assert value(rig.client, "group", "g5") == alone
+    assert value(rig.client, "group", "g6") == value(rig.client, "school", "s06")
 
 
-def test_a_changed_configuration_gets_a_version(town: Town) -> None:
+def test_a_changed_configuration_gets_a_version(rig: Rig) -> None:
     """Other weights score the weeks from theirs on again; the week before keeps its version, also when it is revised."""
-    before = town.week()
+    before = rig.week()
     after = WEEK + timedelta(days=70)
     other = BUNDLES.replace("weight: 3, norm", "weight: 5, norm")
-    town.insert(of_week(after, lesson("l9", "s01", 9, 0)))
-    town.step()
-    read_at = town.now()
-    town.hours += 1
-    assert activate(town.client, other, now=town.now(), from_week=after).version == 2
-    town.insert(of_week(before, lesson("l6", "s01", 9, 0)))
-    assert town.step() > 0
-    assert versions(town.client, before) == {1}
-    assert versions(town.client, after) == {2}
-    assert versions(town.client, after, as_of=read_at) == {1}
+    rig.insert(of_week(after, lesson("l9", "s01", 9, 0)))
+    rig.step()
+    read_at = rig.now()
+    rig.hours += 1
+    assert activate(rig.client, other, now=rig.now(), from_week=after).version == 2
+    rig.insert(of_week(before, lesson("l6", "s01", 9, 0)))
+    assert rig.step() > 0
+    assert versions(rig.client, before) == {1}
+    assert versions(rig.client, after) == {2}
+    assert versions(rig.client, after, as_of=read_at) == {1}
 
 
 def test_activations(database: Target) -> None:
@@ -236,7 +236,7 @@ def test_activations(database: Target) -> None:
 
 
 def test_quality_counts(database: Target) -> None:
-    """Gaps, late events, duplicates and refused records of the local week; replays and neighbours of the week left out."""
+    """Gaps, late events, duplicates and rejected records of the local week; replays and neighbours of the week left out."""
     client = open_client(database)
     register(client, ("s01", "school.registered", "", "g1"), ("s02", "school.registered", "", "g1"))
     client.command("ALTER TABLE events_registry UPDATE schoolid = '' WHERE 1 SETTINGS mutations_sync = 2")

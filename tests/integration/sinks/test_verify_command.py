@@ -76,7 +76,7 @@ def test_agreement_exits_with_0(target: Target) -> None:
     done = run(target)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Span: everything ever stored." in done.stdout
-    assert "64 rows expected, 64 stored; 4 of 4 accounting laws hold; 0 differences." in done.stdout
+    assert "64 rows expected, 64 stored; 4 of 4 accounting invariants hold; 0 differences." in done.stdout
 
 
 def test_what_was_stored_before_a_day_can_be_left_out(target: Target) -> None:
@@ -84,7 +84,7 @@ def test_what_was_stored_before_a_day_can_be_left_out(target: Target) -> None:
     done, listed = run(target, "--since", "2100-01-01"), run(target, "--since", "2100-01-01", "--json")
     assert (done.returncode, listed.returncode) == (0, 0)
     assert "Span: stored since 2100-01-01 (classroom, dead_letters); everything ever stored (prep" in done.stdout
-    assert "0 rows expected, 0 stored; 4 of 4 accounting laws hold" in done.stdout
+    assert "0 rows expected, 0 stored; 4 of 4 accounting invariants hold" in done.stdout
     assert json.loads(listed.stdout)["since"]["classroom"] == "2100-01-01"
 
 

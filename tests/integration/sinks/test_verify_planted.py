@@ -19,11 +19,11 @@ from tests.oracle.database import (
     open_client,
 )
 from tests.oracle.oracle import Event, expected_rows
-from tests.oracle.stories import activity, event, lesson, week
+from tests.oracle.scenarios import activity, event, lesson, week
 
 ZONE = "Asia/Shanghai"
 FAMILIES = ("classroom", "prep", "research")
-STORIES = {"classroom": lesson, "prep": week, "research": activity}
+SCENARIOS = {"classroom": lesson, "prep": week, "research": activity}
 
 EVENTS = {
     "classroom": lesson("lesson-1") + lesson("lesson-2") + lesson("lesson-3"),
@@ -53,11 +53,11 @@ def client(target: Target) -> Iterator[Client]:
     client.close()
 
 
-def fill(client: Client, stories: Mapping[str, list[Event]]) -> None:
+def fill(client: Client, scenarios: Mapping[str, list[Event]]) -> None:
     """Store the events of each family, the metrics they lead to, and what the counters of its partition tell."""
     for table in TABLES:
         client.command(f"TRUNCATE TABLE {table}")
-    for family, events in stories.items():
+    for family, events in scenarios.items():
         insert_events(client, events)
         insert_rows(client, family, expected_rows(events, ZONE).items(), revision=1)
         position = len(events) + 2
@@ -80,8 +80,8 @@ def found(report: VerifyReport) -> set[str]:
 
 
 def name(difference: Difference) -> str:
-    """The kind of a difference with the columns or the law."""
-    told = difference.key.get("law") or ",".join(difference.columns)
+    """The kind of a difference with the columns or the invariant."""
+    told = difference.key.get("invariant") or ",".join(difference.columns)
     return f"{difference.kind} {told}".strip()
 
 
@@ -180,7 +180,7 @@ PLANTED = {
         "unexpected",
     ),
     "row of no lesson": ("classroom", of("participation_breadth"), "concat(key, '~') AS key", "unexpected"),
-    "row of an unknown figure": ("classroom", of("participation_breadth"), "'happiness' AS metric", "unexpected"),
+    "row of an unknown metric": ("classroom", of("participation_breadth"), "'happiness' AS metric", "unexpected"),
     "older formula": ("classroom", of("participation_breadth"), "1 AS catalogue_version", "different catalogue_version"),
     "whole metric of another moment": (
         "classroom",
@@ -288,12 +288,12 @@ PLANTED = {
     ),
 }
 
-CONSUMED = "law consumed = stored + duplicates + dead letters"
-STORED = "law stored = unique events in the table"
-REFUSED = "law dead letters = rows in dead_letters"
-UNIQUE = "law rows of events = unique events"
+CONSUMED = "invariant consumed = stored + duplicates + dead letters"
+STORED = "invariant stored = unique events in the table"
+REFUSED = "invariant dead letters = rows in dead_letters"
+UNIQUE = "invariant rows of events = unique events"
 
-#: Wrong counters: one set of statements, one a partition, and the law that each of them breaks.
+#: Wrong counters: one set of statements, one a partition, and the invariant that each of them breaks.
 MISCOUNTED = {
     "less and more than there is": {
         "classroom": (recounted("consumed - 1 AS consumed"), CONSUMED),
@@ -309,21 +309,21 @@ MISCOUNTED = {
 
 
 def test_agrees_when_all_is_well(client: Client) -> None:
-    """Metrics of the oracle agree with the SQL, every law holds, and every row is counted."""
+    """Metrics of the oracle agree with the SQL, every invariant holds, and every row is counted."""
     report = check(client)
     assert report.differences == []
     assert report.agrees
     assert report.rows_expected == report.rows_stored == sum(map(family_rows, FAMILIES))
-    assert len(report.laws) == 12
+    assert len(report.invariants) == 12
 
 
 def test_finds_every_planted_error(client: Client) -> None:
     """Each of many planted errors, one a lesson, teacher or activity, is found as what it is, and nothing else is."""
     keys = {error: f"{planted[0]}-{n:02}" for n, (error, planted) in enumerate(PLANTED.items())}
-    stories: dict[str, list[Event]] = {family: [] for family in FAMILIES}
+    scenarios: dict[str, list[Event]] = {family: [] for family in FAMILIES}
     for error, planted in PLANTED.items():
-        stories[planted[0]] += STORIES[planted[0]](keys[error])
-    fill(client, stories)
+        scenarios[planted[0]] += SCENARIOS[planted[0]](keys[error])
+    fill(client, scenarios)
     for error, (_, row, columns, _) in PLANTED.items():
         where = f"{row} AND key = '{keys[error]}'"
         assert client.query(f"SELECT count() FROM metric_rows FINAL WHERE {where}").result_rows == [(1,)], error
@@ -339,11 +339,11 @@ def test_finds_every_planted_error(client: Client) -> None:
 
 @pytest.mark.parametrize("statements", MISCOUNTED.values(), ids=MISCOUNTED)
 def test_finds_wrong_counters(client: Client, statements: dict[str, tuple[str, str]]) -> None:
-    """A counter that is not what the tables hold is found as the law it breaks, at its partition."""
+    """A counter that is not what the tables hold is found as the invariant it breaks, at its partition."""
     for statement, _ in statements.values():
         client.command(statement)
-    laws = {(difference.key["topic"], name(difference)) for difference in check(client).differences}
-    assert laws == {(f"classpulse.{family}", law) for family, (_, law) in statements.items()}
+    invariants = {(difference.key["topic"], name(difference)) for difference in check(client).differences}
+    assert invariants == {(f"classpulse.{family}", invariant) for family, (_, invariant) in statements.items()}
 
 
 def test_finds_lost_and_doubled_events(client: Client) -> None:
@@ -365,9 +365,9 @@ def test_finds_lost_and_doubled_events(client: Client) -> None:
         right, told = expected_rows(stored[family], ZONE), expected_rows(EVENTS[family], ZONE)
         wrong |= {row[:4] for row in right.keys() | told.keys() if right.get(row) != told.get(row)}
     report = check(client)
-    laws = {name(difference) for difference in report.differences if difference.kind == "law"}
-    rows = [difference.key for difference in report.differences if difference.kind != "law"]
-    assert laws == {STORED, UNIQUE}
+    invariants = {name(difference) for difference in report.differences if difference.kind == "invariant"}
+    rows = [difference.key for difference in report.differences if difference.kind != "invariant"]
+    assert invariants == {STORED, UNIQUE}
     assert {(row["metric"], row["window"], row["key"], row["item"]) for row in rows} == wrong
 
 
@@ -447,8 +447,8 @@ def test_ranges_of_keys_change_nothing(client: Client) -> None:
     ]
 
 
-def test_an_impossible_question_is_refused(client: Client) -> None:
-    """An unknown time zone or limit is refused with what to give instead."""
+def test_an_impossible_question_is_rejected(client: Client) -> None:
+    """An unknown time zone or limit is rejected with what to give instead."""
     with pytest.raises(ValueError, match="Asia/Shanghai"):
         verify(client, rules=MetricRules("Asia/Atlantis"))
     with pytest.raises(ValueError, match="1 to 1000"):

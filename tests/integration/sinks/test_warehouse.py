@@ -10,7 +10,7 @@ import pytest
 from clickhouse_connect.driver.binding import format_bind_value
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError, ProgrammingError
 
-from schemas.errors import MustStop, Refused, RetryLater, RowsRefused, Stopping, Unreachable
+from schemas.errors import MustStop, Rejected, RetryLater, RowsRejected, Stopping, Unreachable
 from schemas.events.event_types import FAMILIES
 from sinks.clickhouse.answers import in_parts
 from sinks.clickhouse.client import Target, Warehouse, connect
@@ -89,7 +89,7 @@ def test_an_answer_that_does_not_change_is_not_asked_for_for_ever(clickhouse: Ta
     """A code of which nothing is known is tried a few times, then stops with what ClickHouse said."""
     retries: list[str] = []
     warehouse = Warehouse(clickhouse, on_retry=lambda what, _error: retries.append(what))
-    with pytest.raises(Refused, match=r"(?s)Could not ask.*ILLEGAL_TYPE_OF_ARGUMENT") as caught:
+    with pytest.raises(Rejected, match=r"(?s)Could not ask.*ILLEGAL_TYPE_OF_ARGUMENT") as caught:
         warehouse.query("ask", "SELECT toDate([1])")
     assert caught.value.code == 43
     assert len(retries) == ATTEMPTS_AT_UNKNOWN - 1
@@ -114,14 +114,14 @@ def test_every_code_is_what_its_name_says(clickhouse: Target) -> None:
         (OperationalError("Error connecting"), Unreachable),
         (OSError("reset"), Unreachable),
         (DatabaseError("HTTP driver received HTTP status 503"), Unreachable),
-        (DatabaseError("HTTP driver received HTTP status 404"), Refused),
+        (DatabaseError("HTTP driver received HTTP status 404"), Rejected),
         (DatabaseError("Memory limit exceeded", code=241), RetryLater),
         (DatabaseError("Too many parts (300) in all", code=252), RetryLater),
-        (DatabaseError("Too many partitions for single INSERT block (more than 100)", code=252), Refused),
-        (DatabaseError("Constraint is violated", code=469), RowsRefused),
-        (DatabaseError("Constraint is violated: while pushing to view x", code=469), Refused),
-        (DatabaseError("Illegal type", code=43), Refused),
-        (ProgrammingError("no such parameter"), Refused),
+        (DatabaseError("Too many partitions for single INSERT block (more than 100)", code=252), Rejected),
+        (DatabaseError("Constraint is violated", code=469), RowsRejected),
+        (DatabaseError("Constraint is violated: while pushing to view x", code=469), Rejected),
+        (DatabaseError("Illegal type", code=43), Rejected),
+        (ProgrammingError("no such parameter"), Rejected),
         (DatabaseError("Unknown table", code=60), MustStop),
     ],
 )

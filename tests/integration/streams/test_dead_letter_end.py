@@ -17,7 +17,7 @@ from schemas.errors import MustStop
 from sinks.stores.dead_letters import DeadLetter
 from streams.dlq import log as dead_letter_log
 from streams.dlq.log import DeadLetterLog, open_log
-from streams.dlq.records import RecordPlace, Selection
+from streams.dlq.records import RecordPosition, Selection
 from streams.kafka import topics
 from streams.kafka.access import KafkaAccess
 from streams.kafka.consumer import started_consumer
@@ -50,7 +50,7 @@ def topic(bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 async def publish(bootstrap: str, topic: str) -> None:
-    """Publish one letter to one of the partitions."""
+    """Publish one dead letter to one of the partitions."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
     await producer.start()
     await producer.send_and_wait(topic, LETTER.kafka_value, LETTER.kafka_key, 1, headers=LETTER.kafka_headers())
@@ -58,7 +58,7 @@ async def publish(bootstrap: str, topic: str) -> None:
 
 
 def read(bootstrap: str, selection: Selection = Selection()) -> int:  # noqa: B008 - it is frozen
-    """Return the number of letters that are read within the bound."""
+    """Return the number of dead letters that are read within the bound."""
 
     async def count() -> int:
         async with open_log(Settings(kafka=bootstrap)) as log:
@@ -71,11 +71,11 @@ def test_an_empty_topic_is_read_to_its_end(bootstrap: str, topic: str) -> None:
     """Nothing is read, at once, whatever is selected."""
     assert read(bootstrap) == 0
     assert read(bootstrap, Selection(since_ms=1)) == 0
-    assert read(bootstrap, Selection(places=frozenset({RecordPlace(topic, 0, 7)}))) == 0
+    assert read(bootstrap, Selection(positions=frozenset({RecordPosition(topic, 0, 7)}))) == 0
 
 
 def test_partitions_without_records_are_left_out(bootstrap: str, topic: str) -> None:
-    """One partition has a letter, two have nothing."""
+    """One partition has a dead letter, two have nothing."""
     asyncio.run(publish(bootstrap, topic))
     assert read(bootstrap) == 1
 

@@ -1,4 +1,4 @@
-"""Reading the dead-letter topic of either broker: all of it, from a moment on, one place, and not what comes later."""
+"""Reading the dead-letter topic of either broker: all of it, from a moment on, one position, and not what comes later."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from aiokafka.structs import ConsumerRecord
 from deploy.local.stack import stack
 from sinks.stores.dead_letters import LARGEST_VALUE_BYTES, REPLAYED_FROM, DeadLetter
 from streams.dlq.log import open_log
-from streams.dlq.records import RecordPlace, Selection
+from streams.dlq.records import RecordPosition, Selection
 from streams.dlq.replay import ORIGINAL_GONE, Replayed, replay
 from streams.kafka import topics
 from streams.settings import Settings
@@ -24,7 +24,7 @@ LETTERS: Final = 1_200
 
 @pytest.fixture(scope="module", params=["embedded", "apache"])
 def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Run a broker whose dead-letter topic holds ``LETTERS`` letters, one of each second, and two more of the last."""
+    """Run a broker whose dead-letter topic holds ``LETTERS`` dead letters, one of each second, and two more of the last."""
     if request.param == "apache":
         yield from _filled(request.getfixturevalue("apache").bootstrap)
         return
@@ -37,7 +37,8 @@ def _filled(bootstrap: str) -> Iterator[Settings]:
     asyncio.run(topics.create(bootstrap, topics.declared()))
     settings = Settings(kafka=bootstrap)
     asyncio.run(publish(settings, range(LETTERS)))
-    # A crash between the letters and the checkpoint publishes them again; a futile replay makes one of another place.
+    # A crash between the dead letters and the checkpoint publishes them again; a futile replay makes one of another
+    # position.
     asyncio.run(publish(settings, [LETTERS - 1]))
     asyncio.run(publish(settings, [LETTERS], replay_of=LETTERS - 1))
     yield settings
@@ -46,7 +47,7 @@ def _filled(bootstrap: str) -> Iterator[Settings]:
 async def publish(
     settings: Settings, numbers: range | list[int], *, replay_of: int | None = None, reason: str = "json"
 ) -> None:
-    """Publish a letter for each number, which is its offset in the topic of its record."""
+    """Publish a dead letter for each number, which is its offset in the topic of its record."""
     producer = AIOKafkaProducer(**settings.kafka_access.client_options(), acks="all", linger_ms=20)
     await producer.start()
     headers = [] if replay_of is None else [(REPLAYED_FROM, f"{topics.DEAD_LETTER_TOPIC}/0@{replay_of}".encode())]
@@ -65,10 +66,10 @@ async def publish(
 
 
 async def offsets(settings: Settings, selection: Selection, *, events: bool = False) -> list[int]:
-    """Return the offsets of the records of the letters that are read; other tests' letters have another reason."""
+    """Return the offsets of the records of the dead letters that are read; those of other tests have another reason."""
     async with open_log(settings) as log:
         letters = log.letters(replace(selection, reasons=frozenset({"json"})), events=events)
-        return [letter.place.offset async for letter in letters]
+        return [letter.position.offset async for letter in letters]
 
 
 def test_every_letter_is_read_once(kafka: Settings) -> None:
@@ -77,7 +78,7 @@ def test_every_letter_is_read_once(kafka: Settings) -> None:
 
 
 def test_a_replay_reads_one_letter_an_event(kafka: Settings) -> None:
-    """The letter of what was replayed and refused again is left out beside its first."""
+    """The dead letter of what was replayed and rejected again is left out beside its first."""
     assert asyncio.run(offsets(kafka, Selection(), events=True)) == list(range(LETTERS))
     late = Selection(since_ms=BEGAN_MS + 1_000 * LETTERS)
     assert asyncio.run(offsets(kafka, late, events=True)) == [LETTERS]
@@ -85,27 +86,27 @@ def test_a_replay_reads_one_letter_an_event(kafka: Settings) -> None:
 
 @pytest.mark.parametrize(("since", "until"), [(0, 3), (700, 703), (1_190, 5_000), (5_000, 9_000)])
 def test_a_span_of_time_is_read(kafka: Settings, since: int, until: int) -> None:
-    """Letters of the seconds asked for are read, whatever the broker says where they begin."""
+    """Dead letters of the seconds asked for are read, whatever the broker says where they begin."""
     selection = Selection(since_ms=BEGAN_MS + 1_000 * since, until_ms=BEGAN_MS + 1_000 * until)
     assert asyncio.run(offsets(kafka, selection)) == list(range(since, min(until, LETTERS + 1)))
 
 
 def test_a_letter_is_found_by_either_place(kafka: Settings) -> None:
-    """By the place of the record, and by its own, for which nothing else is read."""
-    by_record = Selection(places=frozenset({RecordPlace("classpulse.prep", 1, 77)}))
-    by_letter = Selection(places=frozenset({RecordPlace(topics.DEAD_LETTER_TOPIC, 0, 77)}))
+    """By the position of the record, and by its own, for which nothing else is read."""
+    by_record = Selection(positions=frozenset({RecordPosition("classpulse.prep", 1, 77)}))
+    by_letter = Selection(positions=frozenset({RecordPosition(topics.DEAD_LETTER_TOPIC, 0, 77)}))
     assert asyncio.run(offsets(kafka, by_record)) == asyncio.run(offsets(kafka, by_letter)) == [77]
-    beyond = Selection(places=frozenset({RecordPlace(topics.DEAD_LETTER_TOPIC, 0, 10**6)}))
+    beyond = Selection(positions=frozenset({RecordPosition(topics.DEAD_LETTER_TOPIC, 0, 10**6)}))
     assert asyncio.run(offsets(kafka, beyond)) == []
 
 
 def test_what_comes_after_the_opening_is_not_read(kafka: Settings) -> None:
-    """A replay never meets the letters that it causes."""
+    """A replay never meets the dead letters that it causes."""
 
     async def read_while_publishing() -> list[int]:
         async with open_log(kafka) as log:
             await publish(kafka, [LETTERS + 1], reason="data")
-            return [letter.place.offset async for letter in log.letters(Selection(reasons=frozenset({"data"})))]
+            return [letter.position.offset async for letter in log.letters(Selection(reasons=frozenset({"data"})))]
 
     assert asyncio.run(read_while_publishing()) == []
 
@@ -114,7 +115,7 @@ def test_a_cut_letter_is_replayed_from_its_original(kafka: Settings) -> None:
     """The whole record is sent again with its key and headers, and says where it comes from; what is gone is left out."""
     value, key, headers = b"v" * (LARGEST_VALUE_BYTES + 1), b"teacher-1", [("x", b"1"), ("empty", None)]
 
-    async def send_refuse_and_replay() -> tuple[Replayed, list[ConsumerRecord]]:
+    async def send_reject_and_replay() -> tuple[Replayed, list[ConsumerRecord]]:
         producer = AIOKafkaProducer(**kafka.kafka_access.client_options(), acks="all")
         await producer.start()
         sent = await producer.send_and_wait("classpulse.prep", value, key, headers=headers)
@@ -133,10 +134,10 @@ def test_a_cut_letter_is_replayed_from_its_original(kafka: Settings) -> None:
         await consumer.stop()
         return done, records
 
-    done, (original, again) = asyncio.run(send_refuse_and_replay())
+    done, (original, again) = asyncio.run(send_reject_and_replay())
     assert (done.sent, done.skipped) == (1, {ORIGINAL_GONE: 1})
     assert (again.partition, again.key, again.value) == (original.partition, key, value)
     assert list(again.headers[:-1]) == headers
-    name, place = again.headers[-1]
+    name, position = again.headers[-1]
     assert name == REPLAYED_FROM
-    assert RecordPlace.parse(place.decode()).topic == topics.DEAD_LETTER_TOPIC
+    assert RecordPosition.parse(position.decode()).topic == topics.DEAD_LETTER_TOPIC

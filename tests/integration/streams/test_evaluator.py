@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from clickhouse_connect.driver.client import Client
 from prometheus_client import generate_latest
 
-from schemas.errors import MustStop, Refused, RetryLater
+from schemas.errors import MustStop, Rejected, RetryLater
 from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target, connect
 from sinks.clickhouse.errors import ATTEMPTS_AT_UNKNOWN
@@ -145,7 +145,7 @@ def test_database_that_is_away() -> None:
 
 
 def test_a_partition_without_an_event_is_no_obstacle(database: Target) -> None:
-    """A partition that has had only refused records, and so has no watermark, does not keep the cycle from its end."""
+    """A partition that has had only rejected records, and so has no watermark, does not keep the cycle from its end."""
     client = connect(database)
     insert_checkpoint(client, "classroom", 1, partition=0, stored=0, dead_letters=1)
     insert_checkpoint(client, "classroom", 1, partition=1, watermark=NOW)
@@ -154,19 +154,19 @@ def test_a_partition_without_an_event_is_no_obstacle(database: Target) -> None:
 
 
 def test_an_answer_that_stays_ends_it_and_is_no_absence(database: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A statement that ClickHouse refuses is told as refused: once at once, following after a few attempts."""
+    """A statement that ClickHouse rejects is told as rejected: once at once, following after a few attempts."""
     monkeypatch.setattr("streams.evaluation.evaluator.FAILURE_DELAY_SECONDS", 0.001)
     attempts: list[int] = []
 
-    def refused(client: Client, _rules: MetricRules, _now: datetime) -> int:
+    def rejected(client: Client, _rules: MetricRules, _now: datetime) -> int:
         attempts.append(1)
         return len(client.query("SELECT toDate([1])").result_rows)
 
-    evaluator = Evaluator(database, MetricRules(), steps=[Step("a", refused)])
-    with pytest.raises(Refused, match="ILLEGAL_TYPE_OF_ARGUMENT"), away_is_final(database):
+    evaluator = Evaluator(database, MetricRules(), steps=[Step("a", rejected)])
+    with pytest.raises(Rejected, match="ILLEGAL_TYPE_OF_ARGUMENT"), away_is_final(database):
         evaluator.once()
     attempts.clear()
-    with pytest.raises(Refused):
+    with pytest.raises(Rejected):
         evaluator.follow(0.001, lambda _cycle: None)
     assert len(attempts) == ATTEMPTS_AT_UNKNOWN
 

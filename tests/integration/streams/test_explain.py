@@ -286,10 +286,10 @@ def test_an_activation_shows_what_it_changes_asks_and_is_kept(tmp_path: Path) ->
     for reason in (" ", "two\nlines", "\x1b[2J"):
         assert "in one line" in RUNNER.invoke(evaluation, [*activate, "--reason", reason, "--yes"]).output
     activate += ["--reason", "a decision"]
-    refused = RUNNER.invoke(evaluation, activate, input="n\n")
-    assert refused.exit_code == 1
-    assert "weight 1 → 7" in refused.output
-    assert re.search(r"Computed anew: [1-9]\d* scores of 1 weeks, from 2026-W40 on", refused.output)
+    rejected = RUNNER.invoke(evaluation, activate, input="n\n")
+    assert rejected.exit_code == 1
+    assert "weight 1 → 7" in rejected.output
+    assert re.search(r"Computed anew: [1-9]\d* scores of 1 weeks, from 2026-W40 on", rejected.output)
     before = RUNNER.invoke(evaluation, ["history"]).output.splitlines()
     assert "by classpulse evaluate" in before[0]
     assert RUNNER.invoke(evaluation, activate, input="y\n").exit_code == 0

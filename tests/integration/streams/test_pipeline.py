@@ -23,7 +23,7 @@ from streams.pipeline.clock import Clock
 from streams.pipeline.decoder import Decoder
 from streams.pipeline.partition import Log
 from streams.pipeline.rules import Rules
-from streams.pipeline.writer import Refused, Sinks
+from streams.pipeline.writer import Rejected, Sinks
 from tests.oracle.path import Path
 
 TOPIC = "classpulse.classroom"
@@ -121,7 +121,7 @@ def apply(path: Path, records: Sequence[Record], covers: tuple[int, int] | None 
 
 def flush(path: Path) -> None:
     """Write what waits."""
-    assert not isinstance(path.flush(), Refused)
+    assert not isinstance(path.flush(), Rejected)
 
 
 def counters(warehouse: Warehouse) -> tuple[int, ...]:
@@ -260,7 +260,7 @@ def test_a_stale_writer_loses(database: Target, warehouse: Warehouse) -> None:
 
 
 def test_a_dead_letter_keeps_the_record_and_says_why(warehouse: Warehouse) -> None:
-    """The letter carries the original bytes and headers, where it was, and the reason; the table holds no content."""
+    """The dead letter carries the original bytes and headers, where it was, and the reason; the table holds no content."""
     letters = Letters()
     path = new_path(warehouse, letters)
     assign(path)
@@ -287,7 +287,7 @@ def test_a_write_of_many_months_is_stored(database: Target, warehouse: Warehouse
     assert_verified(database)
 
 
-def test_only_what_the_database_refuses_becomes_a_dead_letter(database: Target, warehouse: Warehouse) -> None:
+def test_only_what_the_database_rejects_becomes_a_dead_letter(database: Target, warehouse: Warehouse) -> None:
     """Events that break a constraint, and their repeats, are dead letters with what ClickHouse said; all others count."""
     client = connect(database)
     client.command("ALTER TABLE events_classroom ADD CONSTRAINT no_poison CHECK id NOT IN ('e70', 'e90')")
@@ -299,22 +299,22 @@ def test_only_what_the_database_refuses_becomes_a_dead_letter(database: Target, 
     records = [*RECORDS, poison, *(Record(number, event(number)) for number in range(6, 40))]
     for _attempt in range(3):  # the first copy, then its repeat, then none
         apply(path, records)
-        if not isinstance(path.flush(), Refused):
+        if not isinstance(path.flush(), Rejected):
             break
         assert assign(path) == 0
     assert counters(warehouse) == (40, 36, 0, 4)
     assert_verified(database)
-    refused = {letter.offset: letter.detail for letter in letters.published if letter.reason == "database"}
-    assert set(refused) == {1, 2, 5}
-    assert "no_poison" in refused[5]
-    assert "http" not in refused[5]
+    rejected = {letter.offset: letter.detail for letter in letters.published if letter.reason == "database"}
+    assert set(rejected) == {1, 2, 5}
+    assert "no_poison" in rejected[5]
+    assert "http" not in rejected[5]
     assert {letter.value for letter in letters.published if letter.offset == 1} == {event(70)}
 
 
 def test_a_table_that_takes_nothing_stops_the_worker(
     database: Target, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With more refused events in a write than can be the events' fault the worker stops, and names the table."""
+    """With more rejected events in a write than can be the events' fault the worker stops, and names the table."""
     monkeypatch.setattr("sinks.stores.events.MOST_REFUSED_EVENTS", 3)
     client = connect(database)
     client.command("ALTER TABLE events_classroom ADD CONSTRAINT nothing CHECK 0")

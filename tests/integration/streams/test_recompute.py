@@ -270,7 +270,7 @@ def test_the_report_says_what_is_left() -> None:
     ],
 )
 def test_a_mistake_is_answered_with_how_it_is_written(arguments: list[str], said: str) -> None:
-    """Unknown metrics, days the wrong way round, and neither or both of the ways to name metrics are refused."""
+    """Unknown metrics, days the wrong way round, and neither or both of the ways to name metrics are rejected."""
     answer = CliRunner().invoke(cli, ["recompute", "--from", "2026-11-16", "--to", "2026-11-16", *arguments])
     assert (answer.exit_code, said in " ".join(answer.output.split())) == (2, True), answer.output
 

@@ -230,7 +230,7 @@ def test_the_command_makes_the_same_page_again(database: Target, client: Client,
     assert ("95.0 %" in before, "80.0 %" in after) == (True, True)
 
 
-def test_an_instant_in_the_future_is_refused() -> None:
+def test_an_instant_in_the_future_is_rejected() -> None:
     """What is not known yet cannot be read again."""
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     arguments = ["report", "school", "s07", "--week", "2026-W47", "--as-of", tomorrow.isoformat()]

@@ -32,7 +32,7 @@ def test_what_is_missing_is_named_until_it_is_there(apache: ApacheCluster, monke
             await asyncio.sleep(0.1)
         raise AssertionError(f"expected {problems} problems, got {watch.problems}")
 
-    async def story() -> None:
+    async def scenario() -> None:
         options = {"bootstrap_servers": apache.bootstrap}
         await create(options, [WHOLE, Topic(SMALL.name, 1, {})])
         watch = TopicWatch(options, [WHOLE, GONE, SMALL], telemetry)
@@ -52,7 +52,7 @@ def test_what_is_missing_is_named_until_it_is_there(apache: ApacheCluster, monke
         finally:
             await watch.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(

@@ -276,7 +276,7 @@ def test_a_stuck_worker_says_where_each_thread_is_once(warehouse: Warehouse, cap
     assert "thread MainThread" in caplog.text
 
 
-def test_a_refused_write_during_a_rebalance_keeps_the_assignment(warehouse: Warehouse) -> None:
+def test_a_rejected_write_during_a_rebalance_keeps_the_assignment(warehouse: Warehouse) -> None:
     """Beginning anew while partitions are being assigned asks for those that Kafka assigned, not for what is read now."""
 
     async def scenario(scene: Scene) -> None:

@@ -12,7 +12,7 @@ __all__ = ["MIXES", "ROUGH", "TOPIC", "Mix", "records"]
 Mix = Literal["plain", "rough"]
 #: What each mix is, in words for people.
 MIXES: Final[dict[Mix, str]] = {
-    "plain": "in order, no repeats, nothing refused",
+    "plain": "in order, no repeats, nothing rejected",
     "rough": "three times the bytes, a fifth of the events in one lesson, 30 % late, 10 % duplicates, 1 % garbage",
 }
 TOPIC: Final = "classpulse.classroom"
@@ -39,7 +39,7 @@ _EXTENSIONS: Final = (
 def records(mix: Mix, events: int, seed: int) -> Iterator[Produced]:
     """Yield exactly ``events`` records of the classroom topic in arrival order, all of them structured JSON.
 
-    The same mix, seed and day give the same records. Each carries its fate, so the account is exact.
+    The same mix, seed and day give the same records. Each carries its outcome, so the account is exact.
     """
     disturbance = ROUGH if mix == "rough" else Disturbance()
     produced = simulate(
@@ -59,7 +59,7 @@ def _heavy_and_hot(produced: Iterator[Produced]) -> Iterator[Produced]:
     """Make the events larger and move a share of every lesson's into one; garbage stays the garbage it is."""
     hot: bytes | None = None
     for record in produced:
-        if record.fate == "dead_letter" or record.key is None or record.value is None:
+        if record.outcome == "dead_letter" or record.key is None or record.value is None:
             yield record
             continue
         hot = hot or record.key

@@ -90,15 +90,15 @@ def _row(name: str, rate: float, compared: str, cpu_us: float | None, rounds: li
 
 
 def _costs(result: Mapping[str, Any]) -> str:
-    laws = (
+    invariants = (
         f"Every record was accounted for in every round, and verification found {result['verify_differences']} differences."
         if result["laws_hold"]
-        else "**The laws did not hold: these metrics are worth nothing.**"
+        else "**The invariants did not hold: these metrics are worth nothing.**"
     )
     return (
         f"Beside the worker, ClickHouse took {result['clickhouse_cpu_us_per_event']:.1f} µs of CPU an event. "
         f"The worker was ready {result['startup_seconds']:.1f} s after its start, and had "
-        f"{result['worker_peak_memory_bytes'] / _MIB:,.0f} MiB at most. {laws}"
+        f"{result['worker_peak_memory_bytes'] / _MIB:,.0f} MiB at most. {invariants}"
     )
 
 

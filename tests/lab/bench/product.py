@@ -1,7 +1,7 @@
 """One round of classpulse: a fresh database, one real worker process, until everything is stored.
 
 Measured from outside. It begins with the last moment at which ``/readyz`` did not yet say ready, and ends with the time
-that ClickHouse itself wrote into the last checkpoint. Events, metrics and refusals are stored before the checkpoint that
+that ClickHouse itself wrote into the last checkpoint. Events, metrics and rejections are stored before the checkpoint that
 covers them (docs/delivery.md), so by then everything is.
 """
 

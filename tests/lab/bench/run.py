@@ -74,7 +74,7 @@ class Result:
         return sum(found) if found else None
 
     @property
-    def laws_hold(self) -> bool:
+    def invariants_hold(self) -> bool:
         """Every round's accounts balance, and a round was verified without a difference."""
         return all(reading.accounts_balance for reading in self.classpulse) and self.verify_differences == 0
 
@@ -87,7 +87,7 @@ class Result:
             "ratio_to_ceiling": self.ratio_to_ceiling,
             "peers": {name: _peer_json(readings, rate) for name, readings in self.peers.items()},
             "not_measured": self.missing,
-            "laws_hold": self.laws_hold,
+            "laws_hold": self.invariants_hold,
             "verify_differences": self.verify_differences,
             **self._costs(),
             "spread": {

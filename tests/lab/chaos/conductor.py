@@ -1,4 +1,4 @@
-"""Performs a schedule on a town: begins each fault at its time, heals it after its duration, and takes note of both."""
+"""Performs a schedule on a rig: begins each fault at its time, heals it after its duration, and takes note of both."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from tests.lab.chaos.faults import (
     inserts_into,
 )
 from tests.lab.chaos.proxy import Proxy
+from tests.lab.chaos.rig import EXTRA, Rig, WorkerSlot
 from tests.lab.chaos.schedule import Step
-from tests.lab.chaos.town import EXTRA, Town, WorkerSlot
 
 #: Faults on different processes overlap; those on one wait for each other.
 AT_ONCE: Final = 6
@@ -52,8 +52,8 @@ LINK_FAULTS: Final[dict[str, Fault]] = {
 class Conductor:
     """Runs steps. ``done`` and ``met`` count them by kind; ``met`` only those that something ran into."""
 
-    def __init__(self, town: Town, journal: Path) -> None:
-        self._town = town
+    def __init__(self, rig: Rig, journal: Path) -> None:
+        self._rig = rig
         self._journal = journal
         self._began = time.monotonic()
         self._stopped = threading.Event()
@@ -103,10 +103,10 @@ class Conductor:
     def _strike(self, step: Step) -> bool:
         """Perform one step to its end; return whether anything ran into it."""
         if step.target == stack.CLICKHOUSE:
-            return self._strike_part(step, stack.CLICKHOUSE, self._town.clickhouse_lock)
+            return self._strike_part(step, stack.CLICKHOUSE, self._rig.clickhouse_lock)
         if step.target == "broker":
-            return self._strike_part(step, stack.KAFKA, self._town.broker_lock)
-        worker = self._town.workers[step.target]
+            return self._strike_part(step, stack.KAFKA, self._rig.broker_lock)
+        worker = self._rig.workers[step.target]
         if step.target == EXTRA:
             return self._visit(step, worker)
         if step.kind in LINK_FAULTS:
@@ -118,15 +118,15 @@ class Conductor:
     def _strike_part(self, step: Step, name: str, lock: AbstractContextManager[object]) -> bool:
         with lock:
             if step.kind.endswith("_kill"):
-                stack.kill(self._town.folder, name, signal.SIGKILL)
+                stack.kill(self._rig.folder, name, signal.SIGKILL)
                 self._stopped.wait(step.duration_seconds)
-                self._town.start_part(name)
+                self._rig.start_part(name)
             else:
-                stack.kill(self._town.folder, name, signal.SIGSTOP)
+                stack.kill(self._rig.folder, name, signal.SIGSTOP)
                 try:
                     self._stopped.wait(step.duration_seconds)
                 finally:
-                    stack.kill(self._town.folder, name, signal.SIGCONT)
+                    stack.kill(self._rig.folder, name, signal.SIGCONT)
         return True
 
     def _visit(self, step: Step, worker: WorkerSlot) -> bool:

@@ -21,7 +21,7 @@ Place = tuple[str, int]
 
 #: Records handed to the producer and not acknowledged yet; more wait.
 MOST_UNACKNOWLEDGED: Final = 2_000
-#: Kafka may be away for so long; a record that waits longer has an unknown fate, and the run is void.
+#: Kafka may be away for so long; a record that waits longer has an unknown outcome, and the run is void.
 REQUEST_MS: Final = 120_000
 _LINGER_MS: Final = 20
 
@@ -52,8 +52,8 @@ class Account:
     def add(self, record: Produced, partition: int) -> None:
         """Take note of one acknowledged record."""
         self.ledger.add(record)
-        self.partitions.setdefault((record.topic, partition), Counter())[record.fate] += 1
-        if record.fate == "stored":
+        self.partitions.setdefault((record.topic, partition), Counter())[record.outcome] += 1
+        if record.outcome == "stored":
             self.events.setdefault(record.topic, set()).add(identity_of(record))
 
 
@@ -91,7 +91,7 @@ class Feed:
             raise MustStop(f"Kafka has not taken all records after {timeout_seconds:.0f} s", "Look at the broker's log")
         if self._failure is not None:
             raise MustStop(
-                f"A record's fate in Kafka is unknown, so nothing can be counted: {self._failure!r}", "Repeat the run"
+                f"A record's outcome in Kafka is unknown, so nothing can be counted: {self._failure!r}", "Repeat the run"
             ) from self._failure
         return self.account
 

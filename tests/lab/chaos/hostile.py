@@ -1,7 +1,7 @@
 """A seeded stream of hostile records between valid ones, with the verdict that each must get.
 
-Two judges are independent of the worker: the kind of hostility, for kinds that can only be refused (or only be stored), and
-for every record the contract itself, ``schemas.codec.validate``, asked record by record. Where the two disagree, the
+Two judges are independent of the worker: the kind of hostility, for kinds that can only be rejected (or only be stored),
+and for every record the contract itself, ``schemas.codec.validate``, asked record by record. Where the two disagree, the
 contract has a gap, and the record says so.
 """
 
@@ -22,7 +22,7 @@ from schemas.events.event_types import FAMILIES
 from tests.lab.chaos.hostile_batches import BATCH_KINDS, HostileBatch
 from tests.lab.chaos.hostile_faults import EITHER, LARGE, REFUSED, STORED, Draft, Maker, Valid
 
-Verdict = Literal["stored", "refused"]
+Verdict = Literal["stored", "rejected"]
 
 #: Below a half, so that a partition is not taken for a broken one and held.
 HOSTILE_SHARE: Final = 0.4
@@ -38,7 +38,7 @@ VALID: Final = "valid"
 
 
 class HostileRecord(NamedTuple):
-    """One record, its kind, and its fate. ``disagreement``: what the kind says, where the contract says otherwise."""
+    """One record, its kind, and its outcome. ``disagreement``: what the kind says, where the contract says otherwise."""
 
     topic: str
     draft: Draft
@@ -81,7 +81,7 @@ def hostile_stream(
     bases = _bases(seed * 2 + 1)
     makers = [
         (name, maker, verdict)
-        for kinds, verdict in ((REFUSED, "refused"), (STORED, "stored"), (EITHER, None))
+        for kinds, verdict in ((REFUSED, "rejected"), (STORED, "stored"), (EITHER, None))
         for name, maker in kinds.items()
         if name not in without
     ]
@@ -103,7 +103,7 @@ def hostile_stream(
         topic, base = next(bases)
         if rng.random() < _LARGE_SHARE:
             name, maker = rng.choice(sorted(LARGE.items()))
-            yield _judged(topic, name, maker, "refused", base, rng, limits)
+            yield _judged(topic, name, maker, "rejected", base, rng, limits)
         else:
             yield _judged(topic, *rng.choice(makers), base, rng, limits)
 
@@ -118,10 +118,10 @@ def _judged(
     answer = validate(
         _FAMILIES[topic], record, 0, clock=limits.clock, now_us=limits.now_us(), max_value_bytes=limits.max_value_bytes
     )
-    verdict: Verdict = "stored" if isinstance(answer, Event) else "refused"
+    verdict: Verdict = "stored" if isinstance(answer, Event) else "rejected"
     if expected is None or expected == verdict:
         return HostileRecord(topic, draft, name, verdict)
-    return HostileRecord(topic, draft, name, verdict, "stored" if expected == "stored" else "refused")
+    return HostileRecord(topic, draft, name, verdict, "stored" if expected == "stored" else "rejected")
 
 
 def _bases(seed: int) -> Iterator[tuple[str, Valid]]:

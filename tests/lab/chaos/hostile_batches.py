@@ -19,7 +19,7 @@ _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 _CRC_AT: Final = 17
 _CRC_FROM: Final = 21
 _LENGTH_FROM: Final = 12
-#: What the bombs inflate to; the batch stays below the megabyte that a broker takes, but for snappy, which shrinks to a
+#: What the bombs decompress to; the batch stays below the megabyte that a broker takes, but for snappy, which shrinks to a
 #: twentieth at best.
 _BOMB_BYTES: Final = {GZIP: 256 << 20, SNAPPY: 68 << 20, LZ4: 200 << 20, ZSTD: 1 << 30}
 _MANY_RECORDS: Final = 500
@@ -42,7 +42,7 @@ _COMPRESS: Final[dict[int, Callable[[bytes], Any]]] = {
 
 
 class HostileBatch(NamedTuple):
-    """A batch as it goes over the wire, with a right checksum; every one of its records must be refused."""
+    """A batch as it goes over the wire, with a right checksum; every one of its records must be rejected."""
 
     topic: str
     kind: str

@@ -363,7 +363,7 @@ def _escaped(valid: Valid, _rng: Random) -> Draft:
 
 #: Kinds that a broker which checks timestamps turns away, with the whole batch they come in.
 TIMESTAMPS: Final = frozenset({"timestamp", "strange timestamp"})
-#: Kinds that must be refused.
+#: Kinds that must be rejected.
 REFUSED: Final[dict[str, Maker]] = {
     "empty": _constant(b""),
     "not an event": _constant(

@@ -36,7 +36,7 @@ _MOST_LISTED: Final = 20
 class Account:
     """``verdicts`` and ``kinds``: by place, one entry an offset from 0 on; ``disagreements``: see ``HostileRecord``.
 
-    ``turned_away``: batches by kind that the broker itself refused; they are in no log.
+    ``turned_away``: batches by kind that the broker itself rejected; they are in no log.
     """
 
     verdicts: dict[Place, list[Verdict]] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class Feed:
         if code:
             raise for_code(code)(f"the broker does not take {batch.kind}")
         _check(base_offset, offset)
-        self.account.add(place, batch.kind, "refused", batch.records)
+        self.account.add(place, batch.kind, "rejected", batch.records)
 
     async def flush(self) -> None:
         """Hand every open batch to the producer."""

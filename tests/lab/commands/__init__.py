@@ -6,5 +6,5 @@ from typing import Final
 COMMANDS: Final = {
     "bench": ("tests.lab.commands.bench", "Measure classpulse beside the bare client's ceiling and its peers."),
     "fuzz": ("tests.lab.commands.fuzz", "Send hostile records through a worker, and account for each."),
-    "torture": ("tests.lab.commands.torture", "Strike a running system with faults; check that every law holds."),
+    "torture": ("tests.lab.commands.torture", "Strike a running system with faults; check that every invariant holds."),
 }

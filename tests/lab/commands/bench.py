@@ -116,7 +116,7 @@ def bench(
         echo_json(result, indent=2)
     else:
         print_result(Console(), result)
-    if not found.laws_hold:
+    if not found.invariants_hold:
         raise SystemExit(1)
     if check and found.ratio_to_ceiling < floor:
         echo(

@@ -102,7 +102,9 @@ def print_result(console: Console, result: dict[str, Any]) -> None:
     if result["laws_hold"]:
         console.print("Every record is accounted for in every round, and verify finds no difference.", style="green")
     else:
-        console.print(f"The laws do not hold: verify finds {result['verify_differences']} differences.", style="bold red")
+        console.print(
+            f"The invariants do not hold: verify finds {result['verify_differences']} differences.", style="bold red"
+        )
 
 
 def _number(value: float | None) -> str:

@@ -50,7 +50,7 @@ class Findings:
         return {
             "records": self.account.records,
             "stored": self.account.count("stored"),
-            "refused": self.account.count("refused"),
+            "rejected": self.account.count("rejected"),
             "turned_away_by_broker": sum(self.account.turned_away.values()),
             "seconds": round(self.seconds, 1),
             "worker_peak_mib": self.peak_mib,
@@ -85,7 +85,7 @@ def fuzz(*, records: int, seed: int, memory_mib: int, broker: stack.BrokerKind, 
 
     Two in five are hostile: malformed CloudEvents in both content modes, numbers beyond any type, nesting without end,
     wrong encodings, duplicate keys, confusable and right-to-left text, strange keys, headers and times, flipped, cut and
-    spliced events, batches that inflate to gigabytes, batches that are none. What must become of each is known before.
+    spliced events, batches that decompress to gigabytes, batches that are none. What must become of each is known before.
 
     \b
     Exit status: 0 only if the worker lived through it in bounded memory, every record is where it belongs (stored, or a
@@ -103,7 +103,7 @@ def fuzz(*, records: int, seed: int, memory_mib: int, broker: stack.BrokerKind, 
             display.step("Starting Kafka and ClickHouse (on loopback)")
             info = stack.up(folder, broker=broker)
             dev.prepare(info)
-            # The worker holds a partition when most of it is refused; here that is the point.
+            # The worker holds a partition when most of it is rejected; here that is the point.
             worker = DemoWorker(folder, {**dev.environment(info), "CLASSPULSE_BREAKER_SHARE": "0"})
             findings = _run(info, worker, display, records, seed)
         if findings.peak_mib > memory_mib:
@@ -150,7 +150,7 @@ def _run(info: stack.StackInfo, worker: DemoWorker, display: Display, records: i
     seconds = time.monotonic() - started
     worker.check()
     peak_mib = _peak_mib(pid)
-    display.step("Looking for every record at its place, and recomputing every figure")
+    display.step("Looking for every record at its place, and recomputing every metric")
     failures = [f"the contract: {text}" for text in account.disagreements]
     failures += _misplaced(client, account)
     failures += _uncounted(client, account)
@@ -170,19 +170,19 @@ def _peak_mib(pid: int) -> int:
 
 
 def _misplaced(client: Client, account: Account) -> list[str]:
-    """Return what is stored and should not be, or refused and should not be, or lost."""
+    """Return what is stored and should not be, or rejected and should not be, or lost."""
     tables = {family.topic: family.table for family in FAMILIES}
     failures = []
     for place, verdicts in sorted(account.verdicts.items()):
         topic, partition = place
         stored = _positions(client, _PLACES.format(table=tables[topic]), place)
-        refused = _positions(client, _PLACES.format(table="dead_letters") + " AND topic = {topic:String}", place)
+        rejected = _positions(client, _PLACES.format(table="dead_letters") + " AND topic = {topic:String}", place)
         for offset, verdict in enumerate(verdicts):
-            found = (offset in stored, offset in refused)
-            if found != (verdict == "stored", verdict == "refused"):
+            found = (offset in stored, offset in rejected)
+            if found != (verdict == "stored", verdict == "rejected"):
                 kind = account.kinds[place][offset]
-                failures.append(f"{topic}/{partition}@{offset} ({kind}) must be {verdict}; stored, refused: {found}")
-        if extra := (stored | refused) - set(range(len(verdicts))):
+                failures.append(f"{topic}/{partition}@{offset} ({kind}) must be {verdict}; stored, rejected: {found}")
+        if extra := (stored | rejected) - set(range(len(verdicts))):
             failures.append(f"{topic}/{partition} has {len(extra)} records that nobody sent, such as {min(extra)}")
     return failures
 
@@ -200,7 +200,7 @@ def _uncounted(client: Client, account: Account) -> list[str]:
     counted = {(row[0], row[1]): tuple(row[2:]) for row in answer.result_rows}
     failures = []
     for place, verdicts in sorted(account.verdicts.items()):
-        expected = (len(verdicts), verdicts.count("stored"), 0, verdicts.count("refused"), 0)
+        expected = (len(verdicts), verdicts.count("stored"), 0, verdicts.count("rejected"), 0)
         if counted.get(place) != expected:
             failures.append(
                 f"{place[0]}/{place[1]}: (consumed, stored, duplicates, dead letters, epoch) "
@@ -214,10 +214,10 @@ def _show(findings: Findings) -> None:
     table = Table(title="What was sent", title_justify="left")
     table.add_column("kind")
     table.add_column("to be stored", justify="right")
-    table.add_column("to be refused", justify="right")
+    table.add_column("to be rejected", justify="right")
     counts = findings.account.by_kind()
     for kind in sorted({kind for kind, _ in counts}):
-        table.add_row(kind, f"{counts[kind, 'stored']:,}", f"{counts[kind, 'refused']:,}")
+        table.add_row(kind, f"{counts[kind, 'stored']:,}", f"{counts[kind, 'rejected']:,}")
     console.print(table)
     if findings.account.turned_away:
         console.print("The broker itself turned away batches: " + ", ".join(sorted(findings.account.turned_away)))

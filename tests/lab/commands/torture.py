@@ -1,4 +1,6 @@
-"""``classpulse torture``: faults without end on a stack of its own, and then the question whether every law still holds."""
+"""``classpulse torture``: faults without end on a stack of its own, and then the question whether every invariant still
+holds.
+"""
 
 import asyncio
 import json
@@ -27,9 +29,9 @@ from streams.kafka import topics
 from streams.output.terminal import Console, echo, echo_json
 from tests.lab.chaos.conductor import Conductor
 from tests.lab.chaos.feed import Feed
-from tests.lab.chaos.laws import NotSettledError, Verdict, judge, judge_published_letters, published_letters, settle
+from tests.lab.chaos.invariants import NotSettledError, Verdict, judge, judge_published_letters, published_letters, settle
+from tests.lab.chaos.rig import Ending, Rig
 from tests.lab.chaos.schedule import COOL_DOWN_SECONDS, KIND, WARM_UP_SECONDS, Step, schedule
-from tests.lab.chaos.town import Ending, Town
 from tests.lab.commands.torture_display import TortureDisplay, print_result
 
 DEFAULT_FOLDER: Final = Path(".classpulse/torture")
@@ -106,14 +108,14 @@ class Outcome:
     endings: list[Ending]
 
     @property
-    def laws_hold(self) -> bool:
+    def invariants_hold(self) -> bool:
         """Nothing is lost, doubled or different, and every fault could be performed as planned."""
         return self.verdict.holds and not self.failures
 
     def to_json(self) -> dict[str, Any]:
         """Return the keys that ``--json`` prints."""
         return {
-            "laws_hold": self.laws_hold,
+            "laws_hold": self.invariants_hold,
             "command": self.plan.command(),
             **asdict(self.plan),
             **asdict(self.verdict),
@@ -167,7 +169,7 @@ def torture(
     healed: every counter, every single event and every metric is held against an independent account.
 
     \b
-    Exit status: 0 every law holds, 1 one is broken (the seed, the schedule and the logs are named), 2 no verdict.
+    Exit status: 0 every invariant holds, 1 one is broken (the seed, the schedule and the logs are named), 2 no verdict.
     Example:     classpulse torture --minutes 15 --faults 200 --seed 7
     """
     settings_module.load()  # the workers get them too
@@ -192,9 +194,9 @@ def torture(
         echo_json(outcome.to_json())
     else:
         print_result(Console(), outcome.to_json(), folder)
-    if not outcome.laws_hold:
+    if not outcome.invariants_hold:
         echo(
-            f"A law is broken. Repeat: {plan.command()}\nSchedule: {folder / SCHEDULE_FILE}; what was done: "
+            f"An invariant is broken. Repeat: {plan.command()}\nSchedule: {folder / SCHEDULE_FILE}; what was done: "
             f"{folder / JOURNAL_FILE}; logs: {folder / 'workers'}, {folder / 'logs'}",
             err=True,
         )
@@ -252,37 +254,37 @@ def _run(plan: Plan, steps: list[Step], folder: Path, console: Console) -> Outco
         events = int(plan.minutes * 60 * plan.events_per_second)
         records = simulate(SimulationConfig(seed=plan.seed, events=events, date=SCHOOL_DAY, disturbance=TROUBLED))
         feed = Feed(info.kafka_bootstrap, records, plan.events_per_second, idempotent=plan.broker == stack.APACHE)
-        with Town(info, {**dev.environment(info), **WORKER_SETTINGS}, plan.workers) as town:
-            conductor = Conductor(town, folder / JOURNAL_FILE)
+        with Rig(info, {**dev.environment(info), **WORKER_SETTINGS}, plan.workers) as rig:
+            conductor = Conductor(rig, folder / JOURNAL_FILE)
             display.follow(conductor, feed)
             feed.start()
             try:
                 conductor.play(steps, display.strike)
-                verdict = _verdict(town, feed, display)
+                verdict = _verdict(rig, feed, display)
             finally:
                 conductor.stop()
                 feed.stop()
-            endings = town.endings
+            endings = rig.endings
     return Outcome(plan, verdict, conductor.done, conductor.met, conductor.failures, endings)
 
 
-def _verdict(town: Town, feed: Feed, display: TortureDisplay) -> Verdict:
+def _verdict(rig: Rig, feed: Feed, display: TortureDisplay) -> Verdict:
     """Let everything heal and settle, and judge."""
-    town.heal()
+    rig.heal()
     display.step("Everything is healed; waiting until all is published and checkpointed")
     account = feed.finish(FEED_PATIENCE_SECONDS)
-    client = connect(dev.target(town.info))
+    client = connect(dev.target(rig.info))
     try:
         counters = settle(client, account, SETTLE_PATIENCE_SECONDS, display.checkpointed)
-        display.step("Holding every event against the account, and recomputing every figure")
+        display.step("Holding every event against the account, and recomputing every metric")
         verdict = judge(client, account, counters, MetricRules())
         [declared] = [topic for topic in topics.declared() if topic.name == topics.DEAD_LETTER_TOPIC]
-        letters = asyncio.run(published_letters(town.info.kafka_bootstrap, declared.name, declared.partitions))
+        letters = asyncio.run(published_letters(rig.info.kafka_bootstrap, declared.name, declared.partitions))
         judge_published_letters(verdict, client, letters)
     except NotSettledError as error:
         verdict = Verdict(produced=account.ledger.produced)
-        town.save_pages(town.folder / PAGES_FOLDER)
-        verdict.problem(f"{error}; what the workers say of themselves: {town.folder / PAGES_FOLDER}")
+        rig.save_pages(rig.folder / PAGES_FOLDER)
+        verdict.problem(f"{error}; what the workers say of themselves: {rig.folder / PAGES_FOLDER}")
     finally:
         client.close()
     return verdict

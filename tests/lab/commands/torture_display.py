@@ -54,7 +54,7 @@ class TortureDisplay(Display):
 
 
 def print_result(console: Console, result: Mapping[str, Any], folder: Path) -> None:
-    """Print faults by kind, what became of the records, and every broken law."""
+    """Print faults by kind, what became of the records, and every broken invariant."""
     table = Table(title=f"Faults, seed {result['seed']}, {result['broker']} broker, {result['workers']} workers")
     table.add_column("fault")
     table.add_column("done", justify="right")
@@ -86,8 +86,10 @@ def print_result(console: Console, result: Mapping[str, Any], folder: Path) -> N
     _print_endings(console, result)
     for problem in (*result["problems"], *result["failures"])[:_MOST_SHOWN]:
         console.print(plain(problem, style="red"))
-    good, bad = "[bold green]Every law holds.[/bold green]", "[bold red]A law is broken.[/bold red]"
-    console.print(f"{good if result['laws_hold'] else bad} The schedule, what was done, and all logs are in {folder}.")
+    good, bad = "[bold green]Every invariant holds.[/bold green]", "[bold red]An invariant is broken.[/bold red]"
+    console.print(
+        f"{good if result['invariants_hold'] else bad} The schedule, what was done, and all logs are in {folder}."
+    )
 
 
 def _print_endings(console: Console, result: Mapping[str, Any]) -> None:

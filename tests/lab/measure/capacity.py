@@ -18,10 +18,10 @@ from typing import Any, Final
 from deploy.local.commands.demo_display import Display
 from deploy.local.simulator import Produced
 from tests.lab.measure import inputs, usage
-from tests.lab.measure.bed import Bed, Store
 from tests.lab.measure.drain import Cost, cost_between, drain
 from tests.lab.measure.outcome import Outcome
 from tests.lab.measure.program import parser, run
+from tests.lab.measure.rig import Rig, Store
 from tests.lab.measure.sizing import Measured
 
 __all__ = ["Slot", "counted", "main", "measure", "per_lesson_and_student"]
@@ -65,7 +65,7 @@ def per_lesson_and_student(small: float, full: float) -> tuple[float, float]:
     return full - _FULL * of_a_student, of_a_student
 
 
-def measure(bed: Bed, options: argparse.Namespace, display: Display) -> Outcome:
+def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
     """Count, drain, weigh; return the numbers."""
     display.step("Counting what lessons send")
     small, full = (
@@ -75,21 +75,21 @@ def measure(bed: Bed, options: argparse.Namespace, display: Display) -> Outcome:
     base, of_a_student = per_lesson_and_student(small.events_per_lesson, full.events_per_lesson)
     display.step(f"Filling the topics with {options.events} events of {options.lessons} lessons")
     records = inputs.lessons_at_once(options.lessons, options.students, options.seed)
-    count = bed.publish(islice(records, options.events)).produced
+    count = rig.publish(islice(records, options.events)).produced
     costs: list[Cost] = []
     peaks: list[int] = []
     sizes: dict[str, dict[str, int]] = {}
     inserted = 0
     bar = display.bar("Drains", options.repeat)
     for turn in range(options.repeat):
-        store = bed.new_store(f"classpulse_{turn}")
-        cost, peak, rows = _drained(bed, store, count)
+        store = rig.new_store(f"classpulse_{turn}")
+        cost, peak, rows = _drained(rig, store, count)
         costs.append(cost)
         peaks.append(peak)
         if turn == options.repeat - 1:
             inserted = rows
             sizes = _merged(store)
-        bed.drop(store)
+        rig.drop(store)
         bar.update(turn + 1)
     events, figures = sizes["events_classroom"], sizes["metric_rows"]
     measured = Measured(
@@ -110,12 +110,12 @@ def measure(bed: Bed, options: argparse.Namespace, display: Display) -> Outcome:
     return _outcome(measured, costs)
 
 
-def _drained(bed: Bed, store: Store, count: int) -> tuple[Cost, int, int]:
+def _drained(rig: Rig, store: Store, count: int) -> tuple[Cost, int, int]:
     """Drain into an empty database; return the cost, the worker's peak of memory, and the rows that were inserted."""
-    worker = bed.new_worker(store, CLASSPULSE_GROUP=f"measure-{len(bed.workers)}")
+    worker = rig.new_worker(store, CLASSPULSE_GROUP=f"measure-{len(rig.workers)}")
     try:
         worker.start()
-        samples = drain(bed, store, [worker], count)
+        samples = drain(rig, store, [worker], count)
         peak = usage.memory(worker.pid).peak_bytes
         figures = int(worker.page().total("classpulse_metric_rows_total"))
     finally:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.lab.measure.bed import PATIENCE_SECONDS, Bed, Store, Worker
+from tests.lab.measure.rig import PATIENCE_SECONDS, Rig, Store, Worker
 from tests.lab.measure.usage import rate_per_second
 
 __all__ = ["Cost", "Sample", "cost_between", "drain", "steady"]
@@ -62,7 +62,7 @@ def cost_between(first: Sample, last: Sample) -> Cost:
     return Cost(last.consumed - first.consumed, last.at_seconds - first.at_seconds, spent)
 
 
-def drain(bed: Bed, store: Store, workers: Sequence[Worker], consumed: int) -> list[Sample]:
+def drain(rig: Rig, store: Store, workers: Sequence[Worker], consumed: int) -> list[Sample]:
     """Return samples from when every worker has its partitions until ``consumed`` records are checkpointed.
 
     The workers are started already. Raises :class:`schemas.errors.MustStop` if one ends or nothing moves any more.
@@ -74,11 +74,11 @@ def drain(bed: Bed, store: Store, workers: Sequence[Worker], consumed: int) -> l
             if time.monotonic() > deadline:
                 raise worker.trouble(f"No partitions after {PATIENCE_SECONDS:.0f} s")
             time.sleep(SAMPLE_SECONDS / 5)
-    samples = [_sample(bed, store)]
+    samples = [_sample(rig, store)]
     moved_at = time.monotonic()
     while samples[-1].consumed < consumed:
         time.sleep(SAMPLE_SECONDS)
-        samples.append(_sample(bed, store))
+        samples.append(_sample(rig, store))
         for worker in workers:
             worker.check()
         if samples[-1].consumed != samples[-2].consumed:
@@ -114,8 +114,8 @@ def _one_is_done(sample: Sample, ends: Mapping[Place, int]) -> bool:
     return any(all(sample.offsets[place] >= ends[place] for place in places) for places in owned.values())
 
 
-def _sample(bed: Bed, store: Store) -> Sample:
-    cpu_seconds = bed.cpu_seconds()
+def _sample(rig: Rig, store: Store) -> Sample:
+    cpu_seconds = rig.cpu_seconds()
     rows = store.reader.query(_CHECKPOINTS).result_rows
     return Sample(
         time.time(),

@@ -23,10 +23,10 @@ from clickhouse_connect.driver.client import Client
 from deploy.local.commands.demo_display import Display
 from schemas.errors import MustStop
 from tests.lab.measure import inputs
-from tests.lab.measure.bed import Bed, Store
 from tests.lab.measure.drain import Cost, cost_between, drain
 from tests.lab.measure.outcome import Goal, Outcome
 from tests.lab.measure.program import parser, run
+from tests.lab.measure.rig import Rig, Store
 
 __all__ = ["copied", "copy_days", "main", "measure", "room_for"]
 
@@ -88,56 +88,56 @@ def copied(columns: Sequence[tuple[str, str]], day: date, base: str, days_before
     return f"SELECT {', '.join(chosen)} FROM {days} CROSS JOIN {base}"
 
 
-def measure(bed: Bed, options: argparse.Namespace, display: Display) -> Outcome:
+def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
     """Make the history, then drain into both databases; return what was found."""
     today = datetime.now(UTC).date()
     new_days = [today - timedelta(days=1 + turn) for turn in range(options.repeat)]
     base_day = today - timedelta(days=1 + options.repeat)
-    _store(bed, bed.store, base_day, options, display)
-    stored = _make_history(bed, base_day, options, display)
+    _store(rig, rig.store, base_day, options, display)
+    stored = _make_history(rig, base_day, options, display)
     runs: dict[str, list[Run]] = {"empty": [], "full": []}
     bar = display.bar("Drains", 2 * options.repeat)
     for turn, day in enumerate(new_days):
-        empty = bed.new_store(f"classpulse_empty_{turn}")
+        empty = rig.new_store(f"classpulse_empty_{turn}")
         # Both go on from the same place in the topics.
-        bed.store.admin.command(f"INSERT INTO {empty.name}.checkpoints SELECT * FROM {bed.store.name}.checkpoints FINAL")
-        before = bed.store.consumed()
+        rig.store.admin.command(f"INSERT INTO {empty.name}.checkpoints SELECT * FROM {rig.store.name}.checkpoints FINAL")
+        before = rig.store.consumed()
         records = inputs.lessons_at_once(options.lessons, options.students, options.seed, day)
-        count = before + bed.publish(islice(records, options.events)).produced
-        order = [("empty", empty), ("full", bed.store)]
+        count = before + rig.publish(islice(records, options.events)).produced
+        order = [("empty", empty), ("full", rig.store)]
         for name, store in order if turn % 2 else reversed(order):
-            runs[name].append(_run(bed, store, count, options))
+            runs[name].append(_run(rig, store, count, options))
             bar.update(sum(len(of) for of in runs.values()))
-        bed.drop(empty)
+        rig.drop(empty)
     return _outcome(runs, stored)
 
 
-def _store(bed: Bed, store: Store, day: date, options: argparse.Namespace, display: Display) -> None:
+def _store(rig: Rig, store: Store, day: date, options: argparse.Namespace, display: Display) -> None:
     display.step(f"Storing a day of {options.base} events")
     records = inputs.lessons_at_once(options.lessons, options.students, options.seed, day)
-    count = bed.publish(islice(records, options.base)).produced
-    worker = bed.new_worker(store)
+    count = rig.publish(islice(records, options.base)).produced
+    worker = rig.new_worker(store)
     worker.start()
-    bed.wait_until_consumed(store, count, [worker])
+    rig.wait_until_consumed(store, count, [worker])
     worker.stop()
     for table in TABLES:
         store.admin.command(f"OPTIMIZE TABLE {table} FINAL")
 
 
-def _make_history(bed: Bed, base_day: date, options: argparse.Namespace, display: Display) -> dict[str, Any]:
-    sizes = bed.store.sizes()
+def _make_history(rig: Rig, base_day: date, options: argparse.Namespace, display: Display) -> dict[str, Any]:
+    sizes = rig.store.sizes()
     base = {table: sizes[table] for table in TABLES}
     copies = max(1, round(options.stored / base["events_classroom"]["rows"]) - 1)
-    needed = room_for(copies, sum(one["bytes"] for one in base.values()), shutil.disk_usage(bed.folder).free)
+    needed = room_for(copies, sum(one["bytes"] for one in base.values()), shutil.disk_usage(rig.folder).free)
     display.step(f"Copying that day to {copies} days before; {needed / 2**30:.1f} GiB are enough, and free")
     began = time.monotonic()
     for table in TABLES:
         bar = display.bar(f"Copies of {table}", copies)
-        copy_days(bed.store.admin, table, base_day, copies, bar.update)
+        copy_days(rig.store.admin, table, base_day, copies, bar.update)
     copied_seconds = time.monotonic() - began
     display.step("Waiting until ClickHouse has merged")
-    quiet = _settle(bed, options.settle)
-    after = bed.store.sizes()
+    quiet = _settle(rig, options.settle)
+    after = rig.store.sizes()
     return {
         "copies": copies,
         "made_in_seconds": round(copied_seconds),
@@ -170,12 +170,12 @@ def copy_days(client: Client, table: str, day: date, copies: int, on_progress: C
     client.command("DROP TABLE base_day SYNC")
 
 
-def _settle(bed: Bed, seconds: float) -> bool:
+def _settle(rig: Rig, seconds: float) -> bool:
     """Wait until nothing is merged any more, for so long at most; return whether that came."""
     deadline = time.monotonic() + seconds
     quiet_since = time.monotonic()
     while time.monotonic() < deadline:
-        if bed.store.number("SELECT count() FROM system.merges"):
+        if rig.store.number("SELECT count() FROM system.merges"):
             quiet_since = time.monotonic()
         elif time.monotonic() - quiet_since >= QUIET_SECONDS:
             return True
@@ -183,15 +183,15 @@ def _settle(bed: Bed, seconds: float) -> bool:
     return False
 
 
-def _run(bed: Bed, store: Store, count: int, options: argparse.Namespace) -> Run:
-    worker = bed.new_worker(store, CLASSPULSE_GROUP=f"measure-{len(bed.workers)}")
+def _run(rig: Rig, store: Store, count: int, options: argparse.Namespace) -> Run:
+    worker = rig.new_worker(store, CLASSPULSE_GROUP=f"measure-{len(rig.workers)}")
     try:
         worker.start()
-        samples = drain(bed, store, [worker], count)
+        samples = drain(rig, store, [worker], count)
         drained = cost_between(samples[0], samples[-1])
-        cpu_before = bed.cpu_seconds()
-        _settle(bed, options.settle)
-        left = bed.cpu_seconds()["clickhouse"] - cpu_before["clickhouse"]
+        cpu_before = rig.cpu_seconds()
+        _settle(rig, options.settle)
+        left = rig.cpu_seconds()["clickhouse"] - cpu_before["clickhouse"]
     finally:
         worker.stop()
     spent = dict(drained.cpu_seconds)

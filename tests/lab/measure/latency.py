@@ -32,10 +32,10 @@ from deploy.local.simulator import Produced
 from schemas.errors import MustStop
 from sinks.clickhouse.client import connect
 from tests.lab.measure import inputs, quantiles
-from tests.lab.measure.bed import Bed, Store, Worker
 from tests.lab.measure.outcome import Goal, Outcome
 from tests.lab.measure.paced import Paced, Place, SentBatch, send_at_rate
 from tests.lab.measure.program import parser, run
+from tests.lab.measure.rig import Rig, Store, Worker
 from tests.lab.measure.scrape import Page
 
 __all__ = ["Watched", "latencies", "main", "measure"]
@@ -152,14 +152,14 @@ def latencies(batches: Sequence[SentBatch], watched: Watched, from_seconds: floa
     return found
 
 
-def measure(bed: Bed, options: argparse.Namespace, display: Display) -> Outcome:
+def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
     """Drain a backlog, then send at each rate; return what was found."""
     records = inputs.lessons_at_once(options.lessons, options.students, options.seed)
     display.step(f"Filling {options.lessons} lessons with {options.events} events")
-    consumed = bed.publish(islice(records, options.events)).produced
-    worker = bed.new_worker()
+    consumed = rig.publish(islice(records, options.events)).produced
+    worker = rig.new_worker()
     worker.start()
-    bed.wait_until_consumed(bed.store, consumed, [worker])
+    rig.wait_until_consumed(rig.store, consumed, [worker])
     page = worker.page()
     seconds = page.total("classpulse_checkpoint_timestamp_seconds") - page.total("classpulse_started_timestamp_seconds")
     maximum = consumed / seconds
@@ -172,12 +172,12 @@ def measure(bed: Bed, options: argparse.Namespace, display: Display) -> Outcome:
             found_too_few = f"A day of {options.lessons} lessons has too few events for {rate:,.0f}/s"
             raise MustStop(found_too_few, "Give more --lessons")
         consumed += count
-        found.append(_at_rate(bed, worker, prepared, rate, consumed, options, display))
+        found.append(_at_rate(rig, worker, prepared, rate, consumed, options, display))
     return _outcome(found, maximum, options)
 
 
 def _at_rate(
-    bed: Bed,
+    rig: Rig,
     worker: Worker,
     records: Sequence[Produced],
     rate: float,
@@ -191,12 +191,12 @@ def _at_rate(
     gc.freeze()
     gc.disable()
     try:
-        with Poller(bed.store, sent, options.poll_ms / 1000) as poller:
-            cpu_before, page_before, began = bed.cpu_seconds(), worker.page(), time.time()
-            asyncio.run(send_at_rate(bed.info.kafka_bootstrap, records, rate, sent, bar.update))
-            bed.wait_until_consumed(bed.store, consumed, [worker])
+        with Poller(rig.store, sent, options.poll_ms / 1000) as poller:
+            cpu_before, page_before, began = rig.cpu_seconds(), worker.page(), time.time()
+            asyncio.run(send_at_rate(rig.info.kafka_bootstrap, records, rate, sent, bar.update))
+            rig.wait_until_consumed(rig.store, consumed, [worker])
             time.sleep(3 * options.poll_ms / 1000)
-            cpu_after, page_after, ended = bed.cpu_seconds(), worker.page(), time.time()
+            cpu_after, page_after, ended = rig.cpu_seconds(), worker.page(), time.time()
     finally:
         gc.enable()
         gc.unfreeze()

@@ -15,9 +15,9 @@ from typing import Final
 
 from deploy.local.commands.demo_display import Display
 from tests.lab.measure import inputs, usage
-from tests.lab.measure.bed import Bed
 from tests.lab.measure.outcome import Goal, Outcome
 from tests.lab.measure.program import parser, run
+from tests.lab.measure.rig import Rig
 from tests.lab.measure.usage import Memory
 
 __all__ = ["main", "measure"]
@@ -31,17 +31,17 @@ SHAPE: Final = (
 )
 
 
-def measure(bed: Bed, options: argparse.Namespace, display: Display) -> Outcome:
+def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
     """Drain the backlog, watch the worker's memory; return what was found."""
     display.step(f"Filling the topics with {options.events} events of {options.lessons} lessons")
     records = inputs.on_more_devices(inputs.lessons_at_once(options.lessons, options.students, options.seed))
-    count = bed.publish(islice(records, options.events)).produced
-    worker = bed.new_worker()
+    count = rig.publish(islice(records, options.events)).produced
+    worker = rig.new_worker()
     bar = display.bar("Worker stores", count)
     began = time.time()
     worker.start()
     history: list[tuple[float, Memory]] = []
-    while (consumed := bed.store.consumed()) < count:
+    while (consumed := rig.store.consumed()) < count:
         worker.check()
         bar.update(consumed)
         history.append((round(time.time() - began, 1), usage.memory(worker.pid)))
@@ -49,10 +49,10 @@ def measure(bed: Bed, options: argparse.Namespace, display: Display) -> Outcome:
     last = usage.memory(worker.pid)
     page = worker.page()
     seconds = page.total("classpulse_checkpoint_timestamp_seconds") - page.total("classpulse_started_timestamp_seconds")
-    sources, lessons, students, stored = (int(number) for number in bed.store.reader.query(SHAPE).result_rows[0])
+    sources, lessons, students, stored = (int(number) for number in rig.store.reader.query(SHAPE).result_rows[0])
     others = {
         name: usage.memory(pid).peak_bytes
-        for name, pid in (("clickhouse", bed.info.clickhouse_pid), ("broker", bed.info.kafka_pid))
+        for name, pid in (("clickhouse", rig.info.clickhouse_pid), ("broker", rig.info.kafka_pid))
     }
     figures = {
         "shape": {"devices": sources, "lessons": lessons, "students": students, "events": stored},

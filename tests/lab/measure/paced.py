@@ -63,7 +63,7 @@ async def send_at_rate(
 ) -> None:
     """Send ``records`` at ``rate`` a second, in ticks of 20 ms; ``sent`` fills meanwhile.
 
-    The timestamp of a record is the time it is handed over. Raises ``KafkaError`` if Kafka refuses.
+    The timestamp of a record is the time it is handed over. Raises ``KafkaError`` if Kafka rejects.
     """
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap,
@@ -132,7 +132,7 @@ class _Sender:
         return count
 
     def _settled(self, task: asyncio.Task[None]) -> None:
-        # A batch that Kafka refused stays, so that waiting for all of them raises why.
+        # A batch that Kafka rejected stays, so that waiting for all of them raises why.
         if not task.cancelled() and task.exception() is None:
             self.under_way.discard(task)
 

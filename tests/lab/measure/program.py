@@ -1,4 +1,4 @@
-"""What every measuring program is: options, a bed, a measurement, and its outcome told."""
+"""What every measuring program is: options, a rig, a measurement, and its outcome told."""
 
 import argparse
 import sys
@@ -10,12 +10,12 @@ from deploy.local.stack import stack
 from schemas.errors import ClasspulseError
 from streams.output.terminal import Console
 from tests.lab.bench.machine import machine, versions
-from tests.lab.measure.bed import Bed, made_bed
 from tests.lab.measure.outcome import Outcome
+from tests.lab.measure.rig import Rig, made_rig
 
 __all__ = ["Measurement", "parser", "run"]
 
-Measurement = Callable[[Bed, argparse.Namespace, Display], Outcome]
+Measurement = Callable[[Rig, argparse.Namespace, Display], Outcome]
 
 
 def parser(document: str | None) -> argparse.ArgumentParser:
@@ -32,7 +32,7 @@ def parser(document: str | None) -> argparse.ArgumentParser:
 
 
 def run(measure: Measurement, options: argparse.Namespace) -> None:
-    """Measure on a bed of its own, with progress on standard error, and tell the outcome."""
+    """Measure on a rig of its own, with progress on standard error, and tell the outcome."""
     try:
         _run(measure, options)
     except ClasspulseError as error:
@@ -42,8 +42,8 @@ def run(measure: Measurement, options: argparse.Namespace) -> None:
 def _run(measure: Measurement, options: argparse.Namespace) -> None:
     with Display(Console(stderr=True)) as display:
         on = machine()
-        with made_bed(options, display.step) as bed:
-            clickhouse = str(bed.store.reader.server_version)
-            on_what = versions(apache=bed.info.broker == stack.APACHE, clickhouse=clickhouse)
-            outcome = measure(bed, options, display)
+        with made_rig(options, display.step) as rig:
+            clickhouse = str(rig.store.reader.server_version)
+            on_what = versions(apache=rig.info.broker == stack.APACHE, clickhouse=clickhouse)
+            outcome = measure(rig, options, display)
     outcome.tell(on, on_what, options)

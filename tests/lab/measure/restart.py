@@ -19,9 +19,9 @@ from deploy.local.simulator import Produced
 from schemas.errors import MustStop
 from streams.settings import Settings
 from tests.lab.measure import inputs, usage
-from tests.lab.measure.bed import Bed, Worker, wait_until
 from tests.lab.measure.outcome import Goal, Outcome
 from tests.lab.measure.program import parser, run
+from tests.lab.measure.rig import Rig, Worker, wait_until
 from tests.lab.measure.scrape import Page
 
 __all__ = ["KINDS", "PARTS", "main", "measure", "parts_of"]
@@ -53,29 +53,29 @@ def parts_of(started: float, said: Sequence[float], processing: float) -> dict[s
     }
 
 
-def measure(bed: Bed, options: argparse.Namespace, display: Display) -> Outcome:
+def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
     """Store the events, then stop and start the worker in each way; return what was found."""
     display.step(f"Filling {options.lessons} lessons with {options.events} events")
     records = inputs.lessons_at_once(options.lessons, options.students, options.seed)
-    consumed = bed.publish(islice(records, options.events)).produced
-    worker = bed.new_worker()
+    consumed = rig.publish(islice(records, options.events)).produced
+    worker = rig.new_worker()
     worker.start()
-    bed.wait_until_consumed(bed.store, consumed, [worker])
-    ended = bed.store.number("SELECT countIf(type = 'classroom.lesson.ended') FROM events_classroom")
+    rig.wait_until_consumed(rig.store, consumed, [worker])
+    ended = rig.store.number("SELECT countIf(type = 'classroom.lesson.ended') FROM events_classroom")
     if ended:
         raise MustStop(f"{ended} lessons have ended within {options.events} events", "Give more --lessons")
     runs: list[dict[str, Any]] = []
     for turn in range(options.repeat):
         for kind in KINDS:
             display.step(f"Restart {turn + 1} of {options.repeat}, {kind}")
-            run, consumed = _restart(bed, worker, kind, records, consumed, options)
+            run, consumed = _restart(rig, worker, kind, records, consumed, options)
             runs.append(run)
     worker.stop()
-    return _outcome(bed, runs, options)
+    return _outcome(rig, runs, options)
 
 
 def _restart(
-    bed: Bed, worker: Worker, kind: str, records: Iterator[Produced], consumed: int, options: argparse.Namespace
+    rig: Rig, worker: Worker, kind: str, records: Iterator[Produced], consumed: int, options: argparse.Namespace
 ) -> tuple[dict[str, Any], int]:
     before = time.time()
     if kind == "killed":
@@ -83,15 +83,15 @@ def _restart(
     else:
         worker.stop()
     stopped_seconds = time.time() - before
-    waiting = bed.publish(islice(records, options.waiting)).produced
+    waiting = rig.publish(islice(records, options.waiting)).produced
     if options.pause:
         time.sleep(options.pause)
     worker.start()
     started = worker.started_at_seconds
-    wait_until(lambda: bed.store.consumed() > consumed, "the first checkpoint", worker)
+    wait_until(lambda: rig.store.consumed() > consumed, "the first checkpoint", worker)
     processing = time.time()
     page, cpu_seconds = worker.page(), usage.cpu_seconds(worker.pid)
-    caught_up = bed.wait_until_consumed(bed.store, consumed + waiting, [worker])
+    caught_up = rig.wait_until_consumed(rig.store, consumed + waiting, [worker])
     said = [worker.said_at_seconds(words) or started for _, words in PARTS]
     return {
         "kind": kind,
@@ -111,7 +111,7 @@ def _stages(page: Page) -> dict[str, float]:
     return {"stored events read back": round(page.total("classpulse_rebuild_seconds_sum"), 3), **found}
 
 
-def _outcome(bed: Bed, runs: Sequence[dict[str, Any]], options: argparse.Namespace) -> Outcome:
+def _outcome(rig: Rig, runs: Sequence[dict[str, Any]], options: argparse.Namespace) -> Outcome:
     names = [name for name, _ in PARTS] + [LAST_PART]
     rows = [
         [
@@ -136,7 +136,7 @@ def _outcome(bed: Bed, runs: Sequence[dict[str, Any]], options: argparse.Namespa
         "events_in_open_lessons": options.events,
         "lessons": options.lessons,
         "runs": list(runs),
-        "session_timeout_seconds": float(bed.workers[0].environment.get(_SESSION, _DEFAULT_SESSION_SECONDS)),
+        "session_timeout_seconds": float(rig.workers[0].environment.get(_SESSION, _DEFAULT_SESSION_SECONDS)),
     }
     columns = ("stop", "processing s", *(f"{name} s" for name in names), "of it stored events read back s", "caught up s")
     return Outcome("restart", columns, rows, figures, goals)

@@ -22,10 +22,10 @@ from typing import Any, Final
 from deploy.local.commands.demo_display import Display
 from schemas.errors import MustStop
 from tests.lab.measure import inputs, usage
-from tests.lab.measure.bed import Bed
 from tests.lab.measure.drain import Cost, cost_between, drain, steady
 from tests.lab.measure.outcome import Goal, Outcome
 from tests.lab.measure.program import parser, run
+from tests.lab.measure.rig import Rig
 
 __all__ = ["ARMS", "main", "measure", "speedup"]
 
@@ -45,46 +45,46 @@ def speedup(runs: dict[str, list[Cost]], one: str, two: str) -> float:
     return rates[two] / rates[one]
 
 
-def measure(bed: Bed, options: argparse.Namespace, display: Display) -> Outcome:
+def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
     """Drain the backlog with each arm, again and again; return what was found."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise MustStop("Two workers on two cores need a machine with two", "Measure on a larger machine")
     display.step(f"Filling the topics with {options.events} events of {options.lessons} lessons")
     records = inputs.lessons_at_once(options.lessons, options.students, options.seed)
-    count = bed.publish(islice(records, options.events)).produced
+    count = rig.publish(islice(records, options.events)).produced
     runs: dict[str, list[Cost]] = {name: [] for name, *_ in ARMS}
     bar = display.bar("Drains", options.repeat * len(ARMS))
     try:
         for turn in range(options.repeat):
             for name, of_workers, of_others in ARMS:
                 places = [tuple(cores[core] for core in its) for its in of_workers]
-                _pin_others(bed, [cores[core] for core in of_others])
-                runs[name].append(_run(bed, places, count, f"{name} {turn}"))
+                _pin_others(rig, [cores[core] for core in of_others])
+                runs[name].append(_run(rig, places, count, f"{name} {turn}"))
                 bar.update(sum(len(costs) for costs in runs.values()))
     finally:
-        _pin_others(bed, cores)
+        _pin_others(rig, cores)
     return _outcome(runs)
 
 
-def _pin_others(bed: Bed, cores: Collection[int]) -> None:
-    for pid in (bed.info.kafka_pid, bed.info.clickhouse_pid):
+def _pin_others(rig: Rig, cores: Collection[int]) -> None:
+    for pid in (rig.info.kafka_pid, rig.info.clickhouse_pid):
         usage.pin(pid, cores)
 
 
-def _run(bed: Bed, cores: Sequence[Collection[int]], count: int, name: str) -> Cost:
-    number = len(bed.workers)
-    store = bed.new_store(f"classpulse_{number}")
-    workers = [bed.new_worker(store, CLASSPULSE_GROUP=f"measure-{number}") for _ in cores]
+def _run(rig: Rig, cores: Sequence[Collection[int]], count: int, name: str) -> Cost:
+    number = len(rig.workers)
+    store = rig.new_store(f"classpulse_{number}")
+    workers = [rig.new_worker(store, CLASSPULSE_GROUP=f"measure-{number}") for _ in cores]
     try:
         for worker, its in zip(workers, cores, strict=True):
             worker.start(its)
-        samples = drain(bed, store, workers, count)
+        samples = drain(rig, store, workers, count)
         found = steady(samples, len(workers))
     finally:
         for worker in workers:
             worker.stop()
-        bed.drop(store)
+        rig.drop(store)
     if found is None and len(cores) > 1:
         raise MustStop(f"{name}: the workers never had work at the same time", "Give more --events")
     return found or cost_between(samples[0], samples[-1])

@@ -82,9 +82,9 @@ def test_a_result_has_the_promised_keys_and_metrics() -> None:
     ],
     ids=["never verified", "a difference", "a record missing in an earlier round"],
 )
-def test_metrics_without_the_laws_are_void(rounds: list[ProductReading]) -> None:
-    """The laws hold only if every round's accounts balance and one was verified without a difference."""
-    assert not Result(ceiling=[Reading(1, 1.0)], classpulse=rounds).laws_hold
+def test_metrics_without_the_invariants_are_void(rounds: list[ProductReading]) -> None:
+    """The invariants hold only if every round's accounts balance and one was verified without a difference."""
+    assert not Result(ceiling=[Reading(1, 1.0)], classpulse=rounds).invariants_hold
 
 
 def test_a_slow_peer_reads_a_prefix() -> None:
@@ -146,7 +146,7 @@ def test_every_record_is_where_everybody_reads(rough: list[Produced]) -> None:
     for mix in (plain, rough):
         assert len(mix) == EVENTS
         assert {record.topic for record in mix} == {TOPIC}
-    assert {record.fate for record in plain} == {"stored"}
+    assert {record.outcome for record in plain} == {"stored"}
     assert list(records("rough", EVENTS, 3)) == rough
 
 
@@ -157,10 +157,12 @@ def test_the_rough_mix_is_rough(rough: list[Produced]) -> None:
     keys = sorted(record.key or b"" for record in rough)
     hottest = max(len(list(group)) for _key, group in groupby(keys))
     assert 0.18 < hottest / EVENTS < 0.4
-    share = {fate: sum(record.fate == fate for record in rough) / EVENTS for fate in ("duplicate", "dead_letter")}
+    share = {
+        outcome: sum(record.outcome == outcome for record in rough) / EVENTS for outcome in ("duplicate", "dead_letter")
+    }
     assert 0.07 < share["duplicate"] < 0.12
     assert 0.005 < share["dead_letter"] < 0.015
-    happened = [json.loads(record.value or b"")["time"] for record in rough if record.fate == "stored"]
+    happened = [json.loads(record.value or b"")["time"] for record in rough if record.outcome == "stored"]
     latest, late = "", 0
     for time in happened:
         late += time < latest
@@ -169,10 +171,10 @@ def test_the_rough_mix_is_rough(rough: list[Produced]) -> None:
 
 
 def test_a_repeat_goes_to_the_lesson_of_its_original(rough: list[Produced]) -> None:
-    """Moving events into the hot lesson keeps every record's fate true."""
+    """Moving events into the hot lesson keeps every record's outcome true."""
     places: dict[tuple[str, str], set[bytes | None]] = {}
     for record in rough:
-        if record.fate != "dead_letter":
+        if record.outcome != "dead_letter":
             places.setdefault(source_and_id(record), set()).add(record.key)
             event = json.loads(record.value or b"")
             assert event["partitionkey"].encode() == record.key

@@ -66,7 +66,7 @@ def test_every_fault_at_an_insert_names_its_table_and_no_other_does() -> None:
     }
 
 
-def test_a_run_without_workers_or_without_time_is_refused() -> None:
+def test_a_run_without_workers_or_without_time_is_rejected() -> None:
     """Nothing to strike, or no time for it, is a mistake of the caller."""
     with pytest.raises(ValueError, match="at least one worker"):
         schedule(1, 60, 1, (), durable_broker=True)

@@ -45,7 +45,7 @@ def key_alone() -> KafkaRecord:
 
 
 def verdict(given: KafkaRecord, family: Family = CLASSROOM, limit_bytes: int = 1_048_576) -> Reject | None:
-    """Return why ``given`` is refused, or None."""
+    """Return why ``given`` is rejected, or None."""
     decoded = decode(family, [given], clock=CLOCK, now_us=NOW_US, max_value_bytes=limit_bytes)
     assert decoded.events.height + len(decoded.rejects) == 1
     return decoded.rejects[0] if decoded.rejects else None

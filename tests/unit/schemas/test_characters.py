@@ -15,23 +15,23 @@ from schemas.export import json_schemas
 EVERY = [chr(code) for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF]
 
 
-def refused(pattern: str) -> set[str]:
-    """Return the characters that ``pattern`` refuses."""
+def rejected(pattern: str) -> set[str]:
+    """Return the characters that ``pattern`` rejects."""
     compiled = re.compile(pattern)
     return {character for character in EVERY if not compiled.fullmatch(character)}
 
 
 @pytest.mark.parametrize("pattern", [IDENTIFIER_PATTERN, LABEL_PATTERN], ids=["identifier", "label"])
 def test_python_and_rust_read_the_pattern_alike(pattern: str) -> None:
-    """Every character of Unicode: the engine of Pydantic and Polars refuses the same ones as Python's."""
+    """Every character of Unicode: the engine of Pydantic and Polars rejects the same ones as Python's."""
     characters = pl.Series(EVERY)
-    assert set(characters.filter(~characters.str.contains(pattern)).to_list()) == refused(pattern)
+    assert set(characters.filter(~characters.str.contains(pattern)).to_list()) == rejected(pattern)
 
 
 def test_identifiers_hold_no_character_that_nobody_sees() -> None:
-    """All white space, control, format and private characters are refused; of visible ones only U+FFFC and U+FFFD."""
+    """All white space, control, format and private characters are rejected; of visible ones only U+FFFC and U+FFFD."""
     unseen = {one for one in EVERY if unicodedata.category(one) in {"Cc", "Cf", "Zs", "Zl", "Zp", "Co"} or one.isspace()}
-    found = refused(IDENTIFIER_PATTERN)
+    found = rejected(IDENTIFIER_PATTERN)
     assert unseen <= found
     # Beside them: characters to ignore, which are marks or fillers, and noncharacters, which have no category.
     others = {one for one in found - unseen if unicodedata.category(one) not in {"Cn", "Mn"}}
@@ -40,11 +40,11 @@ def test_identifiers_hold_no_character_that_nobody_sees() -> None:
 
 
 def test_names_hold_no_control_character() -> None:
-    """Control characters, ends of lines and marks of direction are refused; no other character is."""
+    """Control characters, ends of lines and marks of direction are rejected; no other character is."""
     controls = {one for one in EVERY if unicodedata.category(one) in {"Cc", "Zl", "Zp"}}
     classes = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
     turns = {one for one in EVERY if unicodedata.bidirectional(one) in classes}
-    assert refused(LABEL_PATTERN) == controls | turns | set("\u061c\u200e\u200f")
+    assert rejected(LABEL_PATTERN) == controls | turns | set("\u061c\u200e\u200f")
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_events_of_every_family_are_checked_in_one_file() -> None:
     assert all(found.accepted for found in checked(lines))
 
 
-def test_a_family_refuses_the_events_of_others() -> None:
+def test_a_family_rejects_the_events_of_others() -> None:
     """With a family, an event of another one is for the wrong topic, as it would be for the worker."""
     assert [reasons(found) for found in checked([line(answer())], family=PREP)] == [[Reason.WRONG_TOPIC]]
 
@@ -124,7 +124,7 @@ Rejected for 1 fault: event 3, line {2 + len(lines)}
 
 
 def test_the_command_says_and_keeps_the_clocks_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The settings of a worker hold: an earliest time and a reach that the environment sets are said, and refuse."""
+    """The settings of a worker hold: an earliest time and a reach that the environment sets are said, and reject."""
     monkeypatch.setenv("CLASSPULSE_EARLIEST_TIME", "2024-05-06T00:00:00Z")
     monkeypatch.setenv("CLASSPULSE_MAX_AHEAD_SECONDS", "60")
     monkeypatch.setenv("CLASSPULSE_MAX_VALUE_BYTES", "2000")

@@ -29,23 +29,23 @@ def test_the_record_key_alone_is_the_partition_key_of_the_stored_event() -> None
 
 @pytest.mark.parametrize("key", [b"", b"a b", "t\u30001".encode(), b"x" * 129, b"\xff"])
 def test_the_record_key_alone_is_held_to_the_rules_of_an_identifier(key: bytes) -> None:
-    """In prep no other attribute must equal it, so that its own rule alone can refuse it, beside keys that are right."""
+    """In prep no other attribute must equal it, so that its own rule alone can reject it, beside keys that are right."""
     event = {**example(PREP, "prep.plan.opened"), "partitionkey": None}
     records = [replace(record(event), key=one) for one in (b"t-1", key, "老师-1".encode())]
     decoded = decode(PREP, records, clock=CLOCK, now_us=NOW_US)
-    refused = [(one.row, one.reason, one.field) for one in decoded.rejects]
-    assert refused == [(1, Reason.KEY, "partitionkey")]
+    rejected = [(one.row, one.reason, one.field) for one in decoded.rejects]
+    assert rejected == [(1, Reason.KEY, "partitionkey")]
     assert decoded.events["key"].to_list() == ["t-1", "老师-1"]
 
 
 @pytest.mark.parametrize("character", ["\t", "\n", "\x00", "\x1b", "\x7f", "\x85", "\u2028", "\u202e", "\u2066"])
 def test_names_hold_no_control_characters(character: str) -> None:
-    """A tool's name with a character that a terminal or a page would obey is refused, where it stands."""
+    """A tool's name with a character that a terminal or a page would obey is rejected, where it stands."""
     used = example(CLASSROOM, "classroom.tool.used")
     used["data"]["tool"] = f"投{character}屏"
-    refused = verdict(record(used))
-    assert refused is not None
-    assert (refused.reason, refused.field) == (Reason.DATA, "data.tool")
+    rejected = verdict(record(used))
+    assert rejected is not None
+    assert (rejected.reason, rejected.field) == (Reason.DATA, "data.tool")
 
 
 @pytest.mark.parametrize("name", ["投 屏", "投\u3000屏", "👩\u200d🏫", "葛\U000e0100"])
@@ -73,8 +73,8 @@ def test_no_time_in_data_lies_far_from_the_events_own(family: Family, name: str,
     event = {**example(family, name), "time": "2026-11-16T00:00:00Z", "recordedtime": None}
 
     def found(text: str) -> tuple[Reason, str | None] | None:
-        refused = verdict(record({**event, "data": {**event["data"], field: text}}), family)
-        return None if refused is None else (refused.reason, refused.field)
+        rejected = verdict(record({**event, "data": {**event["data"], field: text}}), family)
+        return None if rejected is None else (rejected.reason, rejected.field)
 
     far = (Reason.DATA, f"data.{field}")
     assert [found(text) for text in ("2027-11-17T00:00:00Z", "2025-11-15T08:00:00+08:00")] == [None, None]

@@ -103,7 +103,7 @@ def test_the_lesson_of_the_data_and_of_the_envelope_are_two_columns() -> None:
 
 
 def test_a_data_field_may_not_bear_the_name_of_an_envelope_column() -> None:
-    """Such a model is refused at start, since one column cannot hold two meanings."""
+    """Such a model is rejected at start, since one column cannot hold two meanings."""
 
     class Clash(Data):
         """An event with a field that the envelope has."""
@@ -144,7 +144,7 @@ def test_modes_may_alternate_within_a_batch() -> None:
 
 
 def test_wrong_records_among_thousands_are_taken_out_alone() -> None:
-    """Whatever reading stumbles over, in any block, one or many together: those are refused, the others come in order."""
+    """Whatever reading stumbles over, in any block, one or many together: those are rejected, the others come in order."""
     texts = {
         17: b'{"specversion":',
         999: (record(answer_data(latency_ms=1.5)).value or b""),
@@ -162,7 +162,7 @@ def test_wrong_records_among_thousands_are_taken_out_alone() -> None:
         headers = good.headers if offset not in texts else ()
         records.append(KafkaRecord(good.key, texts.get(offset, good.value), headers, offset))
     decoded = decode(CLASSROOM, records, clock=CLOCK, now_us=NOW_US)
-    assert [refused.row for refused in decoded.rejects] == sorted(texts)
+    assert [rejected.row for rejected in decoded.rejects] == sorted(texts)
     assert decoded.events["id"].to_list() == [str(offset) for offset in range(4_000) if offset not in texts]
     assert decoded.events["offset"].to_list() == [offset for offset in range(4_000) if offset not in texts]
 

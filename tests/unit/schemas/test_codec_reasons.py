@@ -163,12 +163,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("given", "reason", "field"), REFUSED.values(), ids=REFUSED.keys())
-def test_a_record_that_is_no_event_is_refused_for_its_reason(given: KafkaRecord, reason: Reason, field: str | None) -> None:
+def test_a_record_that_is_no_event_is_rejected_for_its_reason(
+    given: KafkaRecord, reason: Reason, field: str | None
+) -> None:
     """The reason and the field are those of the fault, and the detail is bounded and says what was expected."""
-    refused = verdict(given)
-    assert refused is not None
-    assert (refused.reason, refused.field) == (reason, field)
-    assert 0 < len(refused.detail) <= DETAIL_LIMIT_CHARS
+    rejected = verdict(given)
+    assert rejected is not None
+    assert (rejected.reason, rejected.field) == (reason, field)
+    assert 0 < len(rejected.detail) <= DETAIL_LIMIT_CHARS
 
 
 ACCEPTED = {
@@ -222,29 +224,29 @@ def test_what_the_contract_allows_is_accepted(given: KafkaRecord) -> None:
     assert verdict(given) is None
 
 
-def test_a_value_above_the_limit_is_refused_and_one_at_it_is_not() -> None:
+def test_a_value_above_the_limit_is_rejected_and_one_at_it_is_not() -> None:
     """The limit is in bytes and inclusive."""
     given = record(answer())
     size = len(given.value or b"")
     assert verdict(given, limit_bytes=size) is None
-    refused = verdict(given, limit_bytes=size - 1)
-    assert refused is not None
-    assert refused.reason is Reason.TOO_LARGE
+    rejected = verdict(given, limit_bytes=size - 1)
+    assert rejected is not None
+    assert rejected.reason is Reason.TOO_LARGE
 
 
 def test_a_replay_judges_the_clock_by_the_records_own_timestamp() -> None:
-    """An event ahead of its record's timestamp stays refused however late the record is read again."""
+    """An event ahead of its record's timestamp stays rejected however late the record is read again."""
     given = replace(record(answer(time="2026-11-16T00:05:12Z")), timestamp=1_794_000_000_000)
     for now_us in (NOW_US, NOW_US * 2):
-        refused = decode(CLASSROOM, [given], clock=CLOCK, now_us=now_us).rejects[0]
-        assert refused.reason is Reason.CLOCK_AHEAD
+        rejected = decode(CLASSROOM, [given], clock=CLOCK, now_us=now_us).rejects[0]
+        assert rejected.reason is Reason.CLOCK_AHEAD
 
 
 def test_a_detail_stays_short_whatever_came() -> None:
     """A wrong value of a megabyte is quoted in part, and the detail can be written as UTF-8."""
-    refused = verdict(record(answer_data(student_id="数" * 300_000)))
-    assert refused is not None
-    assert len(refused.detail) <= DETAIL_LIMIT_CHARS
+    rejected = verdict(record(answer_data(student_id="数" * 300_000)))
+    assert rejected is not None
+    assert len(rejected.detail) <= DETAIL_LIMIT_CHARS
     lone = verdict(raw((record(answer()).value or b"").replace(b"stu-004211", rb"\ud800")))
     assert lone is not None
     assert lone.detail.encode("utf-8")
@@ -257,20 +259,20 @@ def test_a_bad_record_does_not_disturb_its_neighbours() -> None:
     pairs = zip(bad, itertools.cycle(good))
     batch = [replace(one, offset=offset) for offset, one in enumerate(itertools.chain.from_iterable(pairs))]
     decoded = decode(CLASSROOM, batch, clock=CLOCK, now_us=NOW_US)
-    assert [refused.row for refused in decoded.rejects] == list(range(0, len(batch), 2))
+    assert [rejected.row for rejected in decoded.rejects] == list(range(0, len(batch), 2))
     assert decoded.events["offset"].to_list() == list(range(1, len(batch), 2))
     assert decoded.events["row"].to_list() == list(range(1, len(batch), 2))
 
 
 def test_an_entry_of_the_registry_is_about_its_key() -> None:
     """In the registry, subject must equal the key; in prep it is the plan and may differ."""
-    refused = verdict(record({**example(REGISTRY, "registry.entry.retired"), "subject": "x"}), REGISTRY)
-    assert refused is not None
-    assert refused.field == "subject"
+    rejected = verdict(record({**example(REGISTRY, "registry.entry.retired"), "subject": "x"}), REGISTRY)
+    assert rejected is not None
+    assert rejected.field == "subject"
     assert verdict(record({**example(PREP, "prep.plan.opened"), "subject": "x"}), PREP) is None
 
 
-def test_keys_without_number_are_refused_in_time() -> None:
+def test_keys_without_number_are_rejected_in_time() -> None:
     """A megabyte of keys, each given twice, costs no more than its length: comparing each with each would take minutes."""
     keys = b"{" + b",".join(b'"a%d":1' % (number // 2) for number in range(90_000)) + b"}"
     started = time.process_time()
@@ -319,7 +321,7 @@ def test_a_tombstone_of_the_registry_retires_the_entry() -> None:
         ({"headers": (("classpulse-unreadable", b"broken"),)}, REGISTRY, LOG, Reason.ENCODING),
     ],
 )
-def test_what_deletes_nothing_is_refused(
+def test_what_deletes_nothing_is_rejected(
     change: dict[str, object], family: Family, log: str | None, reason: Reason
 ) -> None:
     """Without a value, but on another topic, from no log, without an entry's key, or at no time that is accepted."""

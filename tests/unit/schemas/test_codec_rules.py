@@ -73,7 +73,7 @@ RULES = distinct_rules()
 
 @pytest.mark.parametrize(("rule", "model", "name"), RULES.values(), ids=RULES.keys())
 def test_a_rule_on_columns_decides_as_pydantic_does(rule: Rule, model: type[BaseModel], name: str) -> None:
-    """Alone in its column and among others, a value breaks the rule exactly if the model refuses it."""
+    """Alone in its column and among others, a value breaks the rule exactly if the model rejects it."""
     info = model.model_fields[name]
     adapter = TypeAdapter[Any](Annotated[info.annotation, info], config={"strict": True})  # type: ignore[arg-type]
     values = list(edges(rule))
@@ -111,5 +111,5 @@ def test_objects_and_nul_bytes_cannot_shift_the_rows() -> None:
     values = [first + first, second + b"\0}", third, first + b" " + first, b"{}\0{}", second]
     records = [type(record(answer()))(record(answer()).key, value) for value in values]
     decoded = decode(CLASSROOM, records, clock=CLOCK, now_us=NOW_US)
-    assert [refused.row for refused in decoded.rejects] == [0, 1, 3, 4]
+    assert [rejected.row for rejected in decoded.rejects] == [0, 1, 3, 4]
     assert decoded.events.select("row", "id").rows() == [(2, "three"), (5, "two")]

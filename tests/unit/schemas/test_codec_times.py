@@ -20,7 +20,7 @@ def expected(text: str) -> int | None:
         return None
 
 
-def test_random_texts_are_read_or_refused_as_the_model_does() -> None:
+def test_random_texts_are_read_or_rejected_as_the_model_does() -> None:
     """5,000 texts near the edges of the calendar, the clock, the fraction and the zone: same verdict, same value."""
     rng = random.Random(1)
     texts = []
@@ -37,7 +37,7 @@ def test_random_texts_are_read_or_refused_as_the_model_does() -> None:
     assert [None if bad else value for value, bad in zip(values.to_pylist(), wrong, strict=True)] == wanted
 
 
-def test_forms_that_other_readers_take_are_refused_in_a_column_of_their_own() -> None:
+def test_forms_that_other_readers_take_are_rejected_in_a_column_of_their_own() -> None:
     """Arrow alone would take several of these; each is judged as the model does, with no other text beside it."""
     rng = random.Random(2)
     zones = ["Z", "+08:00", "-23:59", "+0800", "+08", "-08:60", "+8:00", ""]
@@ -87,7 +87,7 @@ def test_leap_seconds_are_at_the_ends_of_months_in_utc() -> None:
         zone = f"{'-' if hours < 0 else '+'}{abs(hours):02}:00"
         right.append(local.strftime(f"%Y-%m-%dT%H:%M:60{zone}"))
         wrong.append((local + timedelta(hours=1)).strftime(f"%Y-%m-%dT%H:%M:60{zone}"))
-    values, refused = timestamps_us(pa.array(right + wrong))
-    assert refused.tolist() == [False] * len(right) + [True] * len(wrong)
+    values, rejected = timestamps_us(pa.array(right + wrong))
+    assert rejected.tolist() == [False] * len(right) + [True] * len(wrong)
     assert values.to_pylist()[: len(right)] == [int(month.timestamp()) * 1_000_000 for month in months]
     assert [expected(text) for text in right + wrong] == [*values.to_pylist()[: len(right)], *[None] * len(wrong)]

@@ -132,7 +132,7 @@ def test_kinds_are_levels_of_the_roll_ups() -> None:
 
 
 def test_a_class_has_no_preparation() -> None:
-    """Metrics that a kind cannot have are refused for it, those it can have are not."""
+    """Metrics that a kind cannot have are rejected for it, those it can have are not."""
     assert not exists_for("active_prep_minutes", "class")
     assert exists_for("teacher_effective_attendance", "teacher")
     assert indicator_metric("contribution_gini").source == "participant_activity"
@@ -160,7 +160,7 @@ def test_a_norm_against_the_direction_is_doubted() -> None:
 
 
 def test_depth_is_bounded() -> None:
-    """A tree deeper than a person can read is refused."""
+    """A tree deeper than a person can read is rejected."""
     tree: dict[str, object] = {"id": "x", "metric": "attendance_rate", "weight": 1, "norm": {"kind": "share"}}
     part: dict[str, object] = {"id": "d", "chinese": "维", "english": "d", "weight": 1, "indicators": [tree]}
     for _level in range(6):

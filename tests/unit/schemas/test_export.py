@@ -35,7 +35,7 @@ def test_each_schema_accepts_its_example_as_the_worker_does(family: Family, name
         {"data_base64": "e30="},
     ],
 )
-def test_a_schema_refuses_what_the_worker_refuses(change: dict[str, object]) -> None:
+def test_a_schema_rejects_what_the_worker_rejects(change: dict[str, object]) -> None:
     """Faults that JSON Schema can express are faults there too."""
     schema = json_schemas()["classroom.answer.submitted"]
     with pytest.raises(ValidationError):

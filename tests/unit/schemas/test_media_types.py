@@ -30,7 +30,7 @@ def test_a_media_type_of_json_is_one_in_every_spelling(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", OTHERS)
-def test_another_media_type_another_charset_and_nonsense_are_refused(text: str) -> None:
+def test_another_media_type_another_charset_and_nonsense_are_rejected(text: str) -> None:
     """What is not JSON in UTF-8, or no media type at all."""
     assert not re.fullmatch(media_types.JSON, text)
 

@@ -57,7 +57,7 @@ def test_another_key_gives_other_pseudonyms() -> None:
     assert Pseudonymizer(KEY).one("a") != Pseudonymizer(KEY + b"!").one("a")
 
 
-def test_a_short_key_is_refused_with_the_remedy() -> None:
+def test_a_short_key_is_rejected_with_the_remedy() -> None:
     """15 bytes are too few; the message says how to make a key and does not show this one."""
     with pytest.raises(ValueError, match="openssl rand -hex 32") as caught:
         Pseudonymizer(b"fifteen bytes..")

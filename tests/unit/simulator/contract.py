@@ -22,7 +22,7 @@ class NotAnEvent(Exception):  # noqa: N818 - it says what the record is
 
 
 def read(record: Produced) -> tuple[Envelope, Any]:
-    """Return the envelope and the data of a record; raises for everything a worker must refuse."""
+    """Return the envelope and the data of a record; raises for everything a worker must reject."""
     attributes, data = _parts(record)
     envelope = Envelope.model_validate(attributes)
     name = envelope.type.removeprefix(PREFIX).removesuffix(SUFFIX)
@@ -44,7 +44,7 @@ def read(record: Produced) -> tuple[Envelope, Any]:
 def _parts(record: Produced) -> tuple[dict[str, Any], Any]:
     headers = dict(record.headers)
     text = (record.value or b"").decode()
-    content = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse)
+    content = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_reject)
     if headers["content-type"] == b"application/cloudevents+json":
         return content, content.get("data")
     if headers["content-type"] != b"application/json":
@@ -58,12 +58,12 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _refuse(constant: str) -> None:
+def _reject(constant: str) -> None:
     raise NotAnEvent(constant)
 
 
 class Seen(NamedTuple):
-    """A record with what it says; no envelope: a worker must refuse it."""
+    """A record with what it says; no envelope: a worker must reject it."""
 
     record: Produced
     envelope: Envelope | None

@@ -1,4 +1,4 @@
-"""Every record is what its fate says, by the models and by an independent recount."""
+"""Every record is what its outcome says, by the models and by an independent recount."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .contract import Seen
 
 def test_every_event_of_a_calm_run_is_valid_and_all_types_appear(calm: list[Seen]) -> None:
     """All 38 types of the catalogue occur and every record satisfies its models."""
-    assert all(record.fate == "stored" and envelope is not None for record, envelope, _ in calm)
+    assert all(record.outcome == "stored" and envelope is not None for record, envelope, _ in calm)
     assert len({envelope.type for _, envelope, _ in calm if envelope is not None}) == len(MODELS) == 38
 
 
-def test_fates_agree_with_an_independent_recount(troubled: list[Seen]) -> None:
+def test_outcomes_agree_with_an_independent_recount(troubled: list[Seen]) -> None:
     """Stored, duplicate and dead letter follow from the bytes and the order alone, record by record."""
     stored: set[tuple[str, bytes | None, str, str]] = set()
     for record, envelope, _ in troubled:
         if envelope is None:
-            assert record.fate == "dead_letter", record
+            assert record.outcome == "dead_letter", record
             assert record.reason is not None, record
             continue
         identity = record.topic, record.key, envelope.source, envelope.id
-        assert record.fate == ("duplicate" if identity in stored else "stored"), record
+        assert record.outcome == ("duplicate" if identity in stored else "stored"), record
         assert record.reason is None
         stored.add(identity)
 
@@ -43,7 +43,7 @@ def test_an_id_never_comes_twice_but_as_a_duplicate(troubled: list[Seen]) -> Non
 
 def test_every_fault_was_produced(troubled: list[Seen]) -> None:
     """The run has every reason the simulator can give, so the recount above means something."""
-    reasons = {record.reason for record, _, _ in troubled if record.fate == "dead_letter"}
+    reasons = {record.reason for record, _, _ in troubled if record.outcome == "dead_letter"}
     assert reasons == {
         "empty",
         "encoding",
@@ -63,15 +63,15 @@ def test_every_fault_was_produced(troubled: list[Seen]) -> None:
     assert len(KINDS) >= 20
 
 
-def test_the_ledger_is_the_sum_of_the_fates(troubled: list[Seen]) -> None:
+def test_the_ledger_is_the_sum_of_the_outcomes(troubled: list[Seen]) -> None:
     """Produced = stored + duplicates + dead letters, in total, by reason and by topic."""
     ledger = Ledger()
     for record, _, _ in troubled:
         ledger.add(record)
-    fates = Counter(record.fate for record, _, _ in troubled)
+    outcomes = Counter(record.outcome for record, _, _ in troubled)
     assert ledger.produced == len(troubled) == ledger.stored + ledger.duplicates + ledger.dead_letters
-    assert (ledger.stored, ledger.duplicates) == (fates["stored"], fates["duplicate"])
-    assert sum(ledger.dead_letters_by_reason.values()) == ledger.dead_letters == fates["dead_letter"]
+    assert (ledger.stored, ledger.duplicates) == (outcomes["stored"], outcomes["duplicate"])
+    assert sum(ledger.dead_letters_by_reason.values()) == ledger.dead_letters == outcomes["dead_letter"]
     account = json.loads(json.dumps(ledger.to_json()))
     assert sum(row["produced"] for row in account["by_topic"].values()) == ledger.produced
 

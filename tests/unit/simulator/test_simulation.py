@@ -21,7 +21,7 @@ from .contract import Seen, read
 
 
 def test_the_same_seed_gives_the_same_records_and_another_does_not() -> None:
-    """Bytes, keys, headers, timestamps and fates repeat with the seed."""
+    """Bytes, keys, headers, timestamps and outcomes repeat with the seed."""
     config = SimulationConfig(seed=7, events=5_000, date=DAY, disturbance=TROUBLE)
     first = list(simulate(config))
     assert first == list(simulate(config))
@@ -53,7 +53,7 @@ def test_without_a_number_it_is_one_day_with_every_lesson_ended() -> None:
     assert types.count("lesson.started.v1") == types.count("lesson.ended.v1") == 8
 
 
-def test_a_school_week_is_told_as_one_story() -> None:
+def test_a_school_week_is_told_as_one_script() -> None:
     """Five days up to the date, every lesson of each, in the order of arrival, and no id or sequence twice."""
     config = SimulationConfig(
         days=5, date=date(2026, 11, 20), schools=2, classes_per_school=1, students_per_class=2, binary_share=0.0
@@ -117,7 +117,7 @@ def test_records_held_back_are_bounded() -> None:
 
 
 def test_a_slice_holds_a_minute_not_a_lesson() -> None:
-    """The merged stories come minute by minute in time order, so memory does not grow with the day."""
+    """The merged scripts come minute by minute in time order, so memory does not grow with the day."""
     config = SimulationConfig(date=DAY, schools=2, classes_per_school=3, students_per_class=45)
     simulation = Simulation(config)
     slices: list[list[Draft]] = [drafts for drafts in merged(openings(simulation.fitted, simulation.district)) if drafts]
@@ -156,20 +156,20 @@ def test_the_default_day_is_the_last_weekday_before_today() -> None:
         {"binary_share": 1.5},
     ],
 )
-def test_a_wrong_configuration_is_refused_by_name(wrong: dict[str, object]) -> None:
+def test_a_wrong_configuration_is_rejected_by_name(wrong: dict[str, object]) -> None:
     """The error names the field and what may be given."""
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SimulationConfig(**wrong)  # type: ignore[arg-type]
 
 
-def test_shares_that_exceed_one_are_refused() -> None:
+def test_shares_that_exceed_one_are_rejected() -> None:
     """Each event has at most one disturbance of its own."""
     with pytest.raises(ValueError, match="within 1"):
         Disturbance(late_share=0.6, duplicate_share=0.6)
 
 
-def test_half_an_hour_of_skew_is_refused() -> None:
-    """A skew the worker would refuse would make the ledger wrong."""
+def test_half_an_hour_of_skew_is_rejected() -> None:
+    """A skew the worker would reject would make the ledger wrong."""
     with pytest.raises(ValueError, match="skew_seconds"):
         Disturbance(skew_seconds=1_800)
 

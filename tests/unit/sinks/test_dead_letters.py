@@ -16,7 +16,7 @@ from sinks.stores.dead_letters import (
 )
 from streams.kafka.topics import DEAD_LETTER_TOPIC, declared
 
-#: aiokafka's producer refuses more; the worker leaves that at its default.
+#: aiokafka's producer rejects more; the worker leaves that at its default.
 LARGEST_REQUEST_BYTES: Final = 1_048_576
 
 sizes_bytes = st.sampled_from(
@@ -35,7 +35,7 @@ def letter(
     given_headers: list[tuple[str, bytes | None]] | None = None,
     text: str = "",
 ) -> DeadLetter:
-    """Return the letter of a record with this content."""
+    """Return the dead letter of a record with this content."""
     return DeadLetter(
         "classpulse.classroom",
         5,
@@ -52,7 +52,7 @@ def letter(
 
 
 def own(found: DeadLetter) -> dict[str, bytes | None]:
-    """Return our headers of a letter, by their names without the prefix."""
+    """Return our headers of a dead letter, by their names without the prefix."""
     return {
         name.removeprefix("classpulse-"): value for name, value in found.kafka_headers() if name.startswith("classpulse-")
     }
@@ -63,7 +63,7 @@ def own(found: DeadLetter) -> dict[str, bytes | None]:
 def test_every_letter_can_be_published(
     key: bytes | None, value: bytes | None, given_headers: list[tuple[str, bytes | None]], text: str
 ) -> None:
-    """The producer's own account of any letter is below what it and the topic take, and it has a key or a value."""
+    """The producer's own account of any dead letter is below what it and the topic take, and it has a key or a value."""
     found = letter(key, value, given_headers, text)
     parts = found.kafka_key, found.kafka_value, found.kafka_headers()
     assert parts[0] is not None or parts[1] is not None
@@ -105,8 +105,8 @@ def test_a_large_header_does_not_displace_the_others() -> None:
     assert kept == [("ce_type", b"t"), ("ce_source", b"/s"), *[("n", b"")] * (MOST_HEADERS - 2)]
 
 
-def test_a_record_refused_again_says_its_last_refusal_and_its_first_letter() -> None:
-    """Of the headers of a replayed letter only the one that says where it comes from is kept."""
+def test_a_record_rejected_again_says_its_last_rejection_and_its_first_letter() -> None:
+    """Of the headers of a replayed dead letter only the one that says where it comes from is kept."""
     first = letter(text="first")
     replayed: list[tuple[str, bytes | None]] = [*first.kafka_headers(), (REPLAYED_FROM, b"classpulse.dead-letters/0@17")]
     again = letter(given_headers=replayed, text="second")

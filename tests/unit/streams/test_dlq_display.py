@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.cli import dlq_display
-from streams.cli.dlq_display import Summary, indented, letter_line, letter_lines, letters_table, value_lines
+from streams.cli.dlq_display import Summary, dead_letter_line, dead_letter_lines, dead_letters_table, indented, value_lines
 from streams.cli.program import cli
 from streams.output.terminal import Console, printable
-from tests.unit.streams.test_letters import EVENT, stored
+from tests.unit.streams.test_dead_letter_records import EVENT, stored
 
 ZONE = ZoneInfo("Asia/Shanghai")
 json_values = st.recursive(
@@ -43,12 +43,12 @@ def test_the_escapes_of_a_terminal_are_spelled_out() -> None:
 
 @given(st.binary() | st.text().map(str.encode) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_no_content_reaches_the_terminal_unescaped(content: bytes) -> None:
-    """A letter is shown in safe lines, whatever its value, its key and its headers are."""
+    """A dead letter is shown in safe lines, whatever its value, its key and its headers are."""
     letter = stored(content, [("\x1b[2J", content), ("ce_source", content), ("ce_type", content)])
-    assert all(map(is_safe, letter_lines(letter, ZONE)))
+    assert all(map(is_safe, dead_letter_lines(letter, ZONE)))
     console = Console(width=100, force_terminal=False)
     with console.capture() as capture:
-        console.print(letters_table([letter], ZONE))
+        console.print(dead_letters_table([letter], ZONE))
         summary = Summary(("reason", "field", "type", "source"))
         summary.add(letter)
         console.print(summary.table(ZONE, 10))
@@ -88,15 +88,15 @@ def test_a_value_that_is_no_json_is_shown_as_text_or_bytes(value: bytes | None, 
 def test_a_list_shows_no_content() -> None:
     """Neither the value nor the detail, which quotes it, is in a list."""
     letter = stored(EVENT[:-1] + b', "student_id": "20110417"}')
-    shown = json.loads(letter_line(letter))
-    assert shown["place"] == "classpulse.classroom/3@1841"
+    shown = json.loads(dead_letter_line(letter))
+    assert shown["position"] == "classpulse.classroom/3@1841"
     assert shown["source"] == "/schools/s07/devices/t-1"
     assert "20110417" not in json.dumps(shown)
     assert "detail" not in shown
 
 
 def test_a_summary_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A producer that invents sources fills one group of others, and every letter is counted."""
+    """A producer that invents sources fills one group of others, and every dead letter is counted."""
     monkeypatch.setattr(dlq_display, "MOST_GROUPS", 3)
     summary = Summary(("source",))
     for number in range(10):

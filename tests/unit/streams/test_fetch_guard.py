@@ -7,8 +7,8 @@ from aiokafka.consumer import fetcher
 from streams.kafka.fetch.guard import guard
 
 
-def test_another_version_of_aiokafka_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A version whose private classes nobody has looked at is refused before anything is replaced."""
+def test_another_version_of_aiokafka_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version whose private classes nobody has looked at is rejected before anything is replaced."""
     untouched = object()
     monkeypatch.setattr(fetcher, "MemoryRecords", untouched)
     monkeypatch.setattr(aiokafka, "__version__", "0.99.0")

@@ -1,4 +1,4 @@
-"""How the clients are told to connect, and what is refused before they try."""
+"""How the clients are told to connect, and what is rejected before they try."""
 
 import ssl
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_the_default_is_what_it_was_before_there_were_users() -> None:
 
 
 @pytest.mark.parametrize("missing", ["USER", "PASSWORD"])
-def test_sasl_without_user_or_password_is_refused(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sasl_without_user_or_password_is_rejected(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the variable that is missing, and no secret."""
     for name, value in {"SECURITY": "SASL_SSL", "USER": "somebody", "PASSWORD": SECRET}.items():
         monkeypatch.setenv(f"CLASSPULSE_KAFKA_{name}", "" if name == missing else value)

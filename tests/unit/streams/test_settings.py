@@ -96,7 +96,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def refusal(**values: str) -> str:
+def rejection(**values: str) -> str:
     """Return what is said of settings that are wrong."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
@@ -110,14 +110,14 @@ def refusal(**values: str) -> str:
 def test_every_wrong_value_is_named(field: str) -> None:
     """One printable line that begins with the variable, for each wrong value of each setting."""
     for value in (*WRONG.get(field, ()), *BAD_TEXTS):
-        text = refusal(**{variable(field): value})
+        text = rejection(**{variable(field): value})
         assert text.startswith(variable(field)), value
         assert text.isprintable(), value
 
 
 def test_all_wrong_settings_are_named_at_once() -> None:
     """Each has its line; so do those that are wrong only together with another one, and names that are none."""
-    text = refusal(
+    text = rejection(
         CLASSPULSE_WEB_PORT="x",
         CLASSPULSE_ENGAGEMENT_WEIGHTS="1",
         CLASSPULSE_KAFKA_SECURITY="SASL_SSL",
@@ -137,7 +137,7 @@ def test_all_wrong_settings_are_named_at_once() -> None:
 @pytest.mark.parametrize("field", [*SECRETS, "clickhouse_url", "kafka"])
 def test_no_secret_is_in_an_error(field: str) -> None:
     """Neither a secret that is wrong nor a password inside an address is repeated."""
-    assert "hidden" not in refusal(**{variable(field): "http://user:hidden@h\x01", "CLASSPULSE_WEB_PORT": "x"})
+    assert "hidden" not in rejection(**{variable(field): "http://user:hidden@h\x01", "CLASSPULSE_WEB_PORT": "x"})
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_no_secret_is_in_an_error(field: str) -> None:
 )
 def test_a_misspelt_name_is_reported_with_the_nearest(name: str, nearest: str) -> None:
     """A variable that is no setting would silently leave the default."""
-    text = refusal(**{name: "1"})
+    text = rejection(**{name: "1"})
     assert text.startswith(f"{name}: there is no such setting; the nearest is {nearest}.")
 
 

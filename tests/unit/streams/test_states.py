@@ -11,7 +11,7 @@ STATES = [state for kind in (PartitionState, CircuitState, AssignmentState) for 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: f"{type(state).__name__}.{state.name}")
 def test_only_the_transitions_of_the_table_are_taken(state: Enum) -> None:
-    """Every pair of states of one kind is a transition with a reason, or refused."""
+    """Every pair of states of one kind is a transition with a reason, or rejected."""
     for to in type(state):
         if to in TRANSITIONS[state]:
             assert TRANSITIONS[state][to]

@@ -119,7 +119,7 @@ def test_an_unfinished_request_ends(server: WebServer, sent: bytes) -> None:
         b"\r\n" * 1_000 + b"\x00",
     ],
 )
-def test_what_is_no_request_is_refused(server: WebServer, sent: bytes) -> None:
+def test_what_is_no_request_is_rejected(server: WebServer, sent: bytes) -> None:
     """Long lines, long and many headers, other methods, other protocols: 4xx or nothing, and the next is served."""
     with connect(server) as raw:
         try:
@@ -162,8 +162,8 @@ def test_connections_are_bounded(server: WebServer) -> None:
     try:
         inside[0].sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         with connect(server) as outside:
-            refused = answer(outside)
-        assert refused.startswith(b"HTTP/1.1 503 ") or answer(inside[0]).startswith(b"HTTP/1.1 200 ")
+            rejected = answer(outside)
+        assert rejected.startswith(b"HTTP/1.1 503 ") or answer(inside[0]).startswith(b"HTTP/1.1 200 ")
     finally:
         for raw in inside:
             raw.close()

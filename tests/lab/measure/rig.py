@@ -1,6 +1,6 @@
 """Where it is measured: real processes on a stack of their own, removed afterwards.
 
-A bed may hold several databases, so that the same topics can be drained again into an empty one.
+A rig may hold several databases, so that the same topics can be drained again into an empty one.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from sinks.clickhouse.client import Target, connect
 from tests.lab.measure import usage
 from tests.lab.measure.scrape import Page, page_of
 
-__all__ = ["Bed", "Progress", "Store", "Worker", "made_bed", "wait_until"]
+__all__ = ["Progress", "Rig", "Store", "Worker", "made_rig", "wait_until"]
 
 #: Without any progress for so long a measurement is given up.
 PATIENCE_SECONDS: Final = 120.0
@@ -44,7 +44,7 @@ Progress = Callable[[str], None]
 
 
 class Store:
-    """One database of a bed, as a user who may do everything."""
+    """One database of a rig, as a user who may do everything."""
 
     def __init__(self, info: stack.StackInfo, name: str) -> None:
         self.name = name
@@ -78,7 +78,7 @@ class Store:
 
 
 class Worker:
-    """One worker process of a bed."""
+    """One worker process of a rig."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.environment = dict(environment)
@@ -138,7 +138,7 @@ class Worker:
 
 
 @dataclass(slots=True)
-class Bed:
+class Rig:
     """A running stack with its topics; ``store`` is the first database."""
 
     folder: Path
@@ -219,7 +219,7 @@ def wait_until(condition: Callable[[], Any], what: str, worker: Worker, seconds:
 
 
 @contextmanager
-def made_bed(options: argparse.Namespace, step: Progress) -> Iterator[Bed]:
+def made_rig(options: argparse.Namespace, step: Progress) -> Iterator[Rig]:
     """Start a stack in a folder of its own; stop it, and remove the folder unless one was named."""
     # A measurement that is told to end must take its processes with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -229,10 +229,10 @@ def made_bed(options: argparse.Namespace, step: Progress) -> Iterator[Bed]:
         try:
             info = stack.up(folder, broker=cast(stack.BrokerKind, options.broker), fresh=True)
             dev.prepare(info, options.partitions)
-            bed = Bed(folder, info, Store(info, dev.DATABASE), step, [], [])
+            rig = Rig(folder, info, Store(info, dev.DATABASE), step, [], [])
             try:
-                yield bed
+                yield rig
             finally:
-                bed.close()
+                rig.close()
         finally:
             stack.down(folder)

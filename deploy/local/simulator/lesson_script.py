@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from deploy.local.simulator.district import School, SchoolClass, Student, Teacher
-from deploy.local.simulator.draft import KINDS, LAST, Context, Draft, Kind, Story
+from deploy.local.simulator.draft import KINDS, LAST, Context, Draft, Kind, Script
 from deploy.local.simulator.school_day import LESSON_MS, rfc3339
 from deploy.local.simulator.speech import speech_between
 
@@ -159,7 +159,7 @@ class _Stage:
         return self.ended_ms - _MARGIN_MS
 
 
-def lesson_story(lesson: Lesson, rng: random.Random, outages: Outages) -> Story:
+def lesson_script(lesson: Lesson, rng: random.Random, outages: Outages) -> Script:
     """Tell one lesson from its start to its end; every data object is valid by the models."""
     yield lesson.start_ms, []
     stage = _open(lesson, rng)

@@ -155,7 +155,7 @@ class WorkerSlot:
         self.kafka.stop()
 
 
-class Town:
+class Rig:
     """A running stack and its workers. Use it as a context manager; at the end every worker and the stack are gone."""
 
     def __init__(self, info: stack.StackInfo, environment: Mapping[str, str], workers: int) -> None:

@@ -1,4 +1,4 @@
-"""Dead letters read back: places, moments, who sent it, which are meant."""
+"""Dead letters read back: positions, moments, who sent it, which are meant."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sinks.stores.dead_letters import REPLAYED_FROM, DeadLetter
-from streams.dlq.records import Letter, RecordPlace, Selection, moment_ms, read_letter
+from streams.dlq.records import PublishedDeadLetter, RecordPosition, Selection, moment_ms, read_dead_letter
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 #: 2026-11-16T08:00:00+08:00
@@ -37,12 +37,12 @@ def stored(
     *,
     reason: str = "data",
     offset: int = 1841,
-) -> Letter:
-    """Publish a letter and read it back."""
+) -> PublishedDeadLetter:
+    """Publish a dead letter and read it back."""
     letter = DeadLetter(
         "classpulse.classroom", 3, 2**48 + offset, offset, NOW_MS - 5, reason, "data.score", "why", b"key", value, headers
     )
-    found = read_letter(Stored(letter.kafka_key, letter.kafka_value, letter.kafka_headers()))
+    found = read_dead_letter(Stored(letter.kafka_key, letter.kafka_value, letter.kafka_headers()))
     assert found is not None
     return found
 
@@ -51,18 +51,18 @@ def stored(
 def test_a_letter_is_read_back_as_it_was_written(value: bytes | None, headers: list[tuple[str, bytes | None]]) -> None:
     """Place, reason, bytes and the record's own headers survive; ours are not among them."""
     letter = stored(value, headers)
-    assert str(letter.place) == "classpulse.classroom/3@1841"
-    assert str(letter.letter_place) == "classpulse.dead-letters/0@17"
+    assert str(letter.position) == "classpulse.classroom/3@1841"
+    assert str(letter.dead_letter_position) == "classpulse.dead-letters/0@17"
     assert (letter.reason, letter.field, letter.detail, letter.recorded_ms) == ("data", "data.score", "why", NOW_MS - 5)
     assert (letter.key, letter.value, letter.truncated) == (b"key", value, frozenset())
     assert list(letter.headers) == [header for header in headers if not header[0].startswith("classpulse-")]
 
 
 def test_a_cut_letter_knows_what_is_missing() -> None:
-    """Its parts are named, as an earlier version's letters name them too."""
+    """Its parts are named, as an earlier version's dead letters name them too."""
     assert stored(bytes(900_001), [("x", bytes(70_000))]).truncated == {"value", "headers"}
     headers = [(name, b"true" if name == "classpulse-truncated" else value) for name, value in _headers()]
-    before = read_letter(Stored(b"key", b"", headers))
+    before = read_dead_letter(Stored(b"key", b"", headers))
     assert before is not None
     assert before.truncated == {"value"}
 
@@ -71,8 +71,8 @@ def test_a_cut_letter_knows_what_is_missing() -> None:
 def test_a_record_that_is_no_letter_is_none(lost: str) -> None:
     """Whatever else stands in the topic is told apart, and raises nothing."""
     headers = [(name, value) for name, value in _headers() if name != f"classpulse-{lost}"]
-    assert read_letter(Stored(b"key", b"", headers)) is None
-    assert read_letter(Stored(b"key", b"", [*headers, (f"classpulse-{lost}", b"\xff\x00")])) is None or lost in {
+    assert read_dead_letter(Stored(b"key", b"", headers)) is None
+    assert read_dead_letter(Stored(b"key", b"", [*headers, (f"classpulse-{lost}", b"\xff\x00")])) is None or lost in {
         "reason",
         "truncated",
     }
@@ -108,14 +108,14 @@ def test_who_sent_it_is_read_as_far_as_possible(
 @pytest.mark.parametrize("text", ["classpulse.classroom/3@1841", "a/0@0", f"x/999999999@{10**18 - 1}"])
 def test_a_place_is_written_as_it_is_read(text: str) -> None:
     """What a table prints can be given to a command."""
-    assert str(RecordPlace.parse(text)) == text
+    assert str(RecordPosition.parse(text)) == text
 
 
 @pytest.mark.parametrize("text", ["", "classpulse.classroom", "t/3", "t/x@1", "t/1@-1", "t/1@1\n", "t/1@٣", "a b/1@1"])
-def test_what_is_no_place_is_refused_with_an_example(text: str) -> None:
-    """The message shows how a place is written."""
+def test_what_is_no_place_is_rejected_with_an_example(text: str) -> None:
+    """The message shows how a position is written."""
     with pytest.raises(ValueError, match=r"classpulse\.classroom/3@1841"):
-        RecordPlace.parse(text)
+        RecordPosition.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_moment_is_so_long_ago_or_a_time(text: str, expected_ms: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2", "-2h", "2026-13-01", "h"])
-def test_what_is_no_moment_is_refused_with_examples(text: str) -> None:
+def test_what_is_no_moment_is_rejected_with_examples(text: str) -> None:
     """The message shows both ways to write one."""
     with pytest.raises(ValueError, match="30m, 2h or 3d"):
         moment_ms(text, NOW_MS, SHANGHAI)
@@ -158,9 +158,9 @@ def test_what_is_no_moment_is_refused_with_examples(text: str) -> None:
         (Selection(since_ms=NOW_MS, until_ms=NOW_MS + 1), True),
         (Selection(since_ms=NOW_MS + 1), False),
         (Selection(until_ms=NOW_MS), False),
-        (Selection(places=frozenset({RecordPlace("classpulse.classroom", 3, 1841)})), True),
-        (Selection(places=frozenset({RecordPlace("classpulse.dead-letters", 0, 17)})), True),
-        (Selection(places=frozenset({RecordPlace("classpulse.classroom", 3, 17)})), False),
+        (Selection(positions=frozenset({RecordPosition("classpulse.classroom", 3, 1841)})), True),
+        (Selection(positions=frozenset({RecordPosition("classpulse.dead-letters", 0, 17)})), True),
+        (Selection(positions=frozenset({RecordPosition("classpulse.classroom", 3, 17)})), False),
     ],
 )
 def test_a_selection_holds_what_satisfies_every_condition(selection: Selection, meant: bool) -> None:
@@ -169,11 +169,11 @@ def test_a_selection_holds_what_satisfies_every_condition(selection: Selection, 
 
 
 def test_a_letter_and_that_of_its_replay_are_of_one_event() -> None:
-    """They are two letters; a forged origin makes no other record's letter the same."""
+    """They are two dead letters; a forged origin makes no other record's dead letter the same."""
     first = stored()
-    again = stored(headers=[(REPLAYED_FROM, str(first.letter_place).encode())], offset=2000)
+    again = stored(headers=[(REPLAYED_FROM, str(first.dead_letter_position).encode())], offset=2000)
     assert first.identity != again.identity
     assert first.event_identity == again.event_identity
     assert again.origin == "classpulse.dead-letters/0@17"
-    forged = stored(b"{}", [(REPLAYED_FROM, str(first.letter_place).encode())])
+    forged = stored(b"{}", [(REPLAYED_FROM, str(first.dead_letter_position).encode())])
     assert forged.event_identity != first.event_identity

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from deploy.local.simulator.district import District, School
-from deploy.local.simulator.draft import KINDS, Context, Draft, Kind, Story
+from deploy.local.simulator.draft import KINDS, Context, Draft, Kind, Script
 
 _GROUP = KINDS["registry.group.registered"]
 _SCHOOL = KINDS["registry.school.registered"]
@@ -21,7 +21,7 @@ _STEP_MS = 20
 _Entry = tuple[Kind, Context, str]
 
 
-def registry_story(district: District, start_ms: int) -> Story:
+def registry_script(district: District, start_ms: int) -> Script:
     """Tell the whole registry, groups before schools before classes and teachers, ``_STEP_MS`` apart."""
     yield start_ms, []
     time_ms = start_ms

@@ -1,4 +1,4 @@
-"""Small stories in which every metric has something to say: a lesson, a teacher's week, a research activity."""
+"""Small scenarios in which every metric has something to say: a lesson, a teacher's week, a research activity."""
 
 from tests.oracle.rows import Event
 

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Final
 
 from deploy.local.simulator.district import District, Teacher
-from deploy.local.simulator.draft import KINDS, LAST, Context, Draft, Kind, Story
+from deploy.local.simulator.draft import KINDS, LAST, Context, Draft, Kind, Script
 from deploy.local.simulator.school_day import LESSON_MS, Timetable, rfc3339
 
 PUBLISHED: Final = KINDS["research.activity.published"]
@@ -49,7 +49,7 @@ class Activity:
     timetable: Timetable
 
 
-def research_story(activity: Activity, rng: random.Random) -> Story:
+def research_script(activity: Activity, rng: random.Random) -> Script:
     """Tell the announcement, the meeting, its report, and the improvements of the evening and the next noon."""
     published_ms = activity.timetable.at_ms(activity.day - timedelta(days=NOTICE_DAYS), 600 + rng.random() * 360)
     yield published_ms, []

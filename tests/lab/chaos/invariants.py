@@ -1,6 +1,6 @@
 """What must be true when everything has healed: what ClickHouse holds, held against what Kafka has acknowledged.
 
-The account of the feed is independent of the product: it knows each record's fate from the simulator, and the identity
+The account of the feed is independent of the product: it knows each record's outcome from the simulator, and the identity
 of each valid event. So an event that is lost and another that is stored in its place do not cancel out.
 """
 
@@ -24,7 +24,7 @@ from sinks.stores.dead_letters import OWN_PREFIX
 from sinks.verify.verify import verify
 from tests.lab.chaos.feed import Account, Place, identity
 
-#: At most so many broken laws are spelled out; all are counted.
+#: At most so many broken invariants are spelled out; all are counted.
 MOST_PROBLEMS: Final = 50
 _POLL_SECONDS: Final = 0.5
 _READ_MS: Final = 2_000
@@ -51,11 +51,11 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Every law holds."""
+        """Every invariant holds."""
         return not self.problems_total
 
     def problem(self, text: str) -> None:
-        """Take note of a broken law."""
+        """Take note of a broken invariant."""
         self.problems_total += 1
         if len(self.problems) < MOST_PROBLEMS:
             self.problems.append(text)
@@ -88,9 +88,9 @@ def settle(
             moved_at, last = time.monotonic(), consumed
         if time.monotonic() - moved_at > patience_seconds:
             behind = [
-                f"{topic}/{partition} at {found.get((topic, partition), (0,))[0]} of {fates.total()}"
-                for (topic, partition), fates in sorted(account.partitions.items())
-                if found.get((topic, partition), (0,))[0] < fates.total()
+                f"{topic}/{partition} at {found.get((topic, partition), (0,))[0]} of {outcomes.total()}"
+                for (topic, partition), outcomes in sorted(account.partitions.items())
+                if found.get((topic, partition), (0,))[0] < outcomes.total()
             ]
             raise NotSettledError(
                 f"Nothing has moved for {patience_seconds:.0f} s: {consumed} of {account.ledger.produced} records are "
@@ -108,7 +108,7 @@ def _checkpoints(client: Client) -> dict[Place, tuple[int, ...]]:
 
 
 def judge(client: Client, account: Account, counters: dict[Place, tuple[int, ...]], rules: MetricRules) -> Verdict:
-    """Check every law on a town that has settled."""
+    """Check every invariant on a rig that has settled."""
     verdict = Verdict(produced=account.ledger.produced)
     _judge_counters(verdict, account, counters)
     for family in FAMILIES:
@@ -124,11 +124,11 @@ def judge(client: Client, account: Account, counters: dict[Place, tuple[int, ...
 
 
 def _judge_counters(verdict: Verdict, account: Account, counters: dict[Place, tuple[int, ...]]) -> None:
-    for place in sorted(account.partitions.keys() | counters.keys()):
-        fates = account.partitions.get(place, Counter())
-        expected = (fates.total(), fates["stored"], fates["duplicate"], fates["dead_letter"])
-        found = counters.get(place, (0, 0, 0, 0))
-        verdict.expect(f"{place[0]}/{place[1]} (consumed, stored, duplicates, dead letters)", expected, found)
+    for position in sorted(account.partitions.keys() | counters.keys()):
+        outcomes = account.partitions.get(position, Counter())
+        expected = (outcomes.total(), outcomes["stored"], outcomes["duplicate"], outcomes["dead_letter"])
+        found = counters.get(position, (0, 0, 0, 0))
+        verdict.expect(f"{position[0]}/{position[1]} (consumed, stored, duplicates, dead letters)", expected, found)
     totals = [sum(column) for column in zip(*counters.values(), strict=True)] or [0, 0, 0, 0]
     verdict.consumed, verdict.stored, verdict.duplicates, verdict.dead_letters = totals
 
@@ -167,17 +167,17 @@ def _sorted(counts: dict[str, int]) -> dict[str, int]:
 
 
 async def published_letters(bootstrap: str, topic: str, partitions: int) -> set[tuple[str, int, int]]:
-    """Return topic, partition and offset of every record with a letter in the dead-letter topic of so many partitions."""
+    """Return topic, partition and offset of the record of each dead letter in the topic, which has so many partitions."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap, group_id=None, auto_offset_reset="earliest", client_id=f"classpulse-{uuid.uuid4()}"
     )
     await consumer.start()
     try:
-        places = [TopicPartition(topic, number) for number in range(partitions)]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
+        positions = [TopicPartition(topic, number) for number in range(partitions)]
+        consumer.assign(positions)
+        ends = await consumer.end_offsets(positions)
         found: set[tuple[str, int, int]] = set()
-        while any([await consumer.position(place) < ends[place] for place in places]):
+        while any([await consumer.position(position) < ends[position] for position in positions]):
             for records in (await consumer.getmany(timeout_ms=_READ_MS)).values():
                 found.update(_origin(dict(record.headers)) for record in records)
         return found
@@ -198,4 +198,6 @@ def judge_published_letters(verdict: Verdict, client: Client, published: set[tup
     if missing := stored - published:
         verdict.problem(f"{len(missing)} dead letters are not in the dead-letter topic, such as {min(missing)}")
     if foreign := published - stored:
-        verdict.problem(f"{len(foreign)} letters in the topic are of records that were not refused, such as {min(foreign)}")
+        verdict.problem(
+            f"{len(foreign)} dead letters in the topic are of records that were not rejected, such as {min(foreign)}"
+        )

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Final
 
 from deploy.local.simulator.district import School, Teacher
-from deploy.local.simulator.draft import KINDS, LAST, Context, Draft, Kind, Story
+from deploy.local.simulator.draft import KINDS, LAST, Context, Draft, Kind, Script
 from deploy.local.simulator.school_day import Timetable, rfc3339
 
 OPENED: Final = KINDS["prep.plan.opened"]
@@ -44,7 +44,7 @@ class Plan:
         return f"plan-{self.teacher.teacher_id}-{self.timetable.label(self.day)}"
 
 
-def prep_story(plan: Plan, rng: random.Random) -> Story:
+def prep_script(plan: Plan, rng: random.Random) -> Script:
     """Tell the sessions of up to ``PREP_DAYS`` days, the review the morning after, and the lesson."""
     days = [days_before for days_before in range(PREP_DAYS, 0, -1) if rng.random() < 0.5] or [1]
     starts = [_session_start_ms(plan, days_before, rng) for days_before in days]

@@ -1,4 +1,4 @@
-"""A town in which things break: impatient workers behind proxies, and single events beside the simulated ones."""
+"""A rig in which things break: impatient workers behind proxies, and single events beside the simulated ones."""
 
 import json
 import time
@@ -9,9 +9,9 @@ from typing import Any
 
 from deploy.local.simulator import Produced
 from schemas.events.event_types import schema_uri, type_uri
-from tests.end_to_end.harness import Town, WorkerProcess
+from tests.end_to_end.harness import Rig, WorkerProcess
 from tests.lab.chaos import Proxy
-from tests.lab.chaos.town import address_of
+from tests.lab.chaos.rig import address_of
 
 CLASSROOM = "classpulse.classroom"
 #: Small writes and short timeouts: more happens between two of them, and faults pass sooner.
@@ -23,8 +23,8 @@ IMPATIENT = {
 }
 
 
-class BrokenTown(Town):
-    """A town whose workers are impatient and may stand behind proxies."""
+class FaultRig(Rig):
+    """A rig whose workers are impatient and may stand behind proxies."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -55,11 +55,11 @@ def event(
     key: str = "lesson-1",
     at: datetime | None = None,
     name: str = "classroom.hand.raised",
-    fate: Any = "stored",
+    outcome: Any = "stored",
     reason: str | None = None,
     **changes: Any,
 ) -> Produced:
-    """Return a structured event; ``changes`` replace attributes, and must agree with ``fate``."""
+    """Return a structured event; ``changes`` replace attributes, and must agree with ``outcome``."""
     now = datetime.now(UTC)
     content = {
         "specversion": "1.0",
@@ -73,9 +73,11 @@ def event(
         "data": {"student_id": "stu-1"},
         **changes,
     }
-    return record(json.dumps(content).encode(), key=key, fate=fate, reason=reason)
+    return record(json.dumps(content).encode(), key=key, outcome=outcome, reason=reason)
 
 
-def record(value: bytes | None, *, key: str = "lesson-1", fate: Any = "dead_letter", reason: str | None = None) -> Produced:
+def record(
+    value: bytes | None, *, key: str = "lesson-1", outcome: Any = "dead_letter", reason: str | None = None
+) -> Produced:
     """Return a record of the classroom as it is."""
-    return Produced(CLASSROOM, key.encode(), value, [], int(time.time() * 1000), fate, reason)
+    return Produced(CLASSROOM, key.encode(), value, [], int(time.time() * 1000), outcome, reason)

@@ -8,7 +8,7 @@ from schemas.events.event_types import FAMILIES
 from sinks.stores.checkpoints import Checkpoint
 from sinks.stores.dead_letters import DeadLetter
 from streams.pipeline.batch import TopicPartition
-from tests.model.logs import Expectation, Identity, Truth
+from tests.model.logs import Expectation, ExpectedLog, Identity
 from tests.model.memory import Database, MemoryCheckpointStore, Row, Session
 from tests.model.workers import ZONE
 from tests.oracle.oracle import Metrics, RowKey, expected_rows
@@ -17,14 +17,14 @@ _COUNTERS = ("consumed", "stored", "duplicates", "dead_letters")
 _TOLERANCE = 1e-9
 
 
-class LawBrokenError(AssertionError):
+class InvariantBrokenError(AssertionError):
     """The protocol let something happen that must not."""
 
 
-def must(holds: bool, law: str, **details: Any) -> None:
-    """Raise :class:`LawBrokenError` unless the law holds."""
+def must(holds: bool, invariant: str, **details: Any) -> None:
+    """Raise :class:`InvariantBrokenError` unless the invariant holds."""
     if not holds:
-        raise LawBrokenError(f"{law}: {details}")
+        raise InvariantBrokenError(f"{invariant}: {details}")
 
 
 def load_checkpoints(database: Database) -> dict[TopicPartition, Checkpoint]:
@@ -33,7 +33,7 @@ def load_checkpoints(database: Database) -> dict[TopicPartition, Checkpoint]:
 
 
 def stored_rows(database: Database, place: TopicPartition) -> dict[Identity, list[Row]]:
-    """Return the stored events of one partition by identity; more than one row is a law broken."""
+    """Return the stored events of one partition by identity; more than one row is an invariant broken."""
     found: dict[Identity, list[Row]] = defaultdict(list)
     for row in database.tables[f"events_{place[0].rsplit('.', 1)[1]}"].final():
         if row["partition"] == place[1]:
@@ -42,13 +42,13 @@ def stored_rows(database: Database, place: TopicPartition) -> dict[Identity, lis
 
 
 def check_partition(
-    database: Database, published: list[DeadLetter], truth: Truth, point: Checkpoint, before: Checkpoint | None
+    database: Database, published: list[DeadLetter], expected_log: ExpectedLog, point: Checkpoint, before: Checkpoint | None
 ) -> None:
-    """Hold one partition to the laws, given the checkpoint read now and the one read before."""
-    place = truth.place
+    """Hold one partition to the invariants, given the checkpoint read now and the one read before."""
+    place = expected_log.place
     must(before is None or point.position >= before.position, "a checkpoint never goes back", now=point, before=before)
-    must(point.epoch in truth.epochs, "an epoch begins where a worker took over", point=point)
-    expected = truth.below(point.epoch, point.next_offset)
+    must(point.epoch in expected_log.epochs, "an epoch begins where a worker took over", point=point)
+    expected = expected_log.below(point.epoch, point.next_offset)
     for counter in _COUNTERS:
         found, right = getattr(point, counter), getattr(expected.checkpoint, counter)
         must(found == right, f"{counter} is what the log holds", place=place, found=found, expected=right, point=point)
@@ -57,17 +57,17 @@ def check_partition(
     rows = stored_rows(database, place)
     missing = [identity for identity in expected.events if identity not in rows]
     must(not missing, "what is below the checkpoint is stored", place=place, missing=missing, point=point)
-    refused = {row["position"] for row in _letters(database, place)}
-    must(expected.letters <= refused, "what was refused below the checkpoint is recorded", letters=expected.letters)
+    rejected = {row["position"] for row in _letters(database, place)}
+    must(expected.letters <= rejected, "what was rejected below the checkpoint is recorded", letters=expected.letters)
     sent = {letter.position for letter in published if (letter.topic, letter.partition) == place}
-    must(expected.letters <= sent, "what was refused below the checkpoint is published", letters=expected.letters)
+    must(expected.letters <= sent, "what was rejected below the checkpoint is published", letters=expected.letters)
 
 
-def check_stored(database: Database, truth: Truth) -> None:
+def check_stored(database: Database, expected_log: ExpectedLog) -> None:
     """Every row is an event of the log, stored once, as it came first."""
-    everything = truth.everything().events
-    for identity, rows in stored_rows(database, truth.place).items():
-        must(len(rows) == 1, "an event is stored once", place=truth.place, rows=rows)
+    everything = expected_log.everything().events
+    for identity, rows in stored_rows(database, expected_log.place).items():
+        must(len(rows) == 1, "an event is stored once", place=expected_log.place, rows=rows)
         expected = everything.get(identity)
         must(expected is not None, "what is stored was in the log", identity=identity)
         found = (rows[0]["time_us"], rows[0]["position"])
@@ -76,19 +76,19 @@ def check_stored(database: Database, truth: Truth) -> None:
 
 
 def check_settled(
-    database: Database, truths: Mapping[TopicPartition, Truth], points: Mapping[TopicPartition, Checkpoint]
+    database: Database, expected_logs: Mapping[TopicPartition, ExpectedLog], points: Mapping[TopicPartition, Checkpoint]
 ) -> None:
     """After everything is read: the store is the log without its duplicates, and the metrics follow from the store."""
-    for place, truth in truths.items():
-        if not truth.epochs:
+    for place, expected_log in expected_logs.items():
+        if not expected_log.epochs:
             continue
-        expected: Expectation = truth.everything()
+        expected: Expectation = expected_log.everything()
         rows = stored_rows(database, place)
         must(rows.keys() == expected.events.keys(), "stored = unique events", place=place, point=points.get(place))
         counted = points[place].stored if place in points else 0
         must(counted == len(rows), "the counter of stored events is what is stored", place=place, counted=counted)
         letters = {row["position"] for row in _letters(database, place)}
-        must(letters == expected.letters, "dead letters = refused records", place=place, found=letters)
+        must(letters == expected.letters, "dead letters = rejected records", place=place, found=letters)
     events = [row for family in FAMILIES for row in database.tables[family.table].final()]
     _check_metrics(_found_rows(database), expected_rows(events, ZONE))
 
@@ -115,7 +115,7 @@ def _found_rows(database: Database) -> dict[RowKey, Metrics]:
 def _check_metrics(found: Mapping[RowKey, Metrics], expected: Mapping[RowKey, Metrics]) -> None:
     must(
         found.keys() == expected.keys(),
-        "there is a row for every figure",
+        "there is a row for every metric",
         missing=expected.keys() - found.keys(),
         superfluous=found.keys() - expected.keys(),
     )
