@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo unit test faults bench bench-check check lint types imports docs format lock clean
+.PHONY: help demo unit test coverage faults bench bench-check check lint types imports docs format lock clean
 
 help:  ## Show what there is.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ unit: $(STAMP)  ## Pass the tests that need no service (under a minute).
 test: $(STAMP)  ## Pass the whole suite (a quarter of an hour on two cores).
 	@echo "The whole suite, with real brokers and databases: a quarter of an hour on two cores. 'make check' takes a minute."
 	$(BIN)/python -m pytest -n $(AT_ONCE) --dist worksteal
+
+coverage: $(STAMP)  ## Show what the tests that start no process of their own do not reach (five minutes).
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist worksteal --cov --cov-report=term tests/unit tests/property tests/model tests/integration
 
 faults: $(STAMP)  ## Break every part at every step, and check that nothing is lost or counted twice.
 	$(BIN)/python -m pytest -n $(AT_ONCE) --dist worksteal tests/faults tests/model

@@ -18,7 +18,7 @@ from deploy.local.clickhouse.errors import StackError
 from deploy.local.stack import stack
 from deploy.local.stack.stack import KAFKA
 from streams.kafka.topics import Topic, create
-from tests.end_to_end.harness import wait_until
+from tests.lab.rig import wait_until
 
 TOPIC = Topic("classpulse.test", 1, {})
 PLACE = TopicPartition(TOPIC.name, 0)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.harness import Rig
+from tests.end_to_end.harness import AccountedRig
 
 
 @pytest.fixture
-def rig(migrated: Path, tmp_path: Path) -> Iterator[Rig]:
+def rig(migrated: Path, tmp_path: Path) -> Iterator[AccountedRig]:
     """Run an embedded stack of its own for one test."""
-    running = Rig(tmp_path / "stack", migrated=migrated)
+    running = AccountedRig(tmp_path / "stack", migrated=migrated)
     yield running
     running.close()

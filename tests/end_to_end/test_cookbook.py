@@ -18,7 +18,7 @@ from deploy.local.commands.demo_answers import QUESTIONS
 from sinks.clickhouse.client import Target, connect
 from sinks.verify.evaluator import verify_evaluator
 from sinks.verify.findings import VerifyReport
-from tests.end_to_end.harness import Rig
+from tests.end_to_end.harness import AccountedRig
 from tests.end_to_end.school_week import LATE_LESSON, fill
 from tests.end_to_end.typed import blocks, typed
 from tests.oracle.database import fresh_database, running_clickhouse
@@ -68,7 +68,7 @@ def sql_instant(instant: datetime) -> str:
 
 
 @pytest.mark.timeout(600)
-def test_every_query_of_the_cookbook_answers(rig: Rig, tmp_path: Path) -> None:
+def test_every_query_of_the_cookbook_answers(rig: AccountedRig, tmp_path: Path) -> None:
     """The page's own lines make its district; each query, as printed and as the user the page names, has rows there."""
     assert len(QUERIES) >= 20
     rig.start_worker()

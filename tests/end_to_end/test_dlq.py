@@ -14,7 +14,7 @@ from deploy.local.simulator import Disturbance, Ledger, Produced, SimulationConf
 from sinks.stores.dead_letters import LARGEST_VALUE_BYTES, DeadLetter
 from streams.cli.program import cli
 from streams.kafka.topics import DEAD_LETTER_TOPIC
-from tests.end_to_end.harness import Rig
+from tests.end_to_end.harness import AccountedRig
 
 MALFORMED = Disturbance(
     disorder_share=0.0,
@@ -36,19 +36,19 @@ CLEAN = Disturbance(
 )
 
 
-def dlq(rig: Rig, *arguments: str, status: int = 0) -> bytes:
+def dlq(rig: AccountedRig, *arguments: str, status: int = 0) -> bytes:
     """Run the command; return what it prints."""
     done = CliRunner().invoke(cli, ["dlq", *arguments], env=dev.environment(rig.info))
     assert done.exit_code == status, done.output
     return done.stdout_bytes
 
 
-def listed(rig: Rig, *arguments: str) -> list[dict[str, Any]]:
+def listed(rig: AccountedRig, *arguments: str) -> list[dict[str, Any]]:
     """Return what ``dlq list --json`` prints."""
     return [json.loads(line) for line in dlq(rig, "list", "--json", *arguments).splitlines()]
 
 
-def replayed(rig: Rig, outcomes: Iterable[tuple[str, str | None]]) -> None:
+def replayed(rig: AccountedRig, outcomes: Iterable[tuple[str, str | None]]) -> None:
     """Count records that a replay has sent, each with its outcome and reason."""
     ledger = Ledger()
     for outcome, reason in outcomes:
@@ -56,7 +56,7 @@ def replayed(rig: Rig, outcomes: Iterable[tuple[str, str | None]]) -> None:
     rig.ledgers.append(ledger)
 
 
-def test_what_is_rejected_is_listed_shown_and_rejected_again(rig: Rig) -> None:
+def test_what_is_rejected_is_listed_shown_and_rejected_again(rig: AccountedRig) -> None:
     """Every rejection is in the list; replaying what is still bad adds its rejections and changes nothing else."""
     malformed = list(simulate(SimulationConfig(seed=3, events=3_000, disturbance=MALFORMED)))
     rig.start_worker()
@@ -78,7 +78,7 @@ def test_what_is_rejected_is_listed_shown_and_rejected_again(rig: Rig) -> None:
     versions = dlq(rig, "show", newest["unknown_version"]["position"]).decode()
     assert "expected major version 1" in versions
     assert versions.count("\n  ") > 10
-    assert dlq(rig, "show", newest["unknown_version"]["letter"]).decode() == versions
+    assert dlq(rig, "show", newest["unknown_version"]["dead_letter"]).decode() == versions
     raw = dlq(rig, "show", newest["encoding"]["position"], "--raw")
     assert raw in {record.value for record in malformed if record.reason == "encoding"}
     assert "00000000  " in dlq(rig, "show", newest["encoding"]["position"]).decode()
@@ -96,7 +96,7 @@ def test_what_is_rejected_is_listed_shown_and_rejected_again(rig: Rig) -> None:
     assert len(listed(rig, "--all", *options)) == 3 * count
 
 
-def test_what_became_acceptable_is_stored_once(rig: Rig) -> None:
+def test_what_became_acceptable_is_stored_once(rig: AccountedRig) -> None:
     """A larger limit and a replay store what was too large, one of it from its original; a second replay is a duplicate."""
     valid = list(simulate(SimulationConfig(seed=4, events=400, disturbance=CLEAN)))
     positions = [index for index, record in enumerate(valid) if len(record.headers) == 1][:40:2]
@@ -129,7 +129,7 @@ def test_what_became_acceptable_is_stored_once(rig: Rig) -> None:
     assert len(listed(rig, "--all")) == len(positions)
 
 
-def test_hostile_records_are_rejected_shown_and_never_stop_the_worker(rig: Rig) -> None:
+def test_hostile_records_are_rejected_shown_and_never_stop_the_worker(rig: AccountedRig) -> None:
     """Huge keys and headers, nothing at all, foreign dead letters and dead letters whose original is gone."""
     gone = DeadLetter(
         "classpulse.classroom", 0, 10**6, 10**6, 1, "data", "", "", b"k", bytes(LARGEST_VALUE_BYTES + 1), [("x", b"")]
@@ -156,7 +156,7 @@ def test_hostile_records_are_rejected_shown_and_never_stop_the_worker(rig: Rig) 
     assert [set(letter["truncated"]) for letter in letters if letter["reason"] == "envelope"] == [{"key", "headers"}]
     assert "1 records of the topic are none of classpulse's" in dlq(rig, "list").decode()
     for letter in letters:
-        text = dlq(rig, "show", letter["letter"]).decode()
+        text = dlq(rig, "show", letter["dead_letter"]).decode()
         assert all(line.isprintable() for line in text.split("\n"))
     (shown,) = [letter for letter in letters if letter["source"]]
     assert shown["source"] == "\x1b]0;owned\x07"

@@ -18,7 +18,8 @@ from deploy.local.simulator import publish
 from sinks.clickhouse.client import Target, connect
 from streams.kafka.access import KafkaAccess
 from streams.kafka.topics import DEAD_LETTER_TOPIC, declared
-from tests.end_to_end.harness import records, wait_until
+from tests.end_to_end.harness import records
+from tests.lab.rig import wait_until
 
 EVENTS = 2_000
 

@@ -1,4 +1,4 @@
-"""The measuring programs on a small scale, from the command line to the JSON."""
+"""The measuring program on a small scale, from the command line to the JSON."""
 
 import json
 import subprocess
@@ -11,11 +11,11 @@ import pytest
 PATIENCE_SECONDS = 120
 
 
-def measured(program: str, folder: Path, *options: str) -> dict[str, Any]:
-    """Run a program as a person does; return its JSON, which is on standard output and in the file."""
+def measured(scenario: str, folder: Path, *options: str) -> dict[str, Any]:
+    """Run a scenario as a person does; return its JSON, which is on standard output and in the file."""
     file = folder / "found.json"
     done = subprocess.run(
-        [sys.executable, "-m", f"tests.lab.measure.{program}", "--folder", folder / "rig", "--json", file, *options],
+        [sys.executable, "-m", "streams", "measure", scenario, "--folder", folder / "rig", "--json", file, *options],
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,

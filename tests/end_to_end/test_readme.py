@@ -9,7 +9,7 @@ import pytest
 from deploy.local.commands import dev
 from sinks.clickhouse.client import connect
 from tests.end_to_end import pages
-from tests.end_to_end.harness import Rig
+from tests.end_to_end.harness import AccountedRig
 from tests.end_to_end.typed import ROOT, typed
 
 
@@ -28,7 +28,7 @@ def test_whoever_tries_it_gets_scores(tmp_path: Path) -> None:
     assert "综合评分" in report.read_text(encoding="utf-8")
 
 
-def test_the_python_device_is_understood_and_the_query_answers(rig: Rig, tmp_path: Path) -> None:
+def test_the_python_device_is_understood_and_the_query_answers(rig: AccountedRig, tmp_path: Path) -> None:
     """The device's event passes the check, is stored, and is told of; the README's query runs as the reader."""
     rig.start_worker()
     (tmp_path / ".classpulse").mkdir()
@@ -50,7 +50,7 @@ def test_the_python_device_is_understood_and_the_query_answers(rig: Rig, tmp_pat
     assert answer.startswith('"class_id","course","window_start","participation_breadth"')
 
 
-def test_a_vendor_asks_over_http(rig: Rig, tmp_path: Path) -> None:
+def test_a_vendor_asks_over_http(rig: AccountedRig, tmp_path: Path) -> None:
     """curl, with the vendor's password alone, tells that the event is stored."""
     rig.start_worker()
     pages.python_device(tmp_path, dev.environment(rig.info))
@@ -60,7 +60,7 @@ def test_a_vendor_asks_over_http(rig: Rig, tmp_path: Path) -> None:
     assert pages.shell(pages.block(pages.CONNECT, "sh curl"), tmp_path, settings).startswith("stored\t")
 
 
-def test_kcat_sends_to_the_embedded_broker(rig: Rig, tmp_path: Path) -> None:
+def test_kcat_sends_to_the_embedded_broker(rig: AccountedRig, tmp_path: Path) -> None:
     """The page's kcat line, with a kcat that is new enough: the same event sent again is a duplicate."""
     pages.needs_kcat(pages.FOR_THE_EMBEDDED_BROKER)
     rig.start_worker()
@@ -74,7 +74,7 @@ def test_kcat_sends_to_the_embedded_broker(rig: Rig, tmp_path: Path) -> None:
 def test_kcat_sends_to_apache_kafka_without_users(apache_installed: None, migrated: Path, tmp_path: Path) -> None:
     """The page's kcat line against `dev up --broker apache`, with any kcat."""
     pages.needs_kcat()
-    rig = Rig(tmp_path / "stack", migrated=migrated, broker="apache")
+    rig = AccountedRig(tmp_path / "stack", migrated=migrated, broker="apache")
     try:
         rig.start_worker()
         settings = dev.environment(rig.info)

@@ -12,10 +12,10 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.group import JoinGroupRequest
 
 from streams.kafka.transport import EVENT_TOPICS
-from tests.end_to_end.harness import Rig, WorkerProcess, wait_until
+from tests.end_to_end.harness import AccountedRig
 from tests.faults.kafka_side import GROUP
 from tests.lab.chaos import Cut, HalfOpen, Proxy
-from tests.lab.chaos.rig import address_of
+from tests.lab.rig import WorkerProcess, address_of, wait_until
 
 #: A worker that stands still between its look at Kafka and the start of Faust, until a file appears.
 HESITANT = """
@@ -61,7 +61,7 @@ def assert_stops_at_once(worker: WorkerProcess) -> None:
         assert name.startswith("classpulse"), line
 
 
-def test_kafka_is_away_at_the_start(rig: Rig) -> None:
+def test_kafka_is_away_at_the_start(rig: AccountedRig) -> None:
     """Rejected or silent, the worker is live and not ready, says so once, begins when Kafka answers, and can be stopped."""
     with Proxy(address_of(rig.info.kafka_bootstrap), "kafka") as proxy:
         proxy.inject(Cut())
@@ -84,7 +84,7 @@ def test_kafka_is_away_at_the_start(rig: Rig) -> None:
         assert_stops_at_once(worker)
 
 
-def test_kafka_goes_while_a_worker_starts(rig: Rig, tmp_path: Path) -> None:
+def test_kafka_goes_while_a_worker_starts(rig: AccountedRig, tmp_path: Path) -> None:
     """A broker that goes between the worker's look at it and the consumer's start is waited for."""
     go_on = tmp_path / "go-on"
     with Proxy(address_of(rig.info.kafka_bootstrap), "kafka") as proxy:
@@ -106,7 +106,7 @@ def test_kafka_goes_while_a_worker_starts(rig: Rig, tmp_path: Path) -> None:
         assert_stops_at_once(first)
 
 
-def test_clickhouse_is_away_at_the_start(rig: Rig) -> None:
+def test_clickhouse_is_away_at_the_start(rig: AccountedRig) -> None:
     """The worker is live and not ready, says so once, can be stopped meanwhile, and begins when ClickHouse is back."""
     with Proxy(address_of(rig.info.clickhouse_url), "http") as proxy:
         proxy.inject(HalfOpen())
@@ -129,7 +129,7 @@ def test_clickhouse_is_away_at_the_start(rig: Rig) -> None:
         assert told[1].startswith("ClickHouse answers, after")
 
 
-def register_a_member(rig: Rig, session_seconds: int) -> None:
+def register_a_member(rig: AccountedRig, session_seconds: int) -> None:
     """Begin to join the workers' group, and be heard of no more: its next rebalance waits for this member."""
 
     async def run() -> None:
@@ -147,7 +147,7 @@ def register_a_member(rig: Rig, session_seconds: int) -> None:
     asyncio.run(run())
 
 
-def test_a_worker_says_that_its_group_does_not_settle(rig: Rig) -> None:
+def test_a_worker_says_that_its_group_does_not_settle(rig: AccountedRig) -> None:
     """While Kafka waits for a member that is gone, the log names the group, and /readyz for how long a member counts."""
     register_a_member(rig, session_seconds=90)
     worker = rig.start_worker()
@@ -158,7 +158,7 @@ def test_a_worker_says_that_its_group_does_not_settle(rig: Rig) -> None:
     assert_stops_at_once(worker)
 
 
-def test_a_leader_that_stops_while_its_group_forms_leaves_no_deadlock(rig: Rig) -> None:
+def test_a_leader_that_stops_while_its_group_forms_leaves_no_deadlock(rig: AccountedRig) -> None:
     """The embedded broker keeps a leader that leaves in mid-rebalance for ever; so workers there expire instead."""
     leader = rig.start_worker()
     said(leader, "assigned 13 partitions")

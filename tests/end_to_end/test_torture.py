@@ -14,7 +14,7 @@ from deploy.local.simulator import SimulationConfig, simulate
 from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import connect
 from streams.kafka import topics
-from tests.end_to_end.harness import TROUBLED, Rig
+from tests.end_to_end.harness import TROUBLED, AccountedRig
 from tests.lab.chaos.feed import Account, Feed
 from tests.lab.chaos.invariants import NotSettledError, Verdict, judge, judge_published_letters, published_letters, settle
 
@@ -53,7 +53,7 @@ def test_a_folder_that_is_not_a_runs_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").exists()
 
 
-def test_the_judge_finds_what_is_lost_doubled_foreign_or_miscounted(rig: Rig) -> None:
+def test_the_judge_finds_what_is_lost_doubled_foreign_or_miscounted(rig: AccountedRig) -> None:
     """One event removed, one stored a second time under another id, one dead letter gone: each is named."""
     rig.start_worker()
     records = simulate(SimulationConfig(seed=1, events=4_000, disturbance=TROUBLED))
@@ -87,7 +87,7 @@ def test_the_judge_finds_what_is_lost_doubled_foreign_or_miscounted(rig: Rig) ->
     assert verdict.differences > 0
 
 
-def test_a_rig_that_stands_still_is_not_settled(rig: Rig) -> None:
+def test_a_rig_that_stands_still_is_not_settled(rig: AccountedRig) -> None:
     """Without a worker nothing is checkpointed: the wait ends, and says which partitions are behind."""
     feed = Feed(rig.info.kafka_bootstrap, simulate(SimulationConfig(seed=1, events=50)), 1_000, idempotent=False)
     feed.start()
@@ -96,7 +96,7 @@ def test_a_rig_that_stands_still_is_not_settled(rig: Rig) -> None:
         settle(rig.client, account, 1.0, lambda _consumed: None)
 
 
-def judged(rig: Rig, account: Account, counters: dict[tuple[str, int], tuple[int, ...]]) -> Verdict:
+def judged(rig: AccountedRig, account: Account, counters: dict[tuple[str, int], tuple[int, ...]]) -> Verdict:
     """Check every invariant."""
     verdict = judge(rig.client, account, counters, MetricRules())
     letters = asyncio.run(published_letters(rig.info.kafka_bootstrap, topics.DEAD_LETTER_TOPIC, 1))

@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 from deploy.local.stack import stack
-from tests.end_to_end.harness import Rig, wait_until
+from tests.end_to_end.harness import AccountedRig
+from tests.lab.rig import wait_until
 
 
-def test_a_worker_killed_again_and_again_loses_and_doubles_nothing(rig: Rig) -> None:
+def test_a_worker_killed_again_and_again_loses_and_doubles_nothing(rig: AccountedRig) -> None:
     """Three SIGKILLs in mid-stream leave every record counted once and every metric right."""
     produced = rig.produce(24_000).produced
     for share in (0.1, 0.4, 0.7):
@@ -20,7 +21,7 @@ def test_a_worker_killed_again_and_again_loses_and_doubles_nothing(rig: Rig) -> 
     rig.assert_invariants()
 
 
-def test_a_second_worker_joins_and_the_first_is_killed(rig: Rig) -> None:
+def test_a_second_worker_joins_and_the_first_is_killed(rig: AccountedRig) -> None:
     """Partitions move to a joining worker and away from a dead one while records keep coming."""
     rig.start_worker(CLASSPULSE_FLUSH_MAX_ROWS="4000", CLASSPULSE_FLUSH_INTERVAL_MS="100")
     first = rig.produce(12_000, seed=1).produced
@@ -39,7 +40,7 @@ def test_a_second_worker_joins_and_the_first_is_killed(rig: Rig) -> None:
     rig.assert_invariants()
 
 
-def test_sigterm_ends_a_worker_in_order(rig: Rig) -> None:
+def test_sigterm_ends_a_worker_in_order(rig: AccountedRig) -> None:
     """SIGTERM during work writes what is held and ends with status 0; the next worker goes on from there."""
     produced = rig.produce(12_000).produced
     worker = rig.start_worker(CLASSPULSE_FLUSH_MAX_ROWS="3000")
@@ -49,7 +50,7 @@ def test_sigterm_ends_a_worker_in_order(rig: Rig) -> None:
     rig.assert_invariants()
 
 
-def test_clickhouse_away_for_a_while(rig: Rig) -> None:
+def test_clickhouse_away_for_a_while(rig: AccountedRig) -> None:
     """With ClickHouse frozen the worker lives but is not ready; afterwards it catches up."""
     worker = rig.start_worker(CLASSPULSE_CLICKHOUSE_TIMEOUT_SECONDS="2")
     rig.produce(5_000, seed=1)
@@ -62,10 +63,10 @@ def test_clickhouse_away_for_a_while(rig: Rig) -> None:
     stack.kill(rig.folder, stack.CLICKHOUSE, signal.SIGCONT)
     rig.assert_invariants()
     wait_until(lambda: worker.status("readyz") == 200, "the worker to be ready again")
-    assert worker.metric("classpulse_clickhouse_retries_total") > 0
+    assert worker.telemetry().total("classpulse_clickhouse_retries_total") > 0
 
 
-def test_a_restarted_broker_begins_a_new_epoch(rig: Rig) -> None:
+def test_a_restarted_broker_begins_a_new_epoch(rig: AccountedRig) -> None:
     """A broker that lost its records is recognised: the worker begins a new epoch and counts on."""
     worker = rig.start_worker()
     rig.produce(5_000, seed=1)
@@ -81,17 +82,17 @@ def test_a_restarted_broker_begins_a_new_epoch(rig: Rig) -> None:
     assert epochs == 1
 
 
-def test_a_worker_without_the_right_password_ends_with_the_remedy(rig: Rig) -> None:
+def test_a_worker_without_the_right_password_ends_with_the_remedy(rig: AccountedRig) -> None:
     """A bad credential ends the process with a status above 0 and says which setting to check."""
     rig.produce(10)
     worker = rig.start_worker(CLASSPULSE_CLICKHOUSE_PASSWORD="wrong")
-    assert worker.process.wait(60) != 0
+    assert worker.wait(60) != 0
     log = worker.log.read_text()
     assert "CLASSPULSE_CLICKHOUSE_PASSWORD" in log
     assert "Traceback" not in log
 
 
-def test_the_workers_user_is_told_that_it_may_not_migrate(rig: Rig) -> None:
+def test_the_workers_user_is_told_that_it_may_not_migrate(rig: AccountedRig) -> None:
     """The rights are said to be missing, and whose they are, without a traceback."""
     rig.admin.command("DROP VIEW v1_lesson_figures")
     command = [sys.executable, "-m", "streams", "migrate"]
@@ -101,14 +102,14 @@ def test_the_workers_user_is_told_that_it_may_not_migrate(rig: Rig) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_worker_without_a_pseudonym_key_does_not_start(rig: Rig) -> None:
+def test_a_worker_without_a_pseudonym_key_does_not_start(rig: AccountedRig) -> None:
     """Without the key nothing is stored; the error says how to make one."""
     worker = rig.start_worker(CLASSPULSE_PSEUDONYM_KEY="short")
-    assert worker.process.wait(30) == 2
+    assert worker.wait(30) == 2
     assert "openssl rand" in worker.log.read_text()
 
 
-def test_no_raw_student_id_reaches_a_table(rig: Rig) -> None:
+def test_no_raw_student_id_reaches_a_table(rig: AccountedRig) -> None:
     """Every student in the stored events is a pseudonym of 33 characters."""
     rig.start_worker()
     rig.produce(3_000)
@@ -122,5 +123,5 @@ def test_no_raw_student_id_reaches_a_table(rig: Rig) -> None:
     assert raw[2] > 0
     # The key that they are made with is the database's from now on.
     other = rig.start_worker(CLASSPULSE_PSEUDONYM_KEY="another key of more than 16 bytes")
-    assert other.process.wait(60) == 2
+    assert other.wait(60) == 2
     assert "not the one that this database was filled with" in other.log.read_text()

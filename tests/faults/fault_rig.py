@@ -9,9 +9,9 @@ from typing import Any
 
 from deploy.local.simulator import Produced
 from schemas.events.event_types import schema_uri, type_uri
-from tests.end_to_end.harness import Rig, WorkerProcess
+from tests.end_to_end.harness import AccountedRig
 from tests.lab.chaos import Proxy
-from tests.lab.chaos.rig import address_of
+from tests.lab.rig import WorkerProcess, address_of
 
 CLASSROOM = "classpulse.classroom"
 #: Small writes and short timeouts: more happens between two of them, and faults pass sooner.
@@ -23,7 +23,7 @@ IMPATIENT = {
 }
 
 
-class FaultRig(Rig):
+class FaultRig(AccountedRig):
     """A rig whose workers are impatient and may stand behind proxies."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -9,13 +9,13 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
 from streams.kafka.topics import DEAD_LETTER_TOPIC
-from tests.end_to_end.harness import Rig
+from tests.end_to_end.harness import AccountedRig
 
 T = TypeVar("T")
 GROUP = "classpulse"
 
 
-def ask(rig: Rig, question: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
+def ask(rig: AccountedRig, question: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
     """Ask Kafka as an administrator."""
 
     async def run() -> T:
@@ -29,13 +29,13 @@ def ask(rig: Rig, question: Callable[[AIOKafkaAdminClient], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-def committed_records(rig: Rig) -> int:
+def committed_records(rig: AccountedRig) -> int:
     """Return the sum of the offsets that the workers have committed to Kafka."""
     offsets: dict[Any, Any] = ask(rig, lambda admin: admin.list_consumer_group_offsets(GROUP))
     return sum(max(0, found.offset) for found in offsets.values())
 
 
-def members(rig: Rig) -> int:
+def members(rig: AccountedRig) -> int:
     """Return how many workers are in the group."""
 
     async def count(admin: AIOKafkaAdminClient) -> int:
@@ -45,18 +45,18 @@ def members(rig: Rig) -> int:
     return ask(rig, count)
 
 
-def delete_topics(rig: Rig, *names: str) -> None:
+def delete_topics(rig: AccountedRig, *names: str) -> None:
     """Delete topics with all they hold."""
     ask(rig, lambda admin: admin.delete_topics(list(names)))
 
 
-def delete_records(rig: Rig, topic: str, before: dict[int, int]) -> None:
+def delete_records(rig: AccountedRig, topic: str, before: dict[int, int]) -> None:
     """Delete the records of each partition before an offset, as retention does."""
     wanted = {TopicPartition(topic, number): RecordsToDelete(offset) for number, offset in before.items()}
     ask(rig, lambda admin: admin.delete_records(wanted))
 
 
-def dead_letters(rig: Rig, count: int) -> list[Any]:
+def dead_letters(rig: AccountedRig, count: int) -> list[Any]:
     """Return the first so many records of the dead-letter topic."""
 
     async def read() -> list[Any]:

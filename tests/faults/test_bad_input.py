@@ -4,53 +4,42 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
-from deploy.local.simulator import Produced
+from deploy.local.simulator import Disturbance, Produced, SimulationConfig, simulate
+from deploy.local.simulator.malformed import KINDS
 from schemas.events.event_types import schema_uri, type_uri
 from streams.kafka.topics import DEAD_LETTER_TOPIC
-from tests.end_to_end.harness import wait_until
 from tests.faults.fault_rig import CLASSROOM, FaultRig, event, record
 from tests.faults.kafka_side import dead_letters, delete_topics
+from tests.lab.rig import wait_until
 
 
-def rejected(changes: dict[str, Any], reason: str) -> Produced:
-    """Return an event that is wrong in one attribute."""
-    return event(9_000, outcome="dead_letter", reason=reason, **changes)
-
-
-GOOD = event(9_000).value or b""
-BAD = {
-    "json": record(b"{not json", reason="json"),
-    "invalid UTF-8": record(GOOD.replace(b"stu-1", b"\xff\xfe"), reason="encoding"),
-    "empty": record(b"", reason="empty"),
-    "null": record(None, reason="empty"),
-    "wrong type": rejected({"data": {"student_id": 7}}, "data"),
-    "not a number": record(GOOD.replace(b'"stu-1"', b"NaN"), reason="json"),
-    "deep nesting": record(b'{"data":' + b"[" * 10_000 + b"]" * 10_000 + b"}", reason="nesting"),
-    "duplicate key": record(GOOD[:-1] + b',"id":"another"}', reason="duplicate_key"),
-}
+def bad_record(kind: str) -> Produced:
+    """Return a classroom event with one fault of the simulator's catalogue, which says why it must be rejected."""
+    only = Disturbance(malformed_share=1.0, malformed_kinds=(kind,))
+    made = simulate(SimulationConfig(seed=20, events=1_000, disturbance=only))
+    return next(one for one in made if one.outcome == "dead_letter")
 
 
 def test_fault_20_malformed_records(rig: FaultRig) -> None:
-    """Each malformed record is a dead letter with its reason, its place and its bytes; its neighbours are stored."""
+    """Each malformed record is a dead letter with its reason, its position and its bytes; its neighbours are stored."""
+    bad = [bad_record(kind) for kind in KINDS]
     worker = rig.start_worker()
-    sent = [one for number, bad in enumerate(BAD.values()) for one in (event(number), bad)]
-    rig.publish(sent)
+    rig.publish([one for number, spoiled in enumerate(bad) for one in (event(number), spoiled)])
     rig.assert_invariants()
     assert worker.running
-    letters = dead_letters(rig, len(BAD))
-    for letter, (name, bad) in zip(letters, BAD.items(), strict=True):
-        headers = {key: value.decode() for key, value in letter.headers}
-        assert headers["classpulse-reason"] == bad.reason, name
-        assert headers["classpulse-topic"] == CLASSROOM
-        assert letter.value == bad.value, name
-    offsets = [int(dict(letter.headers)["classpulse-offset"]) for letter in letters]
-    assert offsets == [2 * number + 1 for number in range(len(BAD))]
-    rows = rig.admin.query("SELECT reason, count() FROM dead_letters FINAL GROUP BY reason").result_rows
-    assert sum(count for _reason, count in rows) == len(BAD)
+    letters = dead_letters(rig, len(bad))
+    found = [(dict(letter.headers)["classpulse-reason"].decode(), letter.value or b"") for letter in letters]
+    assert sorted(found) == sorted((str(spoiled.reason), spoiled.value or b"") for spoiled in bad)
+    positions = {
+        tuple(dict(letter.headers)[f"classpulse-{name}"].decode() for name in ("topic", "partition", "offset"))
+        for letter in letters
+    }
+    stored = rig.admin.query("SELECT topic, toString(partition), toString(position) FROM dead_letters FINAL").result_rows
+    assert positions == {tuple(row) for row in stored}
+    assert len(positions) == len(bad)
 
 
 def test_fault_21_unknown_type_and_version(rig: FaultRig) -> None:
@@ -98,7 +87,7 @@ def test_fault_23_the_dead_letter_topic_is_away(rig: FaultRig) -> None:
     rig.publish([event(0)])
     rig.assert_invariants()
     delete_topics(rig, DEAD_LETTER_TOPIC)
-    rig.publish([event(1), BAD["json"], event(2)])
+    rig.publish([event(1), record(b"{not json", reason="json"), event(2)])
     wait_until(lambda: worker.status("readyz") == 503, "the worker to say that it is not ready")
     assert rig.counters()[0] == 1
     assert worker.running
@@ -113,12 +102,12 @@ def test_fault_23_everything_is_bad(rig: FaultRig) -> None:
     rig.publish([event(number) for number in range(500)])
     rig.assert_invariants()
     rig.publish([record(b"garbage %d" % number, reason="json") for number in range(5_000)])
-    wait_until(lambda: worker.metric("classpulse_circuit_open") == 1, "the circuit to open")
+    wait_until(lambda: worker.telemetry().total("classpulse_circuit_open") == 1, "the circuit to open")
     assert worker.status("readyz") == 503
     assert worker.status("healthz") == 200
     rig.publish([event(number, key="lesson-2") for number in range(500, 700)])
     rig.assert_invariants()  # after the pause the trial goes through, and nothing is lost
-    wait_until(lambda: worker.metric("classpulse_circuit_trips_total") >= 1, "the trip to be counted")
+    wait_until(lambda: worker.telemetry().total("classpulse_circuit_trips_total") >= 1, "the trip to be counted")
 
 
 def test_fault_23_everything_bad_was_read(rig: FaultRig) -> None:
@@ -126,8 +115,8 @@ def test_fault_23_everything_bad_was_read(rig: FaultRig) -> None:
     worker = rig.start_worker()
     rig.publish([record(b"garbage %d" % number, reason="json") for number in range(1_500)])
     wait_until(lambda: rig.counters() == (1_500, 0, 0, 1_500), "the trial to go through")
-    assert worker.metric("classpulse_circuit_trips_total") >= 1
-    wait_until(lambda: worker.metric("classpulse_circuit_open") == 0, "the circuit to hold nothing")
+    assert worker.telemetry().total("classpulse_circuit_trips_total") >= 1
+    wait_until(lambda: worker.telemetry().total("classpulse_circuit_open") == 0, "the circuit to hold nothing")
     assert worker.status("readyz") == 200
 
 

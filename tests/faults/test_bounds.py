@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from deploy.local.simulator import Produced
-from tests.end_to_end.harness import WorkerProcess, wait_until
 from tests.faults.fault_rig import FaultRig, event
 from tests.lab.chaos import Cut, Proxy
+from tests.lab.rig import WorkerProcess, wait_until
 
 #: The limit that docs/delivery.md states, with the default settings.
 LARGEST_WORKER_BYTES = 1_280 * 2**20
@@ -18,12 +18,12 @@ DEFAULTS = {"CLASSPULSE_FLUSH_MAX_ROWS": "100000", "CLASSPULSE_FLUSH_INTERVAL_MS
 @contextmanager
 def watched(worker: WorkerProcess) -> Iterator[list[int]]:
     """Sample a worker's memory; the list holds the samples in bytes."""
-    samples = [worker.memory_bytes()]
+    samples = [worker.memory().resident_bytes]
     over = threading.Event()
 
     def sample() -> None:
         while not over.wait(0.1):
-            samples.append(worker.memory_bytes())
+            samples.append(worker.memory().resident_bytes)
 
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()

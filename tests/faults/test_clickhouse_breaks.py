@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from deploy.local.stack import stack
-from tests.end_to_end.harness import wait_until
 from tests.faults.fault_rig import FaultRig, event
 from tests.faults.kafka_side import members
 from tests.lab.chaos import (
@@ -24,6 +23,7 @@ from tests.lab.chaos import (
     contains,
     inserts_into,
 )
+from tests.lab.rig import wait_until
 
 #: Ten minutes are as long as ten seconds to a worker that waits; set 600 to see it.
 AWAY_SECONDS = float(os.environ.get("CLASSPULSE_TEST_AWAY_SECONDS", "10"))
@@ -39,9 +39,9 @@ def test_fault_07_clickhouse_away(rig: FaultRig, clickhouse_proxy: Proxy) -> Non
     rig.produce(30_000, seed=2)
     wait_until(lambda: worker.status("readyz") == 503, "the worker to say that it is not ready")
     time.sleep(AWAY_SECONDS / 2)  # being away is what is tested
-    halfway_bytes = worker.memory_bytes()
+    halfway_bytes = worker.memory().resident_bytes
     time.sleep(AWAY_SECONDS / 2)
-    assert worker.memory_bytes() < halfway_bytes + 32 * 2**20
+    assert worker.memory().resident_bytes < halfway_bytes + 32 * 2**20
     assert worker.status("healthz") == 200
     assert members(rig) == 1
     clickhouse_proxy.heal()
@@ -86,7 +86,7 @@ def test_fault_09_clickhouse_accepts_and_never_answers(rig: FaultRig, clickhouse
     rig.produce(6_000)
     rig.assert_invariants()
     assert all(fault.hits == 2 for fault in silent)
-    assert worker.metric("classpulse_clickhouse_retries_total") >= 8
+    assert worker.telemetry().total("classpulse_clickhouse_retries_total") >= 8
 
 
 def test_fault_10_reset_after_the_insert_was_executed(rig: FaultRig, clickhouse_proxy: Proxy) -> None:
@@ -188,7 +188,7 @@ def test_fault_13_a_column_is_missing(rig: FaultRig) -> None:
     rig.produce(2_000)
     rig.admin.command("ALTER TABLE metric_rows DROP COLUMN sample_size")
     worker = rig.start_worker()
-    assert worker.process.wait(60) == 1
+    assert worker.wait(60) == 1
     log = worker.log.read_text()
     assert "sample_size" in log
     assert "classpulse migrate" in log
@@ -221,7 +221,7 @@ def test_fault_13_an_answer_that_does_not_change(rig: FaultRig) -> None:
     )
     rig.produce(500)
     worker = rig.start_worker()
-    assert worker.process.wait(90) == 1
+    assert worker.wait(90) == 1
     log = worker.log.read_text()
     assert "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO" in log
     assert "Waiting does not help" in log

@@ -14,16 +14,16 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import TopicPartition
 
 from deploy.local.simulator import Produced, SimulationConfig, simulate
-from tests.end_to_end.harness import Rig
+from tests.end_to_end.harness import AccountedRig
 from tests.lab.chaos.hostile_batches import wire_batch
 
 TOPIC: Final = "classpulse.classroom"
 
 
 @pytest.fixture
-def embedded_rig(migrated: Path, tmp_path: Path) -> Iterator[Rig]:
+def embedded_rig(migrated: Path, tmp_path: Path) -> Iterator[AccountedRig]:
     """Run an embedded stack, whose broker takes every batch as it is."""
-    running = Rig(tmp_path / "stack", migrated=migrated)
+    running = AccountedRig(tmp_path / "stack", migrated=migrated)
     yield running
     running.close()
 
@@ -53,7 +53,7 @@ def test_hostile_records_through_apache_kafka(apache_installed: None, tmp_path: 
     assert (found["failures"], found["verify_differences"]) == ([], 0)
 
 
-def test_every_codec_and_records_larger_than_a_fetch(embedded_rig: Rig) -> None:
+def test_every_codec_and_records_larger_than_a_fetch(embedded_rig: AccountedRig) -> None:
     """Producers may compress as they like; a record larger than the largest fetch is still read."""
     rig = embedded_rig
     events = list(simulate(SimulationConfig(seed=5, events=400)))
@@ -64,7 +64,7 @@ def test_every_codec_and_records_larger_than_a_fetch(embedded_rig: Rig) -> None:
     assert rig.counters() == (404, 400, 0, 4)
 
 
-def test_a_damaged_batch_ends_the_worker_and_says_where(embedded_rig: Rig) -> None:
+def test_a_damaged_batch_ends_the_worker_and_says_where(embedded_rig: AccountedRig) -> None:
     """A batch whose checksum is wrong is never skipped: the worker ends, names the place, and what was before is stored."""
     rig = embedded_rig
     asyncio.run(_send(rig, "lz4", list(simulate(SimulationConfig(seed=5, events=100)))))
@@ -74,12 +74,12 @@ def test_a_damaged_batch_ends_the_worker_and_says_where(embedded_rig: Rig) -> No
     damaged[-1] ^= 1
     offset = asyncio.run(_send_as_it_is(rig, bytes(damaged)))
     for attempt in (worker, rig.start_worker()):
-        assert attempt.process.wait(60) == 1
+        assert attempt.wait(60) == 1
         assert f"{TOPIC}/0: the batch at offset {offset} is damaged" in attempt.log.read_text()
     assert rig.counters()[0] == 101
 
 
-async def _send(rig: Rig, codec: str, events: Sequence[Produced]) -> None:
+async def _send(rig: AccountedRig, codec: str, events: Sequence[Produced]) -> None:
     """Send events, and a large record that is none, compressed."""
     producer = AIOKafkaProducer(bootstrap_servers=rig.info.kafka_bootstrap, compression_type=codec)
     await producer.start()
@@ -94,7 +94,7 @@ async def _send(rig: Rig, codec: str, events: Sequence[Produced]) -> None:
         await producer.stop()
 
 
-async def _send_as_it_is(rig: Rig, wire: bytes) -> int:
+async def _send_as_it_is(rig: AccountedRig, wire: bytes) -> int:
     """Send a batch to the first partition as it stands; return its offset."""
     producer = AIOKafkaProducer(bootstrap_servers=rig.info.kafka_bootstrap)
     await producer.start()

@@ -8,10 +8,10 @@ import pytest
 
 from deploy.local.apache import ApacheCluster
 from deploy.local.stack import stack
-from tests.end_to_end.harness import wait_until
 from tests.faults.fault_rig import CLASSROOM, FaultRig, event
 from tests.faults.kafka_side import delete_records, delete_topics, members
 from tests.lab.chaos import Cut, Delay, Freeze, HalfOpen, Proxy, inserts_into
+from tests.lab.rig import wait_until
 
 
 def test_fault_14_a_broker_is_killed_and_restarted(rig: FaultRig) -> None:
@@ -74,7 +74,7 @@ def test_fault_15_a_commit_is_rejected(rig: FaultRig, clickhouse_proxy: Proxy) -
     wait_until(lambda: members(rig) == 2, "the paused worker to join again")
     rig.produce(3_000, seed=2)
     rig.assert_invariants()
-    assert worker.metric("classpulse_commit_failures_total") >= 1
+    assert worker.telemetry().total("classpulse_commit_failures_total") >= 1
     assert worker.running
 
 
@@ -136,7 +136,7 @@ def test_fault_19_a_topic_is_recreated_under_a_worker(rig: FaultRig, again: int)
     rig.publish([event(number) for number in range(1_000, 1_000 + again)])
     rig.assert_invariants()
     assert worker.running
-    assert worker.metric("classpulse_new_epochs_total") >= 1
+    assert worker.telemetry().total("classpulse_new_epochs_total") >= 1
     assert rig.admin.query(f"SELECT max(epoch) FROM checkpoints FINAL WHERE topic = '{CLASSROOM}'").result_rows[0][0] == 1
 
 
@@ -176,7 +176,7 @@ def test_fault_19_a_log_is_truncated_by_retention(rig: FaultRig) -> None:
     rig.publish([event(number) for number in range(300, 350)])
     worker = rig.start_worker()
     rig.assert_invariants()
-    assert worker.metric("classpulse_new_epochs_total") == 1
+    assert worker.telemetry().total("classpulse_new_epochs_total") == 1
 
 
 def test_fault_19_everything_unread_is_deleted_under_a_worker(rig: FaultRig) -> None:
@@ -193,8 +193,8 @@ def test_fault_19_everything_unread_is_deleted_under_a_worker(rig: FaultRig) -> 
     delete_records(rig, CLASSROOM, {number: read + 30})
     rig.forget(30, {f"e{kept}" for kept in range(50)})
     worker.go_on()
-    wait_until(lambda: worker.metric("classpulse_new_epochs_total") == 1, "the deletion to be noticed")
-    wait_until(lambda: worker.metric("classpulse_lag_records") == 0, "the lag to end")
+    wait_until(lambda: worker.telemetry().total("classpulse_new_epochs_total") == 1, "the deletion to be noticed")
+    wait_until(lambda: worker.telemetry().total("classpulse_lag_records") == 0, "the lag to end")
     rig.publish([event(number) for number in range(80, 90)])
     rig.assert_invariants()
     assert worker.running

@@ -1,21 +1,14 @@
 """Topics that are missing at the start of a worker, or deleted under it."""
 
-import urllib.error
-import urllib.request
-
 from streams.kafka.topics import DEAD_LETTER_TOPIC
-from tests.end_to_end.harness import WorkerProcess, wait_until
 from tests.faults.fault_rig import FaultRig
 from tests.faults.kafka_side import delete_topics
+from tests.lab.rig import WorkerProcess, wait_until
 
 
 def problems(worker: WorkerProcess) -> str:
     """Return what the worker says of why it is not ready; empty if it is."""
-    try:
-        urllib.request.urlopen(f"{worker.url}/readyz", timeout=5).close()
-    except urllib.error.HTTPError as error:
-        return error.read().decode()
-    return ""
+    return "" if worker.status("readyz") == 200 else worker.page("readyz")
 
 
 def test_a_missing_topic_is_named_and_taken_up_when_it_is_there(rig: FaultRig) -> None:
@@ -25,7 +18,7 @@ def test_a_missing_topic_is_named_and_taken_up_when_it_is_there(rig: FaultRig) -
     for name in ("classpulse.prep", DEAD_LETTER_TOPIC):
         wait_until(lambda name=name: f"no topic {name}" in problems(worker), f"{name} to be named")  # type: ignore[misc]
     assert "classpulse topics create" in problems(worker)
-    assert worker.metric("classpulse_missing_partitions") == 4
+    assert worker.telemetry().total("classpulse_missing_partitions") == 4
     rig.create_topics()
     wait_until(lambda: not problems(worker), "the worker to be ready")
     rig.produce(2_000)

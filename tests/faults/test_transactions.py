@@ -7,8 +7,8 @@ from aiokafka import AIOKafkaProducer
 
 from schemas.metrics.rules import MetricRules
 from sinks.verify.verify import verify
-from tests.end_to_end.harness import WorkerProcess, wait_until
 from tests.faults.fault_rig import CLASSROOM, FaultRig, event
+from tests.lab.rig import WorkerProcess, wait_until
 
 
 def produce(rig: FaultRig, scenario: Callable[[AIOKafkaProducer], Awaitable[None]]) -> None:
@@ -39,8 +39,12 @@ def next_offset(rig: FaultRig) -> int:
 
 def assert_well(rig: FaultRig, worker: WorkerProcess) -> None:
     """Nothing is behind, nothing is missing, and nobody is to be called."""
-    wait_until(lambda: worker.metric("classpulse_lag_records") == 0, "the lag to end")
-    assert worker.metric("classpulse_offset_gap_records_total") == worker.metric("classpulse_new_epochs_total") == 0
+    wait_until(lambda: worker.telemetry().total("classpulse_lag_records") == 0, "the lag to end")
+    assert (
+        worker.telemetry().total("classpulse_offset_gap_records_total")
+        == worker.telemetry().total("classpulse_new_epochs_total")
+        == 0
+    )
     assert worker.status("healthz") == worker.status("readyz") == 200
     assert verify(rig.client, rules=MetricRules()).differences_total == 0
 
@@ -82,7 +86,7 @@ def test_an_open_transaction_is_waited_for(rig: FaultRig) -> None:
         await send(producer, 0)
         await asyncio.to_thread(rig.publish, [event(1)])
         await asyncio.to_thread(
-            wait_until, lambda: worker.metric("classpulse_open_transaction_seconds") > 1, "the wait to be shown"
+            wait_until, lambda: worker.telemetry().total("classpulse_open_transaction_seconds") > 1, "the wait to be shown"
         )
         assert rig.counters()[0] == 0
         await asyncio.to_thread(assert_well, rig, worker)
@@ -90,5 +94,5 @@ def test_an_open_transaction_is_waited_for(rig: FaultRig) -> None:
 
     produce(rig, scenario)
     wait_until(lambda: rig.counters() == (2, 2, 0, 0), "what has waited to be stored")
-    wait_until(lambda: worker.metric("classpulse_open_transaction_seconds") == 0, "the wait to end")
+    wait_until(lambda: worker.telemetry().total("classpulse_open_transaction_seconds") == 0, "the wait to end")
     assert_well(rig, worker)

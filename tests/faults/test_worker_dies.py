@@ -4,10 +4,10 @@ import signal
 import sys
 import time
 
-from tests.end_to_end.harness import wait_until
 from tests.faults.fault_rig import IMPATIENT, FaultRig
 from tests.faults.kafka_side import committed_records
 from tests.lab.chaos import Delay, Freeze, HalfOpen, Proxy, inserts_into
+from tests.lab.rig import wait_until
 
 #: A defect that shows after the first checkpoint.
 PLANTED = """
@@ -74,7 +74,7 @@ def test_fault_05_exception_inside_the_pipeline(rig: FaultRig) -> None:
     """A defect ends the process with a status above 0; nothing is skipped, and a worker without it goes on."""
     produced = rig.produce(10_000).produced
     worker = rig.start_process([sys.executable, "-c", PLANTED, "worker"], **IMPATIENT)
-    assert worker.process.wait(60) == 1
+    assert worker.wait(60) == 1
     assert "RuntimeError: planted" in worker.log.read_text()
     assert 0 < rig.counters()[0] < produced
     rig.start_worker()
@@ -100,8 +100,8 @@ def test_fault_06_sigterm_during_a_flush_that_never_ends(rig: FaultRig, clickhou
     stuck = clickhouse_proxy.inject(HalfOpen(), when=inserts_into("events_classroom"))
     assert stuck.wait(60)
     started = time.monotonic()
-    worker.process.send_signal(signal.SIGTERM)
-    assert worker.process.wait(20) == 0
+    worker.send(signal.SIGTERM)
+    assert worker.wait(20) == 0
     assert time.monotonic() - started < 9
     clickhouse_proxy.heal()
     rig.start_worker()

@@ -15,11 +15,12 @@ from deploy.local.simulator import source_and_id
 from docs.generate import capacity as documents
 from schemas.errors import MustStop
 from sinks.clickhouse.client import Target, connect
-from tests.lab.measure import capacity, history, inputs, quantiles, restart, scrape, sizing, usage, workers
+from tests.lab.measure import capacity, history, inputs, quantiles, restart, sizing, workers
 from tests.lab.measure.drain import Cost, Sample, cost_between, steady
 from tests.lab.measure.latency import Watched, latencies
 from tests.lab.measure.outcome import Goal
 from tests.lab.measure.paced import SentBatch
+from tests.lab.rig import scrape, usage
 
 PLACE = ("classpulse.classroom", 0)
 OTHER = ("classpulse.classroom", 1)

@@ -5,11 +5,7 @@ that ClickHouse itself wrote into the last checkpoint. Events, metrics and rejec
 covers them (docs/delivery.md), so by then everything is.
 """
 
-import os
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,14 +14,12 @@ from typing import Final
 from clickhouse_connect.driver.client import Client
 
 from deploy.local.simulator import Ledger
-from deploy.local.stack import processes
-from schemas.errors import MustStop
 from schemas.metrics.rules import MetricRules
 from sinks.clickhouse import migrations
 from sinks.clickhouse.client import Target, connect
 from sinks.verify.verify import verify
 from tests.lab.bench.reading import ProductReading, Reading
-from tests.lab.measure import usage
+from tests.lab.rig import WorkerProcess, usage
 
 __all__ = ["Product"]
 
@@ -35,7 +29,6 @@ _PROGRESS_POLL_SECONDS: Final = 0.25
 _START_SECONDS: Final = 90.0
 #: Without any progress for so long the round is given up.
 _PATIENCE_SECONDS: Final = 60.0
-_STOP_SECONDS: Final = 30.0
 _PROGRESS: Final = (
     "SELECT sum(consumed), sum(stored), sum(duplicates), sum(dead_letters), toFloat64(max(written_at))"
     " FROM checkpoints FINAL"
@@ -91,7 +84,7 @@ class Product:
             try:
                 drained = self._drain(worker, client, on_progress)
             finally:
-                processes.stop(worker, _STOP_SECONDS)
+                worker.stop()
             rows = client.query("SELECT count() FROM metric_rows FINAL").result_rows[0][0]
             found = verify(client, rules=MetricRules()).differences_total if verified else None
         finally:
@@ -114,20 +107,19 @@ class Product:
             differences=differences,
         )
 
-    def _start(self, database: str) -> processes.ProcessRecord:
-        port = processes.free_port()
+    def _start(self, database: str) -> WorkerProcess:
         settings = {
             **self._environment,
             "CLASSPULSE_CLICKHOUSE_USER": self._admin.user,
             "CLASSPULSE_CLICKHOUSE_PASSWORD": self._admin.password,
             "CLASSPULSE_CLICKHOUSE_DATABASE": database,
             "CLASSPULSE_GROUP": database,
-            "CLASSPULSE_WEB_PORT": str(port),
         }
-        command = [sys.executable, "-m", "streams", "worker"]
-        return processes.spawn("worker", command, port, self._log, {**os.environ, **settings})
+        worker = WorkerProcess(self._log, settings)
+        worker.start()
+        return worker
 
-    def _drain(self, worker: processes.ProcessRecord, client: Client, on_progress: Callable[[int], None]) -> _Drained:
+    def _drain(self, worker: WorkerProcess, client: Client, on_progress: Callable[[int], None]) -> _Drained:
         ready_at, cpu_began, clickhouse_began = self._until_ready(worker)
         moved_at, last = time.monotonic(), 0
         while True:
@@ -138,9 +130,9 @@ class Product:
             if consumed != last:
                 moved_at, last = time.monotonic(), consumed
                 on_progress(consumed)
-            self._check(worker)
+            worker.check()
             if time.monotonic() - moved_at > _PATIENCE_SECONDS:
-                raise self._trouble(f"Nothing has moved for {_PATIENCE_SECONDS:.0f} s at {consumed} records")
+                raise worker.trouble(f"Nothing has moved for {_PATIENCE_SECONDS:.0f} s at {consumed} records")
             time.sleep(_PROGRESS_POLL_SECONDS)
         on_progress(consumed)
         return _Drained(
@@ -148,28 +140,21 @@ class Product:
             float(stored_at),
             _cpu_seconds(worker.pid) - cpu_began,
             _cpu_seconds(self._clickhouse_pid) - clickhouse_began,
-            _peak_memory_bytes(worker.pid),
+            worker.memory().peak_bytes,
             (consumed, int(counts[1]), int(counts[2]), int(counts[3])),
         )
 
-    def _until_ready(self, worker: processes.ProcessRecord) -> tuple[float, float, float]:
+    def _until_ready(self, worker: WorkerProcess) -> tuple[float, float, float]:
         """Return the time and the CPU seconds of both processes just before the worker was ready."""
         deadline = time.monotonic() + _START_SECONDS
         while True:
             before = time.time(), _cpu_seconds(worker.pid), _cpu_seconds(self._clickhouse_pid)
-            if _is_ready(worker.port):
+            if worker.ask("readyz")[0] == 200:
                 return before
-            self._check(worker)
+            worker.check()
             if time.monotonic() > deadline:
-                raise self._trouble(f"The worker was not ready after {_START_SECONDS:.0f} s")
+                raise worker.trouble(f"The worker was not ready after {_START_SECONDS:.0f} s")
             time.sleep(_READY_POLL_SECONDS)
-
-    def _check(self, worker: processes.ProcessRecord) -> None:
-        if not processes.is_running(worker):
-            raise self._trouble("The worker ended")
-
-    def _trouble(self, what: str) -> MustStop:
-        return MustStop(f"{what}.\n{processes.log_tail(self._log)}\n", f"The whole log is in {self._log}")
 
     def _drop(self, database: str) -> None:
         client = connect(self._admin, database="default")
@@ -179,26 +164,9 @@ class Product:
             client.close()
 
 
-def _is_ready(port: int) -> bool:
-    # A proxy from the environment must never stand between this machine and itself.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
-        return False
-
-
 def _cpu_seconds(pid: int) -> float:
-    """CPU time of a process; 0 if it has ended, which :meth:`Product._check` tells better."""
+    """CPU time of a process; 0 if it has ended, which :meth:`WorkerProcess.check` tells better."""
     try:
         return usage.cpu_seconds(pid)
     except OSError:
         return 0.0
-
-
-def _peak_memory_bytes(pid: int) -> int:
-    try:
-        return usage.memory(pid).peak_bytes
-    except OSError:
-        return 0

@@ -31,7 +31,7 @@ from tests.lab.chaos.faults import (
     inserts_into,
 )
 from tests.lab.chaos.proxy import Proxy
-from tests.lab.chaos.rig import EXTRA, Rig, WorkerSlot
+from tests.lab.chaos.rig import EXTRA, ProxiedRig, ProxiedWorker
 from tests.lab.chaos.schedule import Step
 
 #: Faults on different processes overlap; those on one wait for each other.
@@ -52,7 +52,7 @@ LINK_FAULTS: Final[dict[str, Fault]] = {
 class Conductor:
     """Runs steps. ``done`` and ``met`` count them by kind; ``met`` only those that something ran into."""
 
-    def __init__(self, rig: Rig, journal: Path) -> None:
+    def __init__(self, rig: ProxiedRig, journal: Path) -> None:
         self._rig = rig
         self._journal = journal
         self._began = time.monotonic()
@@ -112,7 +112,7 @@ class Conductor:
         if step.kind in LINK_FAULTS:
             link = worker.kafka if step.kind.startswith("kafka") else worker.clickhouse
             return self._wait(step, link, LINK_FAULTS[step.kind])
-        strike: Callable[[Step, WorkerSlot], bool] = getattr(self, f"_{step.kind}")
+        strike: Callable[[Step, ProxiedWorker], bool] = getattr(self, f"_{step.kind}")
         return strike(step, worker)
 
     def _strike_part(self, step: Step, name: str, lock: AbstractContextManager[object]) -> bool:
@@ -129,7 +129,7 @@ class Conductor:
                     stack.kill(self._rig.folder, name, signal.SIGCONT)
         return True
 
-    def _visit(self, step: Step, worker: WorkerSlot) -> bool:
+    def _visit(self, step: Step, worker: ProxiedWorker) -> bool:
         with worker.lock:
             worker.start()
             self._stopped.wait(step.duration_seconds)
@@ -139,36 +139,36 @@ class Conductor:
                 self._stop_in_order(step, worker)
         return True
 
-    def _stop_in_order(self, step: Step, worker: WorkerSlot) -> None:
-        status = worker.stop()
+    def _stop_in_order(self, step: Step, worker: ProxiedWorker) -> None:
+        status = worker.stop_in_order()
         if status != 0:
             self.failures.append(f"{step}: a worker asked to stop ended with status {status}")
 
-    def _worker_kill(self, _step: Step, worker: WorkerSlot) -> bool:
+    def _worker_kill(self, _step: Step, worker: ProxiedWorker) -> bool:
         with worker.lock:
             worker.kill_and_start()
         return True
 
-    def _worker_stop(self, step: Step, worker: WorkerSlot) -> bool:
+    def _worker_stop(self, step: Step, worker: ProxiedWorker) -> bool:
         with worker.lock:
             self._stop_in_order(step, worker)
             worker.start()
         return True
 
-    def _worker_freeze(self, step: Step, worker: WorkerSlot) -> bool:
+    def _worker_freeze(self, step: Step, worker: ProxiedWorker) -> bool:
         with self._frozen(worker):
             self._stopped.wait(step.duration_seconds)
         return True
 
     _worker_zombie = _worker_freeze
 
-    def _kill_before_insert(self, step: Step, worker: WorkerSlot) -> bool:
+    def _kill_before_insert(self, step: Step, worker: ProxiedWorker) -> bool:
         return self._at_insert(step, worker, Freeze(worker.kill_and_start, "before"))
 
-    def _kill_after_insert(self, step: Step, worker: WorkerSlot) -> bool:
+    def _kill_after_insert(self, step: Step, worker: ProxiedWorker) -> bool:
         return self._at_insert(step, worker, Freeze(worker.kill_and_start, "after"))
 
-    def _zombie_insert(self, step: Step, worker: WorkerSlot) -> bool:
+    def _zombie_insert(self, step: Step, worker: ProxiedWorker) -> bool:
         """The worker stands still while its insert is on the way; the insert arrives when its partitions have moved."""
 
         def stand_still() -> None:
@@ -184,26 +184,26 @@ class Conductor:
             self._stopped.wait(step.duration_seconds)
         return met
 
-    def _reset_after_insert(self, step: Step, worker: WorkerSlot) -> bool:
+    def _reset_after_insert(self, step: Step, worker: ProxiedWorker) -> bool:
         return self._at_insert(step, worker, ResetAfterRequest())
 
-    def _drop_upload(self, step: Step, worker: WorkerSlot) -> bool:
+    def _drop_upload(self, step: Step, worker: ProxiedWorker) -> bool:
         return self._at_insert(step, worker, DropUpload(0.5))
 
-    def _truncate_answer(self, step: Step, worker: WorkerSlot) -> bool:
+    def _truncate_answer(self, step: Step, worker: ProxiedWorker) -> bool:
         return self._wait(step, worker.clickhouse, TruncateResponse(100), when=contains("SELECT"), times=3)
 
-    def _clickhouse_reset(self, _step: Step, worker: WorkerSlot) -> bool:
+    def _clickhouse_reset(self, _step: Step, worker: ProxiedWorker) -> bool:
         met = worker.clickhouse.connections > 0
         worker.clickhouse.reset_connections()
         return met
 
-    def _kafka_reset(self, _step: Step, worker: WorkerSlot) -> bool:
+    def _kafka_reset(self, _step: Step, worker: ProxiedWorker) -> bool:
         met = worker.kafka.connections > 0
         worker.kafka.reset_connections()
         return met
 
-    def _at_insert(self, step: Step, worker: WorkerSlot, fault: Fault) -> bool:
+    def _at_insert(self, step: Step, worker: ProxiedWorker, fault: Fault) -> bool:
         """Wait for the insert of the step, and let the fault act on it once."""
         injection = worker.clickhouse.inject(fault, when=inserts_into(step.table), times=1)
         met = self._until_met(injection, step.duration_seconds)
@@ -226,8 +226,8 @@ class Conductor:
         return injection.hits > 0
 
     @contextmanager
-    def _frozen(self, worker: WorkerSlot) -> Iterator[None]:
+    def _frozen(self, worker: ProxiedWorker) -> Iterator[None]:
         with worker.lock, contextlib.ExitStack() as thaw:
-            worker.signal(signal.SIGSTOP)
-            thaw.callback(worker.signal, signal.SIGCONT)
+            worker.pause()
+            thaw.callback(worker.go_on)
             yield

@@ -30,7 +30,7 @@ from streams.output.terminal import Console, echo, echo_json
 from tests.lab.chaos.conductor import Conductor
 from tests.lab.chaos.feed import Feed
 from tests.lab.chaos.invariants import NotSettledError, Verdict, judge, judge_published_letters, published_letters, settle
-from tests.lab.chaos.rig import Ending, Rig
+from tests.lab.chaos.rig import Ending, ProxiedRig
 from tests.lab.chaos.schedule import COOL_DOWN_SECONDS, KIND, WARM_UP_SECONDS, Step, schedule
 from tests.lab.commands.torture_display import TortureDisplay, print_result
 
@@ -254,7 +254,7 @@ def _run(plan: Plan, steps: list[Step], folder: Path, console: Console) -> Outco
         events = int(plan.minutes * 60 * plan.events_per_second)
         records = simulate(SimulationConfig(seed=plan.seed, events=events, date=SCHOOL_DAY, disturbance=TROUBLED))
         feed = Feed(info.kafka_bootstrap, records, plan.events_per_second, idempotent=plan.broker == stack.APACHE)
-        with Rig(info, {**dev.environment(info), **WORKER_SETTINGS}, plan.workers) as rig:
+        with ProxiedRig(info, {**dev.environment(info), **WORKER_SETTINGS}, plan.workers) as rig:
             conductor = Conductor(rig, folder / JOURNAL_FILE)
             display.follow(conductor, feed)
             feed.start()
@@ -268,7 +268,7 @@ def _run(plan: Plan, steps: list[Step], folder: Path, console: Console) -> Outco
     return Outcome(plan, verdict, conductor.done, conductor.met, conductor.failures, endings)
 
 
-def _verdict(rig: Rig, feed: Feed, display: TortureDisplay) -> Verdict:
+def _verdict(rig: ProxiedRig, feed: Feed, display: TortureDisplay) -> Verdict:
     """Let everything heal and settle, and judge."""
     rig.heal()
     display.step("Everything is healed; waiting until all is published and checkpointed")

@@ -1,6 +1,6 @@
 """The numbers that docs/capacity.md is computed from: what a lesson sends, what a worker does, what an event takes on disk.
 
-    python -m tests.lab.measure.capacity [--events 2150000] --json docs/capacity.json
+    classpulse measure capacity
 
 Lessons are counted in the simulator's own records, of small and of full classes. Then a backlog of the district's busiest
 hour is drained by one worker, several times, each into an empty database, and medians are kept. Sizes on disk are those
@@ -17,14 +17,14 @@ from typing import Any, Final
 
 from deploy.local.commands.demo_display import Display
 from deploy.local.simulator import Produced
-from tests.lab.measure import inputs, usage
+from tests.lab.measure import inputs
 from tests.lab.measure.drain import Cost, cost_between, drain
 from tests.lab.measure.outcome import Outcome
-from tests.lab.measure.program import parser, run
-from tests.lab.measure.rig import Rig, Store
+from tests.lab.measure.rig import MeasuringRig, Store
 from tests.lab.measure.sizing import Measured
+from tests.lab.rig import usage
 
-__all__ = ["Slot", "counted", "main", "measure", "per_lesson_and_student"]
+__all__ = ["Slot", "counted", "measure", "options", "per_lesson_and_student"]
 
 _SMALL: Final = 12
 _FULL: Final = 45
@@ -65,7 +65,7 @@ def per_lesson_and_student(small: float, full: float) -> tuple[float, float]:
     return full - _FULL * of_a_student, of_a_student
 
 
-def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
+def measure(rig: MeasuringRig, options: argparse.Namespace, display: Display) -> Outcome:
     """Count, drain, weigh; return the numbers."""
     display.step("Counting what lessons send")
     small, full = (
@@ -110,14 +110,14 @@ def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
     return _outcome(measured, costs)
 
 
-def _drained(rig: Rig, store: Store, count: int) -> tuple[Cost, int, int]:
+def _drained(rig: MeasuringRig, store: Store, count: int) -> tuple[Cost, int, int]:
     """Drain into an empty database; return the cost, the worker's peak of memory, and the rows that were inserted."""
-    worker = rig.new_worker(store, CLASSPULSE_GROUP=f"measure-{len(rig.workers)}")
+    worker = rig.worker_on(store, CLASSPULSE_GROUP=f"measure-{len(rig.workers)}")
     try:
         worker.start()
         samples = drain(rig, store, [worker], count)
         peak = usage.memory(worker.pid).peak_bytes
-        figures = int(worker.page().total("classpulse_metric_rows_total"))
+        figures = int(worker.telemetry().total("classpulse_metric_rows_total"))
     finally:
         worker.stop()
     return cost_between(samples[0], samples[-1]), peak, count + figures
@@ -135,15 +135,9 @@ def _outcome(measured: Measured, costs: Sequence[Cost]) -> Outcome:
     return Outcome("capacity", ("what", "measured"), rows, figures, [])
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and tell."""
-    made = parser(__doc__)
-    made.add_argument("--events", type=int, default=2_150_000, help="of the backlog; until the lessons end")
-    made.add_argument("--repeat", type=int, default=5, help="drains")
-    made.add_argument("--lessons", type=int, default=3_000, help="open at once")
-    made.add_argument("--students", type=int, default=12, help="in each lesson")
-    run(measure, made.parse_args(arguments))
-
-
-if __name__ == "__main__":
-    main()
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add what this scenario may be told."""
+    parser.add_argument("--events", type=int, default=2_150_000, help="of the backlog; until the lessons end")
+    parser.add_argument("--repeat", type=int, default=5, help="drains")
+    parser.add_argument("--lessons", type=int, default=3_000, help="open at once")
+    parser.add_argument("--students", type=int, default=12, help="in each lesson")

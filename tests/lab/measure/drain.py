@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.lab.measure.rig import PATIENCE_SECONDS, Rig, Store, Worker
-from tests.lab.measure.usage import rate_per_second
+from tests.lab.measure.rig import PATIENCE_SECONDS, MeasuringRig, Store
+from tests.lab.rig import WorkerProcess
+from tests.lab.rig.usage import rate_per_second
 
 __all__ = ["Cost", "Sample", "cost_between", "drain", "steady"]
 
@@ -62,7 +63,7 @@ def cost_between(first: Sample, last: Sample) -> Cost:
     return Cost(last.consumed - first.consumed, last.at_seconds - first.at_seconds, spent)
 
 
-def drain(rig: Rig, store: Store, workers: Sequence[Worker], consumed: int) -> list[Sample]:
+def drain(rig: MeasuringRig, store: Store, workers: Sequence[WorkerProcess], consumed: int) -> list[Sample]:
     """Return samples from when every worker has its partitions until ``consumed`` records are checkpointed.
 
     The workers are started already. Raises :class:`schemas.errors.MustStop` if one ends or nothing moves any more.
@@ -114,7 +115,7 @@ def _one_is_done(sample: Sample, ends: Mapping[Place, int]) -> bool:
     return any(all(sample.offsets[place] >= ends[place] for place in places) for places in owned.values())
 
 
-def _sample(rig: Rig, store: Store) -> Sample:
+def _sample(rig: MeasuringRig, store: Store) -> Sample:
     cpu_seconds = rig.cpu_seconds()
     rows = store.reader.query(_CHECKPOINTS).result_rows
     return Sample(

@@ -1,6 +1,6 @@
 """Does an event cost more once a long history is stored: the same backlog, drained into an empty and into a full database.
 
-    python -m tests.lab.measure.history [--stored 100000000] [--events 300000] [--repeat 5]
+    classpulse measure history
 
 The history is one simulated school day, stored by a worker and then copied within ClickHouse to as many days before, events
 and metrics alike, each copy with its own lessons and times. Then backlogs of new days are drained by a worker with an empty
@@ -25,10 +25,9 @@ from schemas.errors import MustStop
 from tests.lab.measure import inputs
 from tests.lab.measure.drain import Cost, cost_between, drain
 from tests.lab.measure.outcome import Goal, Outcome
-from tests.lab.measure.program import parser, run
-from tests.lab.measure.rig import Rig, Store
+from tests.lab.measure.rig import MeasuringRig, Store
 
-__all__ = ["copied", "copy_days", "main", "measure", "room_for"]
+__all__ = ["copied", "copy_days", "measure", "options", "room_for"]
 
 GOAL: Final = 1.2
 #: What is copied; their sizes in the base day tell how much room the history takes.
@@ -88,7 +87,7 @@ def copied(columns: Sequence[tuple[str, str]], day: date, base: str, days_before
     return f"SELECT {', '.join(chosen)} FROM {days} CROSS JOIN {base}"
 
 
-def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
+def measure(rig: MeasuringRig, options: argparse.Namespace, display: Display) -> Outcome:
     """Make the history, then drain into both databases; return what was found."""
     today = datetime.now(UTC).date()
     new_days = [today - timedelta(days=1 + turn) for turn in range(options.repeat)]
@@ -112,11 +111,11 @@ def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
     return _outcome(runs, stored)
 
 
-def _store(rig: Rig, store: Store, day: date, options: argparse.Namespace, display: Display) -> None:
+def _store(rig: MeasuringRig, store: Store, day: date, options: argparse.Namespace, display: Display) -> None:
     display.step(f"Storing a day of {options.base} events")
     records = inputs.lessons_at_once(options.lessons, options.students, options.seed, day)
     count = rig.publish(islice(records, options.base)).produced
-    worker = rig.new_worker(store)
+    worker = rig.worker_on(store)
     worker.start()
     rig.wait_until_consumed(store, count, [worker])
     worker.stop()
@@ -124,7 +123,7 @@ def _store(rig: Rig, store: Store, day: date, options: argparse.Namespace, displ
         store.admin.command(f"OPTIMIZE TABLE {table} FINAL")
 
 
-def _make_history(rig: Rig, base_day: date, options: argparse.Namespace, display: Display) -> dict[str, Any]:
+def _make_history(rig: MeasuringRig, base_day: date, options: argparse.Namespace, display: Display) -> dict[str, Any]:
     sizes = rig.store.sizes()
     base = {table: sizes[table] for table in TABLES}
     copies = max(1, round(options.stored / base["events_classroom"]["rows"]) - 1)
@@ -170,7 +169,7 @@ def copy_days(client: Client, table: str, day: date, copies: int, on_progress: C
     client.command("DROP TABLE base_day SYNC")
 
 
-def _settle(rig: Rig, seconds: float) -> bool:
+def _settle(rig: MeasuringRig, seconds: float) -> bool:
     """Wait until nothing is merged any more, for so long at most; return whether that came."""
     deadline = time.monotonic() + seconds
     quiet_since = time.monotonic()
@@ -183,8 +182,8 @@ def _settle(rig: Rig, seconds: float) -> bool:
     return False
 
 
-def _run(rig: Rig, store: Store, count: int, options: argparse.Namespace) -> Run:
-    worker = rig.new_worker(store, CLASSPULSE_GROUP=f"measure-{len(rig.workers)}")
+def _run(rig: MeasuringRig, store: Store, count: int, options: argparse.Namespace) -> Run:
+    worker = rig.worker_on(store, CLASSPULSE_GROUP=f"measure-{len(rig.workers)}")
     try:
         worker.start()
         samples = drain(rig, store, [worker], count)
@@ -232,18 +231,12 @@ def _outcome(runs: dict[str, list[Run]], stored: dict[str, Any]) -> Outcome:
     return Outcome("history", columns, rows, figures, [goal])
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and tell."""
-    made = parser(__doc__)
-    made.add_argument("--stored", type=int, default=100_000_000, help="events of the history")
-    made.add_argument("--base", type=int, default=400_000, help="events of the day that is copied")
-    made.add_argument("--events", type=int, default=300_000, help="of each backlog")
-    made.add_argument("--repeat", type=int, default=5, help="drains into each database")
-    made.add_argument("--settle", type=float, default=300.0, help="seconds that merges get to end")
-    made.add_argument("--lessons", type=int, default=810, help="open at once")
-    made.add_argument("--students", type=int, default=45, help="in each lesson")
-    run(measure, made.parse_args(arguments))
-
-
-if __name__ == "__main__":
-    main()
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add what this scenario may be told."""
+    parser.add_argument("--stored", type=int, default=100_000_000, help="events of the history")
+    parser.add_argument("--base", type=int, default=400_000, help="events of the day that is copied")
+    parser.add_argument("--events", type=int, default=300_000, help="of each backlog")
+    parser.add_argument("--repeat", type=int, default=5, help="drains into each database")
+    parser.add_argument("--settle", type=float, default=300.0, help="seconds that merges get to end")
+    parser.add_argument("--lessons", type=int, default=810, help="open at once")
+    parser.add_argument("--students", type=int, default=45, help="in each lesson")

@@ -1,6 +1,6 @@
 """From an event to its metrics: how long until what a device sent can be queried in ClickHouse, at a steady rate.
 
-    python -m tests.lab.measure.latency [--rate 1000 --rate 20000] [--seconds 60]
+    classpulse measure latency
 
 First a backlog is drained at full speed, which fills the lessons and tells the maximum rate; then events follow at each
 rate; without ``--rate`` at 1,000 a second and at half the maximum.
@@ -34,11 +34,11 @@ from sinks.clickhouse.client import connect
 from tests.lab.measure import inputs, quantiles
 from tests.lab.measure.outcome import Goal, Outcome
 from tests.lab.measure.paced import Paced, Place, SentBatch, send_at_rate
-from tests.lab.measure.program import parser, run
-from tests.lab.measure.rig import Rig, Store, Worker
-from tests.lab.measure.scrape import Page
+from tests.lab.measure.rig import MeasuringRig, Store
+from tests.lab.rig import WorkerProcess
+from tests.lab.rig.scrape import Page
 
-__all__ = ["Watched", "latencies", "main", "measure"]
+__all__ = ["Watched", "latencies", "measure", "options"]
 
 STEADY_RATE: Final = 1_000.0
 STEADY_GOAL_SECONDS: Final = 1.0
@@ -152,15 +152,15 @@ def latencies(batches: Sequence[SentBatch], watched: Watched, from_seconds: floa
     return found
 
 
-def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
+def measure(rig: MeasuringRig, options: argparse.Namespace, display: Display) -> Outcome:
     """Drain a backlog, then send at each rate; return what was found."""
     records = inputs.lessons_at_once(options.lessons, options.students, options.seed)
     display.step(f"Filling {options.lessons} lessons with {options.events} events")
     consumed = rig.publish(islice(records, options.events)).produced
-    worker = rig.new_worker()
+    worker = rig.worker_on(rig.store)
     worker.start()
     rig.wait_until_consumed(rig.store, consumed, [worker])
-    page = worker.page()
+    page = worker.telemetry()
     seconds = page.total("classpulse_checkpoint_timestamp_seconds") - page.total("classpulse_started_timestamp_seconds")
     maximum = consumed / seconds
     display.step(f"Drained at {maximum:,.0f} events/s")
@@ -177,8 +177,8 @@ def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
 
 
 def _at_rate(
-    rig: Rig,
-    worker: Worker,
+    rig: MeasuringRig,
+    worker: WorkerProcess,
     records: Sequence[Produced],
     rate: float,
     consumed: int,
@@ -192,11 +192,11 @@ def _at_rate(
     gc.disable()
     try:
         with Poller(rig.store, sent, options.poll_ms / 1000) as poller:
-            cpu_before, page_before, began = rig.cpu_seconds(), worker.page(), time.time()
+            cpu_before, page_before, began = rig.cpu_seconds(), worker.telemetry(), time.time()
             asyncio.run(send_at_rate(rig.info.kafka_bootstrap, records, rate, sent, bar.update))
             rig.wait_until_consumed(rig.store, consumed, [worker])
             time.sleep(3 * options.poll_ms / 1000)
-            cpu_after, page_after, ended = rig.cpu_seconds(), worker.page(), time.time()
+            cpu_after, page_after, ended = rig.cpu_seconds(), worker.telemetry(), time.time()
     finally:
         gc.enable()
         gc.unfreeze()
@@ -292,18 +292,12 @@ def _outcome(found: Sequence[dict[str, Any]], maximum: float, options: argparse.
     return Outcome("latency", columns, rows, figures, goals)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and tell."""
-    made = parser(__doc__)
-    made.add_argument("--rate", type=float, action="append", help="events a second; repeatable")
-    made.add_argument("--seconds", type=float, default=60.0, help="at each rate, after the warm-up")
-    made.add_argument("--warm-up", type=float, default=10.0, help="seconds at each rate that do not count")
-    made.add_argument("--events", type=int, default=300_000, help="of the backlog that is drained first")
-    made.add_argument("--lessons", type=int, default=810, help="open at once")
-    made.add_argument("--students", type=int, default=45, help="in each lesson")
-    made.add_argument("--poll-ms", type=float, default=25.0, help="ClickHouse is asked so often")
-    run(measure, made.parse_args(arguments))
-
-
-if __name__ == "__main__":
-    main()
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add what this scenario may be told."""
+    parser.add_argument("--rate", type=float, action="append", help="events a second; repeatable")
+    parser.add_argument("--seconds", type=float, default=60.0, help="at each rate, after the warm-up")
+    parser.add_argument("--warm-up", type=float, default=10.0, help="seconds at each rate that do not count")
+    parser.add_argument("--events", type=int, default=300_000, help="of the backlog that is drained first")
+    parser.add_argument("--lessons", type=int, default=810, help="open at once")
+    parser.add_argument("--students", type=int, default=45, help="in each lesson")
+    parser.add_argument("--poll-ms", type=float, default=25.0, help="ClickHouse is asked so often")

@@ -1,6 +1,6 @@
 """How much memory a worker needs for a whole district: 100,000 devices, 3,000 lessons at once, 36,000 students.
 
-    python -m tests.lab.measure.memory [--events 1500000]
+    classpulse measure memory
 
 A backlog of that shape is drained at full speed, which is when a worker holds most. The peak is the kernel's own count of
 resident memory (VmHWM) over the worker's life, imports included. That the shape is what was asked for is counted in
@@ -9,18 +9,17 @@ ClickHouse afterwards.
 
 import argparse
 import time
-from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
 from deploy.local.commands.demo_display import Display
-from tests.lab.measure import inputs, usage
+from tests.lab.measure import inputs
 from tests.lab.measure.outcome import Goal, Outcome
-from tests.lab.measure.program import parser, run
-from tests.lab.measure.rig import Rig
-from tests.lab.measure.usage import Memory
+from tests.lab.measure.rig import MeasuringRig
+from tests.lab.rig import usage
+from tests.lab.rig.usage import Memory
 
-__all__ = ["main", "measure"]
+__all__ = ["measure", "options"]
 
 GOAL_BYTES: Final = 2**30
 _MIB: Final = 2**20
@@ -31,12 +30,12 @@ SHAPE: Final = (
 )
 
 
-def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
+def measure(rig: MeasuringRig, options: argparse.Namespace, display: Display) -> Outcome:
     """Drain the backlog, watch the worker's memory; return what was found."""
     display.step(f"Filling the topics with {options.events} events of {options.lessons} lessons")
     records = inputs.on_more_devices(inputs.lessons_at_once(options.lessons, options.students, options.seed))
     count = rig.publish(islice(records, options.events)).produced
-    worker = rig.new_worker()
+    worker = rig.worker_on(rig.store)
     bar = display.bar("Worker stores", count)
     began = time.time()
     worker.start()
@@ -47,7 +46,7 @@ def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
         history.append((round(time.time() - began, 1), usage.memory(worker.pid)))
         time.sleep(SAMPLE_SECONDS)
     last = usage.memory(worker.pid)
-    page = worker.page()
+    page = worker.telemetry()
     seconds = page.total("classpulse_checkpoint_timestamp_seconds") - page.total("classpulse_started_timestamp_seconds")
     sources, lessons, students, stored = (int(number) for number in rig.store.reader.query(SHAPE).result_rows[0])
     others = {
@@ -82,15 +81,9 @@ def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
     return Outcome("memory", ("what", "MiB or number"), rows, figures, [goal])
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and tell."""
-    made = parser(__doc__)
-    made.add_argument("--events", type=int, default=1_500_000, help="of the backlog")
-    made.add_argument("--lessons", type=int, default=3_000, help="open at once")
-    made.add_argument("--students", type=int, default=12, help="in each lesson")
-    made.add_argument("--thin", type=int, default=5, help="keep every so many-th sample of memory in the JSON")
-    run(measure, made.parse_args(arguments))
-
-
-if __name__ == "__main__":
-    main()
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add what this scenario may be told."""
+    parser.add_argument("--events", type=int, default=1_500_000, help="of the backlog")
+    parser.add_argument("--lessons", type=int, default=3_000, help="open at once")
+    parser.add_argument("--students", type=int, default=12, help="in each lesson")
+    parser.add_argument("--thin", type=int, default=5, help="keep every so many-th sample of memory in the JSON")

@@ -1,6 +1,6 @@
 """How soon a restarted worker is at work again, with a million events in open windows.
 
-    python -m tests.lab.measure.restart [--events 1000000]
+    classpulse measure restart
 
 Lessons that are all still open are stored through a worker. It is stopped, in an orderly way or by SIGKILL; further events
 of the same lessons come to wait in Kafka; it is started again. "Processing again" is when the first checkpoint beyond the
@@ -18,13 +18,13 @@ from deploy.local.commands.demo_display import Display
 from deploy.local.simulator import Produced
 from schemas.errors import MustStop
 from streams.settings import Settings
-from tests.lab.measure import inputs, usage
+from tests.lab.measure import inputs
 from tests.lab.measure.outcome import Goal, Outcome
-from tests.lab.measure.program import parser, run
-from tests.lab.measure.rig import Rig, Worker, wait_until
-from tests.lab.measure.scrape import Page
+from tests.lab.measure.rig import MeasuringRig, wait_for_worker
+from tests.lab.rig import WorkerProcess, usage
+from tests.lab.rig.scrape import Page
 
-__all__ = ["KINDS", "PARTS", "main", "measure", "parts_of"]
+__all__ = ["KINDS", "PARTS", "measure", "options", "parts_of"]
 
 GOAL_SECONDS: Final = 10.0
 KINDS: Final = ("orderly", "killed")
@@ -53,12 +53,12 @@ def parts_of(started: float, said: Sequence[float], processing: float) -> dict[s
     }
 
 
-def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
+def measure(rig: MeasuringRig, options: argparse.Namespace, display: Display) -> Outcome:
     """Store the events, then stop and start the worker in each way; return what was found."""
     display.step(f"Filling {options.lessons} lessons with {options.events} events")
     records = inputs.lessons_at_once(options.lessons, options.students, options.seed)
     consumed = rig.publish(islice(records, options.events)).produced
-    worker = rig.new_worker()
+    worker = rig.worker_on(rig.store)
     worker.start()
     rig.wait_until_consumed(rig.store, consumed, [worker])
     ended = rig.store.number("SELECT countIf(type = 'classroom.lesson.ended') FROM events_classroom")
@@ -75,7 +75,12 @@ def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
 
 
 def _restart(
-    rig: Rig, worker: Worker, kind: str, records: Iterator[Produced], consumed: int, options: argparse.Namespace
+    rig: MeasuringRig,
+    worker: WorkerProcess,
+    kind: str,
+    records: Iterator[Produced],
+    consumed: int,
+    options: argparse.Namespace,
 ) -> tuple[dict[str, Any], int]:
     before = time.time()
     if kind == "killed":
@@ -88,9 +93,9 @@ def _restart(
         time.sleep(options.pause)
     worker.start()
     started = worker.started_at_seconds
-    wait_until(lambda: rig.store.consumed() > consumed, "the first checkpoint", worker)
+    wait_for_worker(lambda: rig.store.consumed() > consumed, "the first checkpoint", worker)
     processing = time.time()
-    page, cpu_seconds = worker.page(), usage.cpu_seconds(worker.pid)
+    page, cpu_seconds = worker.telemetry(), usage.cpu_seconds(worker.pid)
     caught_up = rig.wait_until_consumed(rig.store, consumed + waiting, [worker])
     said = [worker.said_at_seconds(words) or started for _, words in PARTS]
     return {
@@ -111,7 +116,7 @@ def _stages(page: Page) -> dict[str, float]:
     return {"stored events read back": round(page.total("classpulse_rebuild_seconds_sum"), 3), **found}
 
 
-def _outcome(rig: Rig, runs: Sequence[dict[str, Any]], options: argparse.Namespace) -> Outcome:
+def _outcome(rig: MeasuringRig, runs: Sequence[dict[str, Any]], options: argparse.Namespace) -> Outcome:
     names = [name for name, _ in PARTS] + [LAST_PART]
     rows = [
         [
@@ -142,17 +147,11 @@ def _outcome(rig: Rig, runs: Sequence[dict[str, Any]], options: argparse.Namespa
     return Outcome("restart", columns, rows, figures, goals)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and tell."""
-    made = parser(__doc__)
-    made.add_argument("--events", type=int, default=1_000_000, help="stored of lessons that are open")
-    made.add_argument("--waiting", type=int, default=20_000, help="that wait when the worker starts again")
-    made.add_argument("--pause", type=float, default=0.0, help="seconds between stop and start")
-    made.add_argument("--repeat", type=int, default=3, help="restarts of each kind")
-    made.add_argument("--lessons", type=int, default=1_080, help="open at once; each holds about 1,175 events")
-    made.add_argument("--students", type=int, default=45, help="in each lesson")
-    run(measure, made.parse_args(arguments))
-
-
-if __name__ == "__main__":
-    main()
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add what this scenario may be told."""
+    parser.add_argument("--events", type=int, default=1_000_000, help="stored of lessons that are open")
+    parser.add_argument("--waiting", type=int, default=20_000, help="that wait when the worker starts again")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds between stop and start")
+    parser.add_argument("--repeat", type=int, default=3, help="restarts of each kind")
+    parser.add_argument("--lessons", type=int, default=1_080, help="open at once; each holds about 1,175 events")
+    parser.add_argument("--students", type=int, default=45, help="in each lesson")

@@ -5,39 +5,32 @@ A rig may hold several databases, so that the same topics can be drained again i
 
 import argparse
 import asyncio
-import os
-import re
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from clickhouse_connect.driver.client import Client
 
 from deploy.local.clickhouse.grants import OWNER
 from deploy.local.commands import dev
-from deploy.local.commands.demo_worker import DemoWorker
 from deploy.local.simulator import Ledger, Produced, publish
 from deploy.local.stack import stack
-from schemas.errors import MustStop
 from sinks.clickhouse import migrations
 from sinks.clickhouse.client import Target, connect
-from tests.lab.measure import usage
-from tests.lab.measure.scrape import Page, page_of
+from tests.lab.rig import Rig, WorkerProcess, start_stack, usage
 
-__all__ = ["Progress", "Rig", "Store", "Worker", "made_rig", "wait_until"]
+__all__ = ["MeasuringRig", "Progress", "Store", "made_rig", "wait_for_worker"]
 
 #: Without any progress for so long a measurement is given up.
 PATIENCE_SECONDS: Final = 120.0
 QUERY_SECONDS: Final = 900.0
 POLL_SECONDS: Final = 0.02
-_LOGGED: Final = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) (.*)$")
 
 #: Told what happens now.
 Progress = Callable[[str], None]
@@ -77,76 +70,14 @@ class Store:
         self.admin.close()
 
 
-class Worker:
-    """One worker process of a rig."""
+class MeasuringRig(Rig):
+    """A rig with one database or several, so that the same topics can be drained again; ``store`` is the first."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self.environment = dict(environment)
-        self._process = DemoWorker(folder, self.environment)
-        self._log = folder / "logs" / "worker.log"
-        self._log_from_bytes = 0
-        self.started_at_seconds = 0.0
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
-
-    def start(self, cores: Collection[int] | None = None) -> None:
-        """Start the process, on these cores alone if any are given."""
-        self._log_from_bytes = self._log.stat().st_size if self._log.exists() else 0
-        own = os.sched_getaffinity(0)
-        try:
-            # A child inherits the cores, so that no thread of it is ever elsewhere.
-            os.sched_setaffinity(0, cores or own)
-            self.started_at_seconds = time.time()
-            self._process.start()
-        finally:
-            os.sched_setaffinity(0, own)
-
-    def stop(self) -> None:
-        """Stop in an orderly way; nothing if it does not run."""
-        self._process.stop()
-
-    def kill(self) -> None:
-        """End it without a chance to clean up."""
-        os.kill(self.pid, signal.SIGKILL)
-        self._process.stop()  # waits until it is gone
-
-    def check(self) -> None:
-        """Raise :class:`MustStop` with the end of its log if it has ended."""
-        self._process.check()
-
-    def trouble(self, what: str) -> MustStop:
-        """Return an error with the end of its log."""
-        return self._process.trouble(what)
-
-    def page(self) -> Page:
-        """Return its Prometheus metrics."""
-        return page_of(f"http://127.0.0.1:{self._process.port}/metrics")
-
-    def said_at_seconds(self, words: str) -> float | None:
-        """Return when, since it was last started, its log first held ``words``; None if not yet."""
-        with self._log.open("rb") as file:
-            file.seek(self._log_from_bytes)
-            lines = file.read().decode("utf-8", "replace").splitlines()
-        for line in lines:
-            found = _LOGGED.match(line)
-            if found is not None and words in found[3]:
-                return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").astimezone().timestamp() + int(found[2]) / 1000
-        return None
-
-
-@dataclass(slots=True)
-class Rig:
-    """A running stack with its topics; ``store`` is the first database."""
-
-    folder: Path
-    info: stack.StackInfo
-    store: Store
-    step: Progress
-    workers: list[Worker]
-    stores: list[Store]
+    def __init__(self, info: stack.StackInfo, step: Progress) -> None:
+        super().__init__(info)
+        self.step = step
+        self.store = Store(info, dev.DATABASE)
+        self.stores: list[Store] = []
 
     def new_store(self, name: str) -> Store:
         """Create another database."""
@@ -159,25 +90,15 @@ class Rig:
         store.close()
         self.store.admin.command(f"DROP DATABASE {store.name} SYNC")
 
-    def new_worker(self, store: Store | None = None, **settings: str) -> Worker:
+    def worker_on(self, store: Store, **settings: str) -> WorkerProcess:
         """Return a worker on a database, not yet started; ``settings`` are environment variables."""
-        number = len(self.workers)
-        environment = {
-            **dev.environment(self.info),
-            **dev.database_settings((store or self.store).target),
-            "CLASSPULSE_WORKER_NAME": f"worker-{number}",
-            **settings,
-        }
-        folder = self.folder / f"worker-{number}"
-        folder.mkdir(exist_ok=True)
-        self.workers.append(Worker(folder, environment))
-        return self.workers[-1]
+        return self.new_worker(**dev.database_settings(store.target), **settings)
 
     def publish(self, records: Iterable[Produced]) -> Ledger:
         """Put records into Kafka as fast as it takes them; return their account."""
         return asyncio.run(publish(self.info.kafka_bootstrap, records))
 
-    def wait_until_consumed(self, store: Store, records: int, workers: Collection[Worker]) -> float:
+    def wait_until_consumed(self, store: Store, records: int, workers: Collection[WorkerProcess]) -> float:
         """Return when so many records were found checkpointed, by the clock; raises :class:`MustStop` if nothing moves."""
         moved_at, last = time.monotonic(), -1
         while (now := store.consumed()) < records:
@@ -205,10 +126,12 @@ class Rig:
             worker.stop()
         for store in (self.store, *self.stores):
             store.close()
-        stack.down(self.folder)
+        super().close()
 
 
-def wait_until(condition: Callable[[], Any], what: str, worker: Worker, seconds: float = PATIENCE_SECONDS) -> None:
+def wait_for_worker(
+    condition: Callable[[], Any], what: str, worker: WorkerProcess, seconds: float = PATIENCE_SECONDS
+) -> None:
     """Wait for a condition; raises :class:`MustStop` if the worker ends, or time runs out."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -219,7 +142,7 @@ def wait_until(condition: Callable[[], Any], what: str, worker: Worker, seconds:
 
 
 @contextmanager
-def made_rig(options: argparse.Namespace, step: Progress) -> Iterator[Rig]:
+def made_rig(options: argparse.Namespace, step: Progress) -> Iterator[MeasuringRig]:
     """Start a stack in a folder of its own; stop it, and remove the folder unless one was named."""
     # A measurement that is told to end must take its processes with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -227,9 +150,7 @@ def made_rig(options: argparse.Namespace, step: Progress) -> Iterator[Rig]:
         folder = (options.folder or Path(name)).resolve()
         step(f"Starting Kafka ({options.broker}) and ClickHouse")
         try:
-            info = stack.up(folder, broker=cast(stack.BrokerKind, options.broker), fresh=True)
-            dev.prepare(info, options.partitions)
-            rig = Rig(folder, info, Store(info, dev.DATABASE), step, [], [])
+            rig = MeasuringRig(start_stack(folder, broker=options.broker, partitions=options.partitions, fresh=True), step)
             try:
                 yield rig
             finally:

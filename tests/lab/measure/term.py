@@ -1,29 +1,29 @@
 """How quickly the queries that evaluation services run most answer over a whole term of the district.
 
-    python -m tests.lab.measure.term [--lessons 85000] [--repeat 5]
+    classpulse measure term
 
 Fills a database of its own, in a folder that is removed afterwards, with made-up metrics in the shape and number that a
 term of 100 million events leaves (a lesson has about 1,175 events), and prints the median time of each query as JSON.
 """
 
 import argparse
-import json
 import statistics
-import sys
 import time
 from dataclasses import dataclass
 from typing import Final
 
 from clickhouse_connect.driver.client import Client
 
-from docs.generate.tables import migrated_database
+from deploy.local.commands.demo_display import Display
 from schemas.evaluation.portraits import DIMENSIONS, KINDS
 from schemas.metrics.catalogue import METRICS
 from schemas.metrics.classroom.course import PLATFORMS, STRATEGIES
 from schemas.metrics.classroom.students import STUDENT_PARTS
 from schemas.metrics.metric import WINDOW_LESSON, Metric
+from tests.lab.measure.outcome import Outcome
+from tests.lab.measure.rig import MeasuringRig
 
-__all__ = ["QUERIES", "Term", "fill", "measure"]
+__all__ = ["QUERIES", "Term", "fill", "measure", "options"]
 
 SCHOOLS: Final = 54
 GROUPS: Final = 17
@@ -85,7 +85,7 @@ def fill(client: Client, term: Term) -> None:
         client.command(f"OPTIMIZE TABLE {table} FINAL")
 
 
-def measure(client: Client, repeat: int) -> dict[str, dict[str, int]]:
+def times_of(client: Client, repeat: int) -> dict[str, dict[str, int]]:
     """Return for each query in ms: the median and longest of ``repeat`` runs, and the median of planning alone."""
     found = {}
     for name, sql in QUERIES.items():
@@ -137,7 +137,7 @@ def _insert_panes(client: Client, term: Term, per_lesson: int, metric: str, item
             " live, recorded_at, row_id)"
             f" SELECT 'classroom', school_id, class_id, teacher_id, '数学', 5, day, '{window}', lesson, '{metric}', {item},"
             " toDateTime64(day, 6, 'UTC'), toDateTime64(day, 6, 'UTC') + 2400, numerator / 40, numerator, 40, 40,"
-            f" {parts}, 2, true, toDateTime64(day + 1, 3, 'UTC'), cityHash64('{metric}', n, i, {item})"
+            f" {parts}, 3, true, toDateTime64(day + 1, 3, 'UTC'), cityHash64('{metric}', n, i, {item})"
             f" FROM (SELECT *, toFloat64(cityHash64(n, i, '{metric}') % 40) AS numerator FROM {rows})"
         )
 
@@ -167,25 +167,22 @@ def _fill_portraits(client: Client, term: Term) -> None:
                 )
 
 
-def main() -> None:
-    """Fill, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+def measure(rig: MeasuringRig, options: argparse.Namespace, _display: Display) -> Outcome:
+    """Fill the database and time the queries."""
+    client = rig.store.reader
+    began = time.perf_counter()
+    fill(client, Term(options.lessons))
+    figures = {
+        "lessons": options.lessons,
+        "filled_seconds": round(time.perf_counter() - began),
+        "rows": {table: size["rows"] for table, size in rig.store.sizes().items()},
+        "queries": times_of(client, options.repeat),
+    }
+    rows = [[name, *(f"{value:,.0f}" for value in of.values())] for name, of in figures["queries"].items()]
+    return Outcome("term", ("query", *next(iter(figures["queries"].values()))), rows, figures, [])
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add what this scenario may be told."""
     parser.add_argument("--lessons", type=int, default=85_000)
     parser.add_argument("--repeat", type=int, default=5)
-    given = parser.parse_args()
-    with migrated_database(timeout_seconds=600) as client:
-        began = time.perf_counter()
-        fill(client, Term(given.lessons))
-        filled_seconds = round(time.perf_counter() - began)
-        tables = "SELECT table, sum(rows) FROM system.parts WHERE active AND database = currentDatabase() GROUP BY table"
-        result = {
-            "lessons": given.lessons,
-            "filled_seconds": filled_seconds,
-            "rows": {str(table): int(rows) for table, rows in client.query(tables).result_rows},
-            "queries": measure(client, given.repeat),
-        }
-    sys.stdout.write(json.dumps(result, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Do two workers do twice as much: the same backlog, drained by one worker on one core and by two on two.
 
-    python -m tests.lab.measure.workers [--events 1000000] [--repeat 5]
+    classpulse measure workers
 
 Broker and ClickHouse need CPU too, and where the machine has but two cores they share them with the workers. So it is told
 in two ways, alternating:
@@ -21,13 +21,13 @@ from typing import Any, Final
 
 from deploy.local.commands.demo_display import Display
 from schemas.errors import MustStop
-from tests.lab.measure import inputs, usage
+from tests.lab.measure import inputs
 from tests.lab.measure.drain import Cost, cost_between, drain, steady
 from tests.lab.measure.outcome import Goal, Outcome
-from tests.lab.measure.program import parser, run
-from tests.lab.measure.rig import Rig
+from tests.lab.measure.rig import MeasuringRig
+from tests.lab.rig import usage
 
-__all__ = ["ARMS", "main", "measure", "speedup"]
+__all__ = ["ARMS", "measure", "options", "speedup"]
 
 GOAL: Final = 1.7
 #: Name, and the workers' cores by their place among those of the machine; then where broker and ClickHouse may run.
@@ -45,7 +45,7 @@ def speedup(runs: dict[str, list[Cost]], one: str, two: str) -> float:
     return rates[two] / rates[one]
 
 
-def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
+def measure(rig: MeasuringRig, options: argparse.Namespace, display: Display) -> Outcome:
     """Drain the backlog with each arm, again and again; return what was found."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
@@ -67,15 +67,15 @@ def measure(rig: Rig, options: argparse.Namespace, display: Display) -> Outcome:
     return _outcome(runs)
 
 
-def _pin_others(rig: Rig, cores: Collection[int]) -> None:
+def _pin_others(rig: MeasuringRig, cores: Collection[int]) -> None:
     for pid in (rig.info.kafka_pid, rig.info.clickhouse_pid):
         usage.pin(pid, cores)
 
 
-def _run(rig: Rig, cores: Sequence[Collection[int]], count: int, name: str) -> Cost:
+def _run(rig: MeasuringRig, cores: Sequence[Collection[int]], count: int, name: str) -> Cost:
     number = len(rig.workers)
     store = rig.new_store(f"classpulse_{number}")
-    workers = [rig.new_worker(store, CLASSPULSE_GROUP=f"measure-{number}") for _ in cores]
+    workers = [rig.worker_on(store, CLASSPULSE_GROUP=f"measure-{number}") for _ in cores]
     try:
         for worker, its in zip(workers, cores, strict=True):
             worker.start(its)
@@ -119,15 +119,9 @@ def _outcome(runs: dict[str, list[Cost]]) -> Outcome:
     return Outcome("workers", columns, rows, figures, goals)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and tell."""
-    made = parser(__doc__)
-    made.add_argument("--events", type=int, default=1_000_000, help="of the backlog")
-    made.add_argument("--repeat", type=int, default=5, help="drains of each arm")
-    made.add_argument("--lessons", type=int, default=810, help="open at once")
-    made.add_argument("--students", type=int, default=45, help="in each lesson")
-    run(measure, made.parse_args(arguments))
-
-
-if __name__ == "__main__":
-    main()
+def options(parser: argparse.ArgumentParser) -> None:
+    """Add what this scenario may be told."""
+    parser.add_argument("--events", type=int, default=1_000_000, help="of the backlog")
+    parser.add_argument("--repeat", type=int, default=5, help="drains of each arm")
+    parser.add_argument("--lessons", type=int, default=810, help="open at once")
+    parser.add_argument("--students", type=int, default=45, help="in each lesson")

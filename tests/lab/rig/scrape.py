@@ -1,14 +1,11 @@
 """A worker's Prometheus page, as numbers."""
 
-import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-__all__ = ["Page", "page_of", "parsed"]
-
-_PAGE_SECONDS = 10.0
+__all__ = ["Page", "parsed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +36,3 @@ def parsed(lines: Iterable[str]) -> Page:
     """Read the text of a page."""
     families = text_string_to_metric_families("\n".join(lines) + "\n")
     return Page(tuple((one.name, dict(one.labels), one.value) for family in families for one in family.samples))
-
-
-def page_of(url: str) -> Page:
-    """Fetch and read a page; raises ``OSError`` if nobody answers."""
-    # A proxy from the environment must never stand between this machine and itself.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=_PAGE_SECONDS) as page:
-        return parsed(page.read().decode().splitlines())
