@@ -89,6 +89,14 @@ def database(databases: Databases) -> Iterator[Target]:
     databases.give_back(target)
 
 
+@pytest.fixture(scope="module")
+def module_database(databases: Databases) -> Iterator[Target]:
+    """Return a database with every table and view, and no row, which the tests of a module share."""
+    target = databases.take()
+    yield target
+    databases.give_back(target)
+
+
 @pytest.fixture
 def warehouse(database: Target) -> Iterator[Warehouse]:
     """Return a connection to a fresh database."""

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from sinks.clickhouse.client import Target, connect
-from tests.oracle.database import fresh_database
 
 READ_AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BEFORE, AFTER, LATER = (READ_AT + timedelta(hours=hours) for hours in (-1, 1, 2))
@@ -61,9 +60,9 @@ def pane(
 
 
 @pytest.fixture(scope="module")
-def panes(clickhouse: Target) -> Any:
+def panes(module_database: Target) -> Any:
     """A connection to a database with one lesson of each outcome."""
-    client = connect(fresh_database(clickhouse, "contract_history"))
+    client = connect(module_database)
     rows = [
         pane(1, "untouched", 0.1, BEFORE),
         pane(2, "revised", 0.2, BEFORE),

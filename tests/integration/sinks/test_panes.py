@@ -12,7 +12,7 @@ from schemas.metrics.catalogue import CATALOGUE_VERSION
 from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target, connect
 from sinks.evaluation import closed_metrics as panes
-from tests.oracle.database import fresh_database, insert_checkpoint, insert_events
+from tests.oracle.database import insert_checkpoint, insert_events
 
 RULES = MetricRules(time_zone="Asia/Shanghai")
 T0 = datetime(2026, 11, 16, 0, 30, tzinfo=UTC)
@@ -118,9 +118,9 @@ class District:
 
 
 @pytest.fixture(scope="module")
-def client(clickhouse: Target) -> Iterator[Client]:
+def client(module_database: Target) -> Iterator[Client]:
     """A database for all tests here; making one takes longer than a test."""
-    client = connect(fresh_database(clickhouse, "panes"))
+    client = connect(module_database)
     yield client
     client.close()
 

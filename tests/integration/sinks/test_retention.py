@@ -20,7 +20,6 @@ from sinks.verify.findings import VerifyReport
 from sinks.verify.verify import verify
 from streams.core.families import FOLDS
 from tests.oracle.database import (
-    fresh_database,
     insert_checkpoint,
     insert_events,
     insert_rows,
@@ -91,9 +90,9 @@ OF_LATE = {
 
 
 @pytest.fixture(scope="module")
-def target(clickhouse: Target) -> Target:
+def target(module_database: Target) -> Target:
     """A database with the product's tables."""
-    return fresh_database(clickhouse, "retention")
+    return module_database
 
 
 @pytest.fixture

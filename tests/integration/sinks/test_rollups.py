@@ -19,7 +19,7 @@ from schemas.metrics.rules import ENGAGEMENT_PARTS
 from sinks.clickhouse.client import Target, connect
 from sinks.evaluation.rollups import rollup_days, rollups
 from sinks.views.rollups import LEVELS
-from tests.oracle.database import fresh_database, insert_events
+from tests.oracle.database import insert_events
 
 Pane = dict[str, Any]
 #: (numerator, denominator, sample_size, keys)
@@ -276,9 +276,9 @@ def assert_merged(frame: pl.DataFrame, wanted: dict[tuple[str, str, str], Merged
 
 
 @pytest.fixture(scope="module")
-def client(clickhouse: Target) -> Iterator[Client]:
+def client(module_database: Target) -> Iterator[Client]:
     """A database with three schools in two groups."""
-    client = connect(fresh_database(clickhouse, "rollups"))
+    client = connect(module_database)
     registered = [
         {"type": "registry.school.registered", "key": school, "time_us": 1, "source": "/r", "id": school, "group_id": group}
         for school, group in [*GROUP_OF.items(), ("s4", "g2")]

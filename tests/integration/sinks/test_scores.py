@@ -26,7 +26,8 @@ from tests.integration.sinks.evaluation_data import (
     prepare,
     register,
 )
-from tests.oracle.database import fresh_database, open_client
+from tests.oracle.database import open_client
+from tests.services import Databases
 
 RULES = MetricRules()
 HOUR = timedelta(hours=1)
@@ -37,9 +38,9 @@ BUNDLES = EVALUATION.replace("    weight: 3\n", "    weight: 3\n    kinds: [scho
 
 
 @pytest.fixture(scope="module")
-def scored(clickhouse: Target) -> Iterator[Client]:
+def scored(module_database: Target) -> Iterator[Client]:
     """Return a database whose week is scored at every level."""
-    client = open_client(fresh_database(clickhouse, "scores_all"))
+    client = open_client(module_database)
     prepare(client)
     step(client, RULES, NOW, EVALUATION)
     yield client
@@ -79,9 +80,9 @@ class Rig:
 
 
 @pytest.fixture(scope="module")
-def rig(clickhouse: Target) -> Iterator[Rig]:
+def rig(databases: Databases) -> Iterator[Rig]:
     """Return a database in which nothing is scored yet."""
-    client = open_client(fresh_database(clickhouse, "scores_bundles"))
+    client = open_client(databases.take())
     register(client, *((f"s0{number}", "school.registered", "", "g2" if number == 3 else "g1") for number in (1, 2, 3)))
     found = Rig(client)
     found.step(BUNDLES)

@@ -13,7 +13,6 @@ from clickhouse_connect.driver.client import Client
 
 from sinks.clickhouse.client import Target
 from tests.oracle.database import (
-    fresh_database,
     insert_checkpoint,
     insert_events,
     insert_rows,
@@ -32,9 +31,9 @@ EVENT = {
 
 
 @pytest.fixture(scope="module")
-def target(clickhouse: Target) -> Target:
+def target(module_database: Target) -> Target:
     """A database in which one hand was raised, and everything agrees."""
-    target = fresh_database(clickhouse, "command")
+    target = module_database
     client = open_client(target)
     insert_events(client, [EVENT])
     insert_rows(client, "classroom", expected_rows([EVENT], "Asia/Shanghai").items(), revision=1)

@@ -12,7 +12,6 @@ from sinks.clickhouse.client import Target
 from sinks.verify.findings import Difference, Progress, VerifyReport
 from sinks.verify.verify import verify
 from tests.oracle.database import (
-    fresh_database,
     insert_checkpoint,
     insert_events,
     insert_rows,
@@ -39,9 +38,9 @@ def family_rows(family: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def target(clickhouse: Target) -> Target:
+def target(module_database: Target) -> Target:
     """A database with the product's tables."""
-    return fresh_database(clickhouse, "planted")
+    return module_database
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from schemas.metrics.catalogue import modules_of
 from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target
 from sinks.verify.verify import metrics_sql, rule_parameters
-from tests.oracle.database import fresh_database, insert_checkpoint, insert_events, open_client
+from tests.oracle.database import insert_checkpoint, insert_events, open_client
 from tests.oracle.hostile import activities, lessons, weeks_of_preparation
 from tests.oracle.oracle import Event, Metrics, RowKey, expected_rows
 
@@ -30,9 +30,9 @@ SLOW = settings(
 
 
 @pytest.fixture(scope="module")
-def client(clickhouse: Target) -> Iterator[Client]:
+def client(module_database: Target) -> Iterator[Client]:
     """A database with the product's tables and checkpoints beyond every event."""
-    client = open_client(fresh_database(clickhouse, "oracle"))
+    client = open_client(module_database)
     for family in ("classroom", "prep", "research"):
         insert_checkpoint(client, family, position=2**40)
     yield client

@@ -7,7 +7,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from sinks.clickhouse.client import Target
-from tests.oracle.database import fresh_database, insert_events, insert_rows, open_client
+from tests.oracle.database import insert_events, insert_rows, open_client
 from tests.oracle.oracle import Event, expected_rows
 
 DAY_US = 86_400_000_000
@@ -16,9 +16,9 @@ END_US = 1_794_787_200_000_000 + DAY_US * 2 // 3 - 60_000_000
 
 
 @pytest.fixture(scope="module")
-def client(clickhouse: Target) -> Iterator[Client]:
+def client(module_database: Target) -> Iterator[Client]:
     """A database with the product's tables."""
-    client = open_client(fresh_database(clickhouse, "views"))
+    client = open_client(module_database)
     yield client
     client.close()
 

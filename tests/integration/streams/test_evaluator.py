@@ -23,15 +23,15 @@ from sinks.evaluation.rollups import latest_cycle
 from streams.cli.evaluate import evaluate
 from streams.cli.reading import away_is_final
 from streams.evaluation.evaluator import STEPS, Cycle, Evaluator, Step, steps
-from tests.oracle.database import fresh_database, insert_checkpoint
+from tests.oracle.database import insert_checkpoint
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def migrated(clickhouse: Target) -> Target:
+def migrated(module_database: Target) -> Target:
     """A database for all tests here; making one takes longer than a test."""
-    return fresh_database(clickhouse, "evaluator")
+    return module_database
 
 
 @pytest.fixture

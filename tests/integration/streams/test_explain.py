@@ -29,7 +29,7 @@ from streams.evaluation.scoring import step
 from streams.evaluation.standing import after_a_cycle
 from streams.evaluation.weeks import iso_week
 from tests.integration.sinks.evaluation_data import EVALUATION, NOW, WEEK, prepare
-from tests.oracle.database import fresh_database, insert_checkpoint, insert_events, open_client
+from tests.oracle.database import insert_checkpoint, insert_events, open_client
 from tests.oracle.oracle import Event
 
 ENTITIES: dict[Kind, str] = {"teacher": "t-s02", "class": "s02-c1", "school": "s02", "group": "g1", "district": "district"}
@@ -62,9 +62,9 @@ def events() -> list[Event]:
 
 
 @pytest.fixture(scope="module")
-def target(clickhouse: Target) -> Target:
+def target(module_database: Target) -> Target:
     """Return a database whose week is scored, with events behind it."""
-    found = fresh_database(clickhouse, "explained")
+    found = module_database
     client = open_client(found)
     prepare(client)
     insert_events(client, events())

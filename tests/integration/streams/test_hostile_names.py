@@ -12,15 +12,15 @@ from sinks.clickhouse.client import Target
 from streams.cli.program import main
 from streams.evaluation.scoring import step
 from tests.integration.sinks.evaluation_data import EVALUATION, NOW, prepare
-from tests.oracle.database import fresh_database, open_client
+from tests.oracle.database import open_client
 
 HOSTILE: Final = "s\x1b]0;owned\x07\x1b[31m\x9b2J\x7f\u202eevil"
 
 
 @pytest.fixture(scope="module")
-def target(clickhouse: Target) -> Target:
+def target(module_database: Target) -> Target:
     """A database whose registry and metric rows hold hostile names, and whose metrics have no events."""
-    found = fresh_database(clickhouse, "hostile")
+    found = module_database
     with open_client(found) as client:
         prepare(client)
         client.command(

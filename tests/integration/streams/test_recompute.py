@@ -18,7 +18,7 @@ from sinks.verify.verify import verify
 from streams.cli.program import cli
 from streams.core.families import FOLDS
 from streams.recompute.recompute import Counts, RecomputeReport, Stores, Wanted, recompute
-from tests.oracle.database import fresh_database, insert_checkpoint, insert_events, open_client
+from tests.oracle.database import insert_checkpoint, insert_events, open_client
 from tests.oracle.oracle import Event
 
 BASE_US = 1_794_787_200_000_000  # Monday, 2026-11-16, 08:00 in Shanghai
@@ -85,9 +85,9 @@ EVENTS = {
 
 
 @pytest.fixture(scope="module")
-def database(clickhouse: Target) -> Target:
+def database(module_database: Target) -> Target:
     """Return one database for all tests here; ``client`` empties it."""
-    return fresh_database(clickhouse, "recompute")
+    return module_database
 
 
 @pytest.fixture

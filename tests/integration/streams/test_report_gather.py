@@ -17,7 +17,7 @@ from streams.evaluation import portraits, scoring
 from streams.evaluation.report.data import ReportKind
 from streams.evaluation.report.gather import gather, settled
 from streams.evaluation.report.page import page
-from tests.oracle.database import fresh_database, open_client
+from tests.oracle.database import open_client
 
 MONDAY = date(2026, 11, 16)
 FIRST = datetime(2026, 11, 23, 1, tzinfo=UTC)
@@ -137,9 +137,9 @@ def registered(client: Client) -> None:
 
 
 @pytest.fixture(scope="module")
-def database(clickhouse: Target) -> Target:
+def database(module_database: Target) -> Target:
     """Return a database with a school's week: metrics, portraits, scores, and one cycle of the evaluator."""
-    target = fresh_database(clickhouse, "report")
+    target = module_database
     client = open_client(target)
     registered(client)
     for day in range(5):
