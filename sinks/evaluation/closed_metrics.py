@@ -89,9 +89,9 @@ def _parameters(client: Client, family: Family, rules: MetricRules, now: datetim
 
 
 def _take_over(client: Client, family: Family, parameters: dict[str, Any]) -> int:
-    figures = panes_sql.figures(family.name)
-    rows = _command(client, panes_sql.INSERT.replace("/* metrics */", figures), parameters)
-    _command(client, panes_sql.MARK.replace("/* metrics */", figures), parameters)
+    metrics = panes_sql.metrics(family.name)
+    rows = _command(client, panes_sql.INSERT.replace("/* metrics */", metrics), parameters)
+    _command(client, panes_sql.MARK.replace("/* metrics */", metrics), parameters)
     return rows
 
 

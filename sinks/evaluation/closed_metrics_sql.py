@@ -9,7 +9,7 @@ from typing import Final
 
 from schemas.metrics.classroom.lessons import LESSON_GRACE_US
 
-__all__ = ["CANDIDATES", "INSERT", "MARK", "MARK_REGISTRY", "MOVED_TEACHERS", "PARTICIPATIONS", "figures"]
+__all__ = ["CANDIDATES", "INSERT", "MARK", "MARK_REGISTRY", "MOVED_TEACHERS", "PARTICIPATIONS", "metrics"]
 
 #: A watermark that is never reached.
 NEVER: Final = "toDateTime64('2200-01-01 00:00:00', 6, 'UTC')"
@@ -108,7 +108,7 @@ _CURRENT: Final = {
 SELECT p.school_id AS school_id, p.class_id AS class_id, p.teacher_id AS teacher_id, p.course AS course,
     toUInt8(p.grade) AS grade, p.day AS day, p.earlier AS earlier,
     greatest(f.window_end, p.earliest_close) AS closes_at, {_TAKEN}
-FROM figures AS f INNER JOIN places AS p ON f.key = p.key""",
+FROM metrics AS f INNER JOIN places AS p ON f.key = p.key""",
     "prep": f"""WITH {_TEACHERS},
     latest AS
     (
@@ -119,7 +119,7 @@ SELECT if(t.registered.1 != '', t.registered.1, l.school_id) AS school_id, '' AS
     t.registered.2 AS course, toUInt8(0) AS grade, toDate(f.window_start, {{time_zone:String}}) AS day,
     {_NO_PLACES} AS earlier,
     f.window_end AS closes_at, {_TAKEN}
-FROM figures AS f LEFT JOIN teachers AS t ON f.key = t.teacher_id LEFT JOIN latest AS l ON f.key = l.key""",
+FROM metrics AS f LEFT JOIN teachers AS t ON f.key = t.teacher_id LEFT JOIN latest AS l ON f.key = l.key""",
     "research": f"""WITH {_TEACHERS},
     published AS
     (
@@ -133,7 +133,7 @@ SELECT if(f.window = 'participant' AND t.registered.1 != '', t.registered.1, toS
     if(f.window = 'participant', t.registered.2, '') AS course, toUInt8(0) AS grade,
     toDate(f.window_end, {{time_zone:String}}) AS day, {_NO_PLACES} AS earlier,
     f.window_end AS closes_at, {_TAKEN}
-FROM figures AS f INNER JOIN published AS p ON f.key = p.key LEFT JOIN teachers AS t ON f.item = t.teacher_id""",
+FROM metrics AS f INNER JOIN published AS p ON f.key = p.key LEFT JOIN teachers AS t ON f.item = t.teacher_id""",
 }
 
 _WINDOWS: Final = {
@@ -143,9 +143,9 @@ _WINDOWS: Final = {
 }
 
 
-def figures(family: str) -> str:
+def metrics(family: str) -> str:
     """Return the query of the family's metrics of ``keys``, each at every place it belongs to."""
-    stored = f"""figures AS
+    stored = f"""metrics AS
     (
         SELECT window, key, metric, item, partition, window_start, window_end, value, numerator, denominator, sample_size,
             if(metric = 'engagement_index', arrayPushBack(parts, toNullable({{full_rate:Float64}})), parts) AS parts,
@@ -170,7 +170,7 @@ _CLOSED: Final = (
     "transform(toInt64(partition), {partitions:Array(Int64)}, {watermarks_us:Array(Int64)}, toInt64(0)), 'UTC')"
 )
 
-#: ``/* metrics */`` stands for the query of :func:`figures`. A row is written where there is none, where the metric is
+#: ``/* metrics */`` stands for the query of :func:`metrics`. A row is written where there is none, where the metric is
 #: another one, and, not live, where the metric no longer belongs. A key handled by two at once has two rows that both
 #: count: the next row replaces both.
 INSERT: Final = f"""

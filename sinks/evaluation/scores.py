@@ -16,25 +16,25 @@ from schemas.evaluation.tree import Kind
 from sinks.clickhouse.answers import FAR_FUTURE, answered, bound, instant
 from sinks.clickhouse.client import WRITE_SETTINGS
 
-__all__ = ["FIGURE_COLUMNS", "PLACE_COLUMNS", "SCORES_AS_OF", "ScoreStore"]
+__all__ = ["PLACE_COLUMNS", "SCORES_AS_OF", "SCORE_COLUMNS", "ScoreStore"]
 
 #: Columns of ``scores`` that name a node, and those that say something of it.
 PLACE_COLUMNS: Final = ("kind", "school_id", "entity_id", "week", "node")
-FIGURE_COLUMNS: Final = ("value", "coverage", "weight", "figure", "sample_size", "config_version")
+SCORE_COLUMNS: Final = ("value", "coverage", "weight", "figure", "sample_size", "config_version")
 #: A registration may become visible a moment after one that was stored later.
 OVERLAP: Final = timedelta(minutes=2)
 
-_SAID: Final = (*FIGURE_COLUMNS, "as_of", "live")
+_SAID: Final = (*SCORE_COLUMNS, "as_of", "live")
 #: The scores as they stood at ``as_of``. Grouped by what the table is ordered by, so that a condition on it reads little.
 SCORES_AS_OF: Final = f"""SELECT {", ".join(PLACE_COLUMNS)},
     argMax(tuple({", ".join(f"scores.{name}" for name in _SAID)}), scores.recorded_at) AS latest,
-    {", ".join(f"latest.{number} AS {name}" for number, name in enumerate(FIGURE_COLUMNS, start=1))},
-    latest.{len(FIGURE_COLUMNS) + 1} AS as_of,
+    {", ".join(f"latest.{number} AS {name}" for number, name in enumerate(SCORE_COLUMNS, start=1))},
+    latest.{len(SCORE_COLUMNS) + 1} AS as_of,
     max(scores.recorded_at) AS recorded_at
 FROM scores
 WHERE scores.recorded_at <= {{as_of:DateTime64(3, 'UTC')}} AND {{condition}}
 GROUP BY {", ".join(PLACE_COLUMNS)}
-HAVING latest.{len(FIGURE_COLUMNS) + 2}"""
+HAVING latest.{len(SCORE_COLUMNS) + 2}"""
 
 #: Where a teacher or a class belongs: by the registry unless it was retired, otherwise by the lessons of the week.
 _SCHOOLS: Final = """SELECT entity, argMax(school, rank) FROM
@@ -90,7 +90,7 @@ class ScoreStore:
         ((latest,),) = self._client.query("SELECT max(stored_at) FROM events_registry").result_rows
         return instant(latest) > since - OVERLAP
 
-    def figures(self, kind: Kind, week: date, as_of: datetime, metrics: Sequence[str]) -> pl.DataFrame:
+    def metric_values(self, kind: Kind, week: date, as_of: datetime, metrics: Sequence[str]) -> pl.DataFrame:
         """Return ``entity_id, metric, item, value, sample_size`` of the week, merged, as they stood at ``as_of``."""
         return answered(
             self._client,
@@ -108,8 +108,8 @@ class ScoreStore:
         return {str(entity): str(school) for entity, school in found.result_rows}
 
     def latest(self, kind: Kind, week: date) -> pl.DataFrame:
-        """Return what counts now, as ``PLACE_COLUMNS`` and ``FIGURE_COLUMNS``."""
-        columns = ", ".join((*PLACE_COLUMNS, *FIGURE_COLUMNS))
+        """Return what counts now, as ``PLACE_COLUMNS`` and ``SCORE_COLUMNS``."""
+        columns = ", ".join((*PLACE_COLUMNS, *SCORE_COLUMNS))
         return answered(
             self._client,
             f"SELECT {columns} FROM ({_where('kind = {kind:String} AND week = {week:Date}')})",
@@ -125,7 +125,7 @@ class ScoreStore:
         )
 
     def append(self, rows: pl.DataFrame, as_of: datetime) -> int:
-        """Add rows of ``PLACE_COLUMNS``, ``FIGURE_COLUMNS`` and ``live``, recorded at ``as_of``; returns how many."""
+        """Add rows of ``PLACE_COLUMNS``, ``SCORE_COLUMNS`` and ``live``, recorded at ``as_of``; returns how many."""
         if rows.is_empty():
             return 0
         recorded = pl.lit(as_of).cast(pl.Datetime("ms", "UTC"))

@@ -37,9 +37,9 @@ def _verify_versions(client: Client, school: str, report: VerifyReport) -> None:
     ).result_rows[0]
     report.rows_expected += versions
     report.rows_stored += versions
-    for kind, *row, figure, version in listed:
+    for kind, *row, current, version in listed:
         key: dict[str, Scalar] = {"table": "pane_versions", "school_id": school}
         key |= zip(_VERSION_COLUMNS, map(str, row), strict=True)
-        expected: dict[str, Scalar] | None = None if kind == "unexpected" else {"figure": figure}
+        expected: dict[str, Scalar] | None = None if kind == "unexpected" else {"current": current}
         report.add([Difference(kind, key, (), expected, {"version": version})], 0)
     report.add([], differing)

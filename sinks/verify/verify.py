@@ -140,7 +140,7 @@ def metrics_sql(family: str, module: str) -> str:
 
 
 def rule_parameters(rules: MetricRules) -> dict[str, str | float | list[float]]:
-    """Return the parameters of ``figures_sql`` that a deployment decides."""
+    """Return the parameters of ``metrics_sql`` that a deployment decides."""
     return {
         "time_zone": rules.time_zone,
         "weights": list(rules.engagement_weights),
@@ -218,15 +218,15 @@ def _difference(
         kind,
         row_key,
         tuple(columns),
-        None if kind == "unexpected" else _figures(_EXPECTED_COLUMNS, expected),
-        None if kind == "missing" else _figures(_STORED_COLUMNS, stored),
+        None if kind == "unexpected" else _named(_EXPECTED_COLUMNS, expected),
+        None if kind == "missing" else _named(_STORED_COLUMNS, stored),
     )
 
 
-def _figures(columns: Sequence[str], values: Sequence[Any]) -> dict[str, Scalar]:
-    figures = dict(zip(columns, values, strict=True))
-    times = {name: _rfc3339(figures[name]) for name in _TIME_COLUMNS}
-    return figures | times | {"parts": " ".join(map(str, figures["parts"]))}
+def _named(columns: Sequence[str], values: Sequence[Any]) -> dict[str, Scalar]:
+    named = dict(zip(columns, values, strict=True))
+    times = {name: _rfc3339(named[name]) for name in _TIME_COLUMNS}
+    return named | times | {"parts": " ".join(map(str, named["parts"]))}
 
 
 def _rfc3339(time_us: int) -> str:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from sinks.evaluation.quality import COUNTS, QUALITY_AS_OF
-from sinks.evaluation.scores import FIGURE_COLUMNS, PLACE_COLUMNS, SCORES_AS_OF
+from sinks.evaluation.scores import PLACE_COLUMNS, SCORE_COLUMNS, SCORES_AS_OF
 from sinks.views.contract import View
 
 __all__ = ["SCORE_TREE", "VIEWS"]
@@ -61,7 +61,7 @@ _NODE_MEANINGS: Final = {
 
 def _scores(as_of: str) -> str:
     """Return the SELECT of scores with the quality beside them, known at ``as_of``."""
-    columns = ", ".join(f"s.{name} AS {name}" for name in (*PLACE_COLUMNS, *FIGURE_COLUMNS, "as_of", "recorded_at"))
+    columns = ", ".join(f"s.{name} AS {name}" for name in (*PLACE_COLUMNS, *SCORE_COLUMNS, "as_of", "recorded_at"))
     scores = SCORES_AS_OF.replace("{condition}", "1").replace(_PARAMETER, as_of)
     quality = QUALITY_AS_OF.replace("{condition}", "1").replace(_PARAMETER, as_of)
     return f"""SELECT {columns},

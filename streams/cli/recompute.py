@@ -100,7 +100,7 @@ def _show(report: recomputation.RecomputeReport) -> None:
     console = Console()
     if report.by_metric:
         table = Table(title="Rows, dry run" if report.dry_run else "Rows", title_justify="left")
-        table.add_column("figure", no_wrap=True)
+        table.add_column("metric", no_wrap=True)
         for name in _SHOWN:
             table.add_column(name, justify="right")
         for metric, counts in sorted(report.by_metric.items()):

@@ -134,13 +134,13 @@ def _span(report: verify_report.VerifyReport) -> str:
     return "; ".join(f"{span} ({', '.join(names)})" for span, names in zip(spans, tables.values(), strict=True))
 
 
-def _side(difference: verify_report.Difference, figures: Mapping[str, verify_report.Scalar] | None) -> str:
+def _side(difference: verify_report.Difference, values: Mapping[str, verify_report.Scalar] | None) -> str:
     """Show the columns that differ, or all of them where the other side has no row."""
-    if figures is None:
+    if values is None:
         return "no row"
     if difference.columns:
-        return _pairs({name: figures[name] for name in difference.columns})
-    return _pairs(figures)
+        return _pairs({name: values[name] for name in difference.columns})
+    return _pairs(values)
 
 
 def _pairs(pairs: Mapping[str, verify_report.Scalar]) -> str:

@@ -28,16 +28,16 @@ _PLACE: Final = ("key", "item", "slot_us", "window_start_us", "window_end_us", "
 _NUMBERS: Final = ("numerator", "denominator", "sample_size")
 
 
-def metric_rows(metric: str, window: str | pl.Expr, figures: pl.DataFrame, **numbers: pl.Expr | str) -> pl.DataFrame:
+def metric_rows(metric: str, window: str | pl.Expr, computed: pl.DataFrame, **numbers: pl.Expr | str) -> pl.DataFrame:
     """Return the rows of one metric and window, for ``joined``.
 
-    ``figures`` has ``key, window_start_us, window_end_us``, and ``item``, ``slot_us`` or ``parts`` where they are not
+    ``computed`` has ``key, window_start_us, window_end_us``, and ``item``, ``slot_us`` or ``parts`` where they are not
     empty and 0; and ``numerator, denominator, sample_size``, but for those that ``numbers`` gives.
     """
     given = {name: numbers.get(name, name) for name in _NUMBERS}
     told = {name: pl.col(one) if isinstance(one, str) else one for name, one in given.items()}
-    return figures.select(
-        *(name for name in _PLACE if name in figures.columns),
+    return computed.select(
+        *(name for name in _PLACE if name in computed.columns),
         *(told[name].cast(ROW_SCHEMA[name]).alias(name) for name in _NUMBERS),
         metric=pl.lit(metric),
         window=pl.lit(window) if isinstance(window, str) else window,
@@ -45,7 +45,7 @@ def metric_rows(metric: str, window: str | pl.Expr, figures: pl.DataFrame, **num
 
 
 def value() -> pl.Expr:
-    """Return a figure's value: NULL where the denominator is 0."""
+    """Return a metric's value: NULL where the denominator is 0."""
     return pl.when(pl.col("denominator") != 0).then(pl.col("numerator") / pl.col("denominator"))
 
 

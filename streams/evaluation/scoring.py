@@ -17,8 +17,8 @@ from schemas.evaluation.tree import KINDS, Evaluation, Kind
 from schemas.metrics.rules import MetricRules
 from sinks.evaluation.configs import Config, activate, config_of, configs
 from sinks.evaluation.quality import DISTRICT, update_quality
-from sinks.evaluation.scores import FIGURE_COLUMNS, PLACE_COLUMNS, ScoreStore
-from streams.core.evaluation.scores import Figure, NodeScore, scores
+from sinks.evaluation.scores import PLACE_COLUMNS, SCORE_COLUMNS, ScoreStore
+from streams.core.evaluation.scores import MetricValue, NodeScore, scores
 
 __all__ = ["local_week", "step"]
 
@@ -99,21 +99,21 @@ def _score_week(store: ScoreStore, week: date, as_of: datetime, config: Config) 
 def _score_kind(store: ScoreStore, evaluation: Evaluation, kind: Kind, week: date, as_of: datetime, version: int) -> int:
     nodes = evaluation.nodes(kind)
     metrics = sorted({node.indicator.metric for node in nodes if node.indicator is not None})
-    figures = store.figures(kind, week, as_of, metrics) if metrics else None
+    metric_values = store.metric_values(kind, week, as_of, metrics) if metrics else None
     schools = store.schools(kind, week) if kind in {"teacher", "class"} else {}
     found: list[tuple[object, ...]] = []
-    for entity_id, own in _by_entity(figures).items():
+    for entity_id, own in _by_entity(metric_values).items():
         school_id = entity_id if kind == "school" else schools.get(entity_id, "")
         found += [_row((kind, school_id, entity_id, week), score, version) for score in scores(nodes, own)]
     return store.append(_changes(pl.DataFrame(found, _SCHEMA, orient="row"), store.latest(kind, week)), as_of)
 
 
-def _by_entity(figures: pl.DataFrame | None) -> dict[str, dict[tuple[str, str], Figure]]:
+def _by_entity(metric_values: pl.DataFrame | None) -> dict[str, dict[tuple[str, str], MetricValue]]:
     """Return the metrics of each entity by metric and item; the district is one entity."""
-    found: dict[str, dict[tuple[str, str], Figure]] = {}
-    if figures is not None:
-        for entity_id, metric, item, value, sample_size in figures.iter_rows():
-            found.setdefault(entity_id or DISTRICT, {})[metric, item] = Figure(value, sample_size)
+    found: dict[str, dict[tuple[str, str], MetricValue]] = {}
+    if metric_values is not None:
+        for entity_id, metric, item, value, sample_size in metric_values.iter_rows():
+            found.setdefault(entity_id or DISTRICT, {})[metric, item] = MetricValue(value, sample_size)
     return found
 
 
@@ -130,7 +130,7 @@ def _changes(found: pl.DataFrame, latest: pl.DataFrame) -> pl.DataFrame:
         pl.col("config_version") == pl.col("config_version_before"),
     ]
     same += [_is_same(pl.col(name), pl.col(f"{name}_before")) for name in _COMPARED]
-    changed = both.filter(~pl.all_horizontal(same).fill_null(value=False)).select(*PLACE_COLUMNS, *FIGURE_COLUMNS)
+    changed = both.filter(~pl.all_horizontal(same).fill_null(value=False)).select(*PLACE_COLUMNS, *SCORE_COLUMNS)
     gone = known.join(found, on=PLACE_COLUMNS, how="anti")
     return pl.concat([changed.with_columns(live=pl.lit(value=True)), gone.with_columns(live=pl.lit(value=False))])
 

@@ -25,8 +25,8 @@ WITH
         SELECT
             v.key AS key, v.window AS window, v.metric AS metric, v.item AS item, v.class_id AS class_id, v.day AS day,
             (v.window_start, v.window_end, v.value, v.numerator, v.denominator, v.sample_size, v.catalogue_version) AS version,
-            (m.window_start, m.window_end, m.value, m.numerator, m.denominator, m.sample_size, m.catalogue_version) AS figure,
-            m.there AS there, toString(version) != toString(figure) OR NOT startsWith(v.parts, m.parts) AS differs
+            (m.window_start, m.window_end, m.value, m.numerator, m.denominator, m.sample_size, m.catalogue_version) AS current,
+            m.there AS there, toString(version) != toString(current) OR NOT startsWith(v.parts, m.parts) AS differs
         FROM versions AS v
         LEFT JOIN
         (
@@ -43,7 +43,7 @@ SELECT
     count() AS versions, countIf(NOT there OR differs) AS differing,
     arraySlice(
         groupArrayIf(1000)(
-            (if(there, 'different', 'unexpected'), metric, window, key, item, class_id, day, toString(figure), toString(version)),
+            (if(there, 'different', 'unexpected'), metric, window, key, item, class_id, day, toString(current), toString(version)),
             NOT there OR differs
         ), 1, {limit:UInt32}
     ) AS differences

@@ -118,7 +118,7 @@ def _tools(lessons: Lessons, spans: pl.DataFrame) -> pl.DataFrame:
         )
     )
     platform = lower_of(pl.col("code"))
-    figures = (
+    computed = (
         pl.concat([spans.select("key", _ANY_PLATFORM), in_use.filter(platform > 0).select("key", "code")])
         .join(in_use.drop("key"), on="code", how="left")
         .with_columns(
@@ -128,4 +128,4 @@ def _tools(lessons: Lessons, spans: pl.DataFrame) -> pl.DataFrame:
         .join(spans, on="key")
         .with_columns(denominator=(pl.col("window_end_us") - pl.col("window_start_us")).clip(lower_bound=0) / SECOND_US)
     )
-    return metric_rows("tool_share", _LESSON, figures)
+    return metric_rows("tool_share", _LESSON, computed)

@@ -43,14 +43,14 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
     )
     # Without this a minimum would find the latest end possible for those who have no event of their own.
     last_us = pl.when(pl.col("last_us").is_not_null()).then(pl.min_horizontal("last_us", "cut_us"))
-    figures = parts.with_columns(
+    computed = parts.with_columns(
         window_start_us=pl.coalesce("started_us", "first_us"),
         numerator="interactions",
         denominator=pl.col("present_us").fill_null(0) / MINUTE_US,
         sample_size="interactions",
         parts=pl.concat_arr(STUDENT_PARTS).arr.to_list(),
     ).with_columns(window_end_us=pl.coalesce("ended_us", pl.max_horizontal(last_us, "window_start_us")))
-    return [metric_rows("student_lesson", WINDOW_STUDENT.name, figures)]
+    return [metric_rows("student_lesson", WINDOW_STUDENT.name, computed)]
 
 
 def _expected(lessons: Lessons, students: pl.DataFrame) -> pl.DataFrame:

@@ -49,8 +49,8 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
         first=_hop(pl.col("window_start_us")), last=_hop(pl.col("window_end_us") - WINDOW_10M.hop_us)
     )
     return [
-        *_figures(_counted(slices, "key", whole), WINDOW_LESSON.name, _SHARES | _RATIOS),
-        *_figures(_counted(slices, "hop", windows), WINDOW_10M.name, _SHARES),
+        *_rows(_counted(slices, "key", whole), WINDOW_LESSON.name, _SHARES | _RATIOS),
+        *_rows(_counted(slices, "hop", windows), WINDOW_10M.name, _SHARES),
     ]
 
 
@@ -115,7 +115,7 @@ def _counted(slices: pl.DataFrame, by: str, windows: pl.DataFrame) -> pl.DataFra
     return held.hstack(first.select(_COUNTS) + (last.select(_SO_FAR) - first.select(_SO_FAR)))
 
 
-def _figures(merged: pl.DataFrame, window: str, ratios: dict[str, tuple[str, str]]) -> list[pl.DataFrame]:
+def _rows(merged: pl.DataFrame, window: str, ratios: dict[str, tuple[str, str]]) -> list[pl.DataFrame]:
     samples = {"denominator": "samples", "sample_size": "samples"}
     coded = merged.filter(pl.col("coded") > 0)
     return [

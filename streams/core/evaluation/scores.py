@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 from schemas.evaluation.tree import LOWEST_COVERAGE, Band, Linear, Node, Norm
 
-__all__ = ["Figure", "NodeScore", "points", "scores"]
+__all__ = ["MetricValue", "NodeScore", "points", "scores"]
 
 #: Shares are sums of quotients: 0.6 made of thirds and fifths may come out a little below it.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class MetricValue:
     """What a roll-up says: ``value`` in the metric's unit, None for NULL."""
 
     value: float | None
@@ -52,16 +52,18 @@ def points(norm: Norm, value: float) -> float:
     return _clipped(value)
 
 
-def scores(nodes: Sequence[Node], figures: Mapping[tuple[str, str], Figure]) -> list[NodeScore]:
-    """Score a tree of ``Evaluation.nodes``; ``figures`` by metric and item. Returns one score a node, in the same order."""
+def scores(nodes: Sequence[Node], metric_values: Mapping[tuple[str, str], MetricValue]) -> list[NodeScore]:
+    """Score a tree of ``Evaluation.nodes``; ``metric_values`` by metric and item. Returns one score a node, in the same
+    order.
+    """
     earned = dict.fromkeys((node.path for node in nodes), 0.0)
     available, whole, smallest = dict(earned), dict(earned), dict.fromkeys(earned, math.inf)
     parents = {node.path: node.parent for node in nodes}
-    known: dict[str, Figure | None] = {}
+    known: dict[str, MetricValue | None] = {}
     for node in nodes:
         if node.indicator is None:
             continue
-        figure = figures.get((node.indicator.metric, node.indicator.item))
+        figure = metric_values.get((node.indicator.metric, node.indicator.item))
         known[node.path] = figure
         value = _available(figure, node.indicator.min_sample)
         found = None if value is None else points(node.indicator.norm, value)
@@ -76,7 +78,7 @@ def scores(nodes: Sequence[Node], figures: Mapping[tuple[str, str], Figure]) -> 
 
 def _scored(
     node: Node,
-    figure: Figure | None,
+    figure: MetricValue | None,
     earned: Mapping[str, float],
     available: Mapping[str, float],
     whole: Mapping[str, float],
@@ -91,7 +93,7 @@ def _scored(
     return NodeScore(path, value, coverage, node.share, None, int(smallest[path]) if available[path] else 0)
 
 
-def _available(figure: Figure | None, min_sample: int) -> float | None:
+def _available(figure: MetricValue | None, min_sample: int) -> float | None:
     if figure is None or figure.value is None or not math.isfinite(figure.value):
         return None
     return figure.value if figure.sample_size >= min_sample else None

@@ -57,7 +57,7 @@ def _lead_times(known: pl.DataFrame, new: pl.DataFrame, time_zone: str) -> list[
     )
     found = []
     for window in _WEEKLY:
-        figures = (
+        computed = (
             days_in(windows_of(touched, window), window)
             .join(leads, on=["key", "day"])
             .group_by(_PLACE)
@@ -68,7 +68,7 @@ def _lead_times(known: pl.DataFrame, new: pl.DataFrame, time_zone: str) -> list[
             )
             .with_columns(denominator=pl.col("sample_size") > 0)
         )
-        found.append(metric_rows("lead_time_seconds", window.name, with_bounds(figures, window, time_zone)))
+        found.append(metric_rows("lead_time_seconds", window.name, with_bounds(computed, window, time_zone)))
     return found
 
 
@@ -86,7 +86,7 @@ def _co_prep(known: pl.DataFrame, new: pl.DataFrame, time_zone: str) -> list[pl.
     touched = _days(new.filter(editing))
     found = []
     for window in _MONTHLY:
-        figures = (
+        computed = (
             days_in(windows_of(touched, window), window)
             .join(edits, on=["key", "day"])
             .group_by(*_PLACE, "subject")
@@ -94,7 +94,7 @@ def _co_prep(known: pl.DataFrame, new: pl.DataFrame, time_zone: str) -> list[pl.
             .group_by(_PLACE)
             .agg(numerator=(pl.col("persons") >= 2).sum(), denominator=pl.len())
         )
-        found.append(_rates("co_prep_rate", figures, window, time_zone))
+        found.append(_rates("co_prep_rate", computed, window, time_zone))
     return found
 
 
@@ -105,13 +105,13 @@ def _reuse(known: pl.DataFrame, new: pl.DataFrame, time_zone: str) -> list[pl.Da
     touched = _attached(new).select("key", "item", "day")
     found = []
     for window in _MONTHLY:
-        figures = (
+        computed = (
             days_in(windows_of(touched, window), window)
             .join(counts, on=["key", "item", "day"])
             .group_by(*_PLACE, "item")
             .agg(numerator=pl.col("reused").sum(), denominator=pl.col("attached").sum())
         )
-        found.append(_rates("reuse_rate", figures, window, time_zone))
+        found.append(_rates("reuse_rate", computed, window, time_zone))
     return found
 
 
@@ -138,13 +138,13 @@ def _plans_to_class(known: pl.DataFrame, new: pl.DataFrame, time_zone: str) -> l
     plans = earliest.join(used, on=_PLAN, how="left").select("key", "day", used=pl.col("used").fill_null(value=False))
     found = []
     for window in _WEEKLY:
-        figures = (
+        computed = (
             days_in(windows_of(touched, window), window)
             .join(plans, on=["key", "day"], how="left")
             .group_by(_PLACE)
             .agg(numerator=pl.col("used").sum(), denominator=pl.col("used").count())
         )
-        found.append(_rates("plan_to_class_rate", figures, window, time_zone))
+        found.append(_rates("plan_to_class_rate", computed, window, time_zone))
     return found
 
 
@@ -156,6 +156,6 @@ def _days(events: pl.DataFrame) -> pl.DataFrame:
     return events.select("key", "day").unique()
 
 
-def _rates(metric: str, figures: pl.DataFrame, window: Window, time_zone: str) -> pl.DataFrame:
-    placed = with_bounds(figures, window, time_zone).with_columns(sample_size="denominator")
+def _rates(metric: str, computed: pl.DataFrame, window: Window, time_zone: str) -> pl.DataFrame:
+    placed = with_bounds(computed, window, time_zone).with_columns(sample_size="denominator")
     return metric_rows(metric, window.name, placed)

@@ -44,7 +44,7 @@ def rows(cached: pl.DataFrame, fresh: pl.DataFrame, time_zone: str) -> list[pl.D
     return [
         row
         for window in (WINDOW_7D, WINDOW_ISO_WEEK)
-        for row in _figures(days, windows_of(reached, window), window, time_zone)
+        for row in _rows(days, windows_of(reached, window), window, time_zone)
     ]
 
 
@@ -77,7 +77,7 @@ def _active_by_day(activity: pl.DataFrame, time_zone: str) -> pl.DataFrame:
     )
 
 
-def _figures(days: pl.DataFrame, windows: pl.DataFrame, window: Window, time_zone: str) -> list[pl.DataFrame]:
+def _rows(days: pl.DataFrame, windows: pl.DataFrame, window: Window, time_zone: str) -> list[pl.DataFrame]:
     weekday, active_us = pl.col("day").dt.weekday(), pl.col("active_us")
     weeks = (
         days_in(windows, window)

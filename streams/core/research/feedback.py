@@ -29,8 +29,8 @@ def rows(activities: Activities) -> list[pl.DataFrame]:
         ),
     }
     return [
-        metric_rows(metric, "activity", activities.bounds.join(figures, on="key"))
-        for metric, figures in (of_feedback | of_reports).items()
+        metric_rows(metric, "activity", activities.bounds.join(computed, on="key"))
+        for metric, computed in (of_feedback | of_reports).items()
     ]
 
 

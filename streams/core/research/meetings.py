@@ -13,7 +13,7 @@ def rows(activities: Activities) -> list[pl.DataFrame]:
     came = activities.of_type(JOINED).select(PERSON).unique()
     stayed = activities.attended.filter("effective").select(PERSON)
     contributions = activities.of_type(CONTRIBUTED).group_by(PERSON).agg(count=pl.len().cast(pl.Int64))
-    figures = {
+    computed = {
         "participation_rate": _of_invited(activities.invited, came),
         "effective_participation_rate": _of_invited(activities.invited, stayed),
         "contributions_per_minute": _per_minute(contributions, activities.attended),
@@ -28,7 +28,7 @@ def rows(activities: Activities) -> list[pl.DataFrame]:
                 pl.col("numerator", "denominator", "sample_size").fill_null(0)
             ),
         )
-        for metric, found in figures.items()
+        for metric, found in computed.items()
     ]
 
 

@@ -45,7 +45,7 @@ def rows(activities: Activities) -> pl.DataFrame:
         )
     )
     every = pl.concat([invited_ever(activities), own.select(PERSON)]).unique()
-    figures = (
+    computed = (
         every.join(own, on=PERSON, how="left")
         .join(activities.invited.with_columns(invited=True), on=PERSON, how="left")
         .join(activities.attended, on=PERSON, how="left")
@@ -62,4 +62,4 @@ def rows(activities: Activities) -> pl.DataFrame:
             parts=pl.concat_list(PARTICIPANT_PARTS),
         )
     )
-    return metric_rows("participant_activity", "participant", figures.join(activities.bounds, on="key"))
+    return metric_rows("participant_activity", "participant", computed.join(activities.bounds, on="key"))

@@ -12,9 +12,9 @@ __all__ = [
     "PORTRAIT_DAYS",
     "TREND_WEEKS",
     "Activity",
-    "Figure",
     "Level",
     "Member",
+    "MetricValue",
     "Node",
     "Portrait",
     "Quality",
@@ -126,7 +126,7 @@ class Activity:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class MetricValue:
     """A metric of the week. ``before``: of the week before; ``district``: of the whole district, None if not comparable."""
 
     family: str
@@ -178,7 +178,7 @@ class ReportData:
     nodes: tuple[Node, ...] = ()
     quality: Quality = Quality()
     trend: tuple[WeekScore, ...] = ()
-    figures: tuple[Figure, ...] = ()
+    metric_values: tuple[MetricValue, ...] = ()
     strategies: tuple[Share, ...] = ()
     talk: tuple[Share, ...] = ()
     portraits: tuple[Portrait, ...] = ()
@@ -195,7 +195,7 @@ class ReportData:
     @property
     def is_empty(self) -> bool:
         """Whether nothing at all is known of the week."""
-        return not (self.nodes or self.figures or self.portraits)
+        return not (self.nodes or self.metric_values or self.portraits)
 
     def children(self, path: str) -> list[Node]:
         """Return the places directly below one."""
@@ -205,9 +205,9 @@ class ReportData:
         """Return the indicators that have points."""
         return [node for node in self.nodes if node.is_indicator and node.value is not None]
 
-    def figure(self, name: str) -> Figure | None:
+    def metric_value(self, name: str) -> MetricValue | None:
         """Return a metric of the week by its name."""
-        return next((figure for figure in self.figures if figure.name == name), None)
+        return next((metric for metric in self.metric_values if metric.name == name), None)
 
 
 def week_days(week: date) -> tuple[date, date]:

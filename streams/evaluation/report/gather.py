@@ -22,9 +22,9 @@ from streams.evaluation.report.data import (
     PORTRAIT_DAYS,
     TREND_WEEKS,
     Activity,
-    Figure,
     Level,
     Member,
+    MetricValue,
     Node,
     Portrait,
     Quality,
@@ -138,7 +138,7 @@ def gather(client: Client, kind: ReportKind, entity_id: str, week: date, as_of: 
         nodes=tuple(_node(row, scored_by.get(row["node"])) for row in tree.iter_rows(named=True)),
         quality=_quality(tree),
         trend=_trend(asked),
-        figures=_figures(asked, rollups),
+        metric_values=_metric_values(asked, rollups),
         strategies=_strategies(rollups),
         talk=_talk(rollups),
         portraits=_portraits(kind, portrait_rows),
@@ -219,7 +219,7 @@ def _rollups(asked: _Asked, **more: Any) -> dict[tuple[str, str], Mapping[str, A
     return {(row["metric"], row["item"]): row for row in found.iter_rows(named=True)}
 
 
-def _figures(asked: _Asked, rollups: Mapping[tuple[str, str], Mapping[str, Any]]) -> tuple[Figure, ...]:
+def _metric_values(asked: _Asked, rollups: Mapping[tuple[str, str], Mapping[str, Any]]) -> tuple[MetricValue, ...]:
     if not rollups:
         return ()
     monday = asked.week - timedelta(weeks=1)
@@ -229,10 +229,10 @@ def _figures(asked: _Asked, rollups: Mapping[tuple[str, str], Mapping[str, Any]]
     few = max(peers.values(), default=0) < FEWEST_PEERS
     district = {} if few else _rollups(asked, level="district", school="", entity=DISTRICT)
 
-    def figure(one: IndicatorMetric) -> Figure:
+    def figure(one: IndicatorMetric) -> MetricValue:
         row = rollups[one.name, ""]
         comparable = peers.get(one.source, 0) >= FEWEST_PEERS
-        return Figure(
+        return MetricValue(
             one.family,
             one.name,
             one.chinese,

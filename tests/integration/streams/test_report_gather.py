@@ -177,7 +177,7 @@ def test_a_report_has_everything_that_is_known(
     """Names, score tree, metrics merged over the week's lessons, shares, portraits and the scores of members arrive."""
     data = gather(client, kind, entity_id, MONDAY, FIRST, ZONE)
     assert data.subject.name == name
-    attendance = data.figure("attendance_rate")
+    attendance = data.metric_value("attendance_rate")
     assert attendance is not None
     assert (attendance.value, attendance.sample_size, attendance.keys, attendance.district) == (0.95, 200, 5, None)
     assert data.root is not None
@@ -195,7 +195,7 @@ def test_a_report_has_everything_that_is_known(
 def test_nobody_is_nothing(client: Client) -> None:
     """An unknown id, whatever it holds, and a week without lessons give a report without data."""
     assert gather(client, "school", "s' OR 1=1 --\\", MONDAY, FIRST, ZONE).is_empty
-    assert not gather(client, "class", "s07-c1", MONDAY - timedelta(weeks=3), FIRST, ZONE).figures
+    assert not gather(client, "class", "s07-c1", MONDAY - timedelta(weeks=3), FIRST, ZONE).metric_values
 
 
 def test_the_command_makes_the_same_page_again(database: Target, client: Client, tmp_path: Path) -> None:

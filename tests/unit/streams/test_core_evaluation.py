@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.evaluation.indicators import indicator_metrics
 from schemas.evaluation.tree import LOWEST_COVERAGE, Band, Dimension, Evaluation, Indicator, Linear, ShareNorm
-from streams.core.evaluation.scores import Figure, points, scores
+from streams.core.evaluation.scores import MetricValue, points, scores
 
 #: Metrics that every kind has and that have no items: enough for any tree here.
 METRICS = sorted(name for name, found in indicator_metrics().items() if not found.missing_for and found.items == ("",))
@@ -46,14 +46,14 @@ def trees(draw: st.DrawFn) -> Evaluation:
     )
 
 
-def some_metrics(evaluation: Evaluation) -> st.SearchStrategy[dict[tuple[str, str], Figure]]:
+def some_metrics(evaluation: Evaluation) -> st.SearchStrategy[dict[tuple[str, str], MetricValue]]:
     """Draw metrics for some of the indicators; some are NULL."""
     names = [(indicator.metric, "") for indicator in evaluation.indicators()]
-    figure = st.builds(Figure, st.none() | VALUES, st.integers(0, 1000))
+    figure = st.builds(MetricValue, st.none() | VALUES, st.integers(0, 1000))
     return st.dictionaries(st.sampled_from(names), figure)
 
 
-def naive(part: Dimension | Indicator, known: dict[tuple[str, str], Figure]) -> tuple[float, float]:
+def naive(part: Dimension | Indicator, known: dict[tuple[str, str], MetricValue]) -> tuple[float, float]:
     """Return (earned, available) of the part as shares of itself."""
     if isinstance(part, Indicator):
         figure = known.get((part.metric, part.item))
@@ -106,7 +106,7 @@ def test_more_metrics_never_cover_less(data: st.DataObject) -> None:
     known = data.draw(some_metrics(evaluation))
     extra = data.draw(st.sampled_from([indicator.metric for indicator in evaluation.indicators()]))
     nodes = evaluation.nodes("school")
-    more = scores(nodes, {**known, (extra, ""): Figure(data.draw(VALUES), 5)})
+    more = scores(nodes, {**known, (extra, ""): MetricValue(data.draw(VALUES), 5)})
     for before, after in zip(scores(nodes, known), more, strict=True):
         assert after.coverage >= before.coverage
         assert before.value is None or after.value is not None
@@ -173,14 +173,14 @@ def tree(**more: Any) -> Evaluation:
 def test_exactly_sixty_percent_is_enough() -> None:
     """Coverage of 3/5 gives a score, though 0.6 has no exact binary form; 2/5 gives none."""
     nodes = tree().nodes("school")
-    three, two = Figure(0.5, 10), Figure(0.5, 10)
+    three, two = MetricValue(0.5, 10), MetricValue(0.5, 10)
     assert scores(nodes, {("attendance_rate", ""): three})[1].value == 0.5
     assert scores(nodes, {("correct_rate", ""): two})[1].value is None
 
 
 def test_a_dimension_without_a_score_still_counts_above() -> None:
     """What is there of a dimension below 0.6 coverage counts in the whole with its own weight."""
-    known = {("correct_rate", ""): Figure(1.0, 4), ("response_rate", ""): Figure(0.0, 9)}
+    known = {("correct_rate", ""): MetricValue(1.0, 4), ("response_rate", ""): MetricValue(0.0, 9)}
     root, one, *_rest = scores(tree().nodes("school"), known)
     assert one.value is None
     assert root.coverage == pytest.approx(0.75 + 0.25 * 0.4)
@@ -188,8 +188,10 @@ def test_a_dimension_without_a_score_still_counts_above() -> None:
     assert root.sample_size == 4
 
 
-@pytest.mark.parametrize("figure", [Figure(None, 20), Figure(math.nan, 20), Figure(math.inf, 20), Figure(0.9, 4)])
-def test_what_is_not_available(figure: Figure) -> None:
+@pytest.mark.parametrize(
+    "figure", [MetricValue(None, 20), MetricValue(math.nan, 20), MetricValue(math.inf, 20), MetricValue(0.9, 4)]
+)
+def test_what_is_not_available(figure: MetricValue) -> None:
     """NULL, what is no number, and a sample below min_sample are not available; the metric is shown all the same."""
     found = scores(tree(min_sample=5).nodes("school"), {("attendance_rate", ""): figure})
     indicator = next(score for score in found if score.node == "one/a")

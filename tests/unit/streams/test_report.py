@@ -13,9 +13,9 @@ from schemas.evaluation.portraits import DIMENSIONS
 from schemas.evaluation.tree import KINDS
 from streams.evaluation.report.data import (
     Activity,
-    Figure,
     Level,
     Member,
+    MetricValue,
     Node,
     Portrait,
     Quality,
@@ -63,7 +63,7 @@ def example(kind: ReportKind = "school", entity_id: str = "s07", name: str = "�
             WeekScore(WEEK - timedelta(weeks=7 - n), value, 0.9)
             for n, value in enumerate((0.61, 0.64, None, 0.63, 0.66, 0.7, 0.69, 0.714))
         ),
-        figures=(
+        metric_values=(
             figure("classroom", "attendance_rate", "出勤率", "share", "higher", 0.983, 1640, 0.979, 0.981),
             figure("classroom", "strategy_balance", "五学均衡度", "0 to 1", "higher", 0.487, 41, 0.5),
             figure("classroom", "teacher_talk_share", "教师语言比例", "share", "context", 0.58, 9120),
@@ -117,9 +117,9 @@ def indicator(
 
 def figure(
     family: str, name: str, chinese: str, unit: str, direction: str, value: float, sample: int, *others: float
-) -> Figure:
+) -> MetricValue:
     """Return a metric; ``others``: of the week before, of the district."""
-    return Figure(family, name, chinese, name.replace("_", " "), unit, direction, value, sample, 41, *others)
+    return MetricValue(family, name, chinese, name.replace("_", " "), unit, direction, value, sample, 41, *others)
 
 
 def levels(start: float) -> tuple[Level, ...]:
@@ -194,7 +194,7 @@ def test_hostile_names_are_text(kind: ReportKind) -> None:
         subject=Subject(kind, HOSTILE, HOSTILE, ((HOSTILE, HOSTILE, HOSTILE),) * 2),
         members=tuple(replace(member, entity_id=HOSTILE, name=HOSTILE) for member in plain.members),
         nodes=tuple(replace(node, chinese=HOSTILE, english=HOSTILE) for node in plain.nodes),
-        figures=tuple(replace(figure, unit=HOSTILE) for figure in plain.figures),
+        metric_values=tuple(replace(figure, unit=HOSTILE) for figure in plain.metric_values),
         strategies=tuple(replace(share, chinese=HOSTILE) for share in plain.strategies),
     )
     text = page(hostile)
@@ -327,6 +327,8 @@ def test_the_quality_of_the_data_is_said_in_a_sentence(quality: Quality, said: s
 
 def test_nothing_is_minus_zero() -> None:
     """A value that rounds to zero has no sign, in texts and in the coordinates of charts."""
-    none = replace(example().figures[0], value=-1e-9, before=-0.0)
-    text = page(replace(example(), figures=(none, *example().figures[1:]), talk=(Share("教师", "teacher", -0.0),)))
+    none = replace(example().metric_values[0], value=-1e-9, before=-0.0)
+    text = page(
+        replace(example(), metric_values=(none, *example().metric_values[1:]), talk=(Share("教师", "teacher", -0.0),))
+    )
     assert not re.search(r"(?<![\w.])-0(?:\.0+)?(?![\d.])", text)

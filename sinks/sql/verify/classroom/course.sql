@@ -55,7 +55,7 @@ WITH
         FROM added
         GROUP BY key, item
     ),
-    figures AS
+    metrics AS
     (
         SELECT
             f.1 AS metric, key, '' AS item, first AS start, last AS stop, f.2 AS numerator, f.3 AS denominator,
@@ -114,4 +114,4 @@ SELECT
     fromUnixTimestamp64Micro(stop, 'UTC') AS window_end,
     if(denominator = 0, NULL, numerator / denominator) AS value,
     numerator, denominator, sample_size, CAST(parts, 'Array(Nullable(Float64))') AS parts
-FROM figures
+FROM metrics

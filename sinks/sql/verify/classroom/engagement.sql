@@ -26,7 +26,7 @@ WITH
         FROM participants AS p
         LEFT JOIN mean_rates AS m ON p.key = m.key
     ),
-    figures AS
+    metrics AS
     (
         SELECT
             key, start, stop, sample_size,
@@ -43,4 +43,4 @@ SELECT
     fromUnixTimestamp64Micro(stop, 'UTC') AS window_end,
     if(denominator = 0, NULL, numerator / denominator) AS value,
     numerator, denominator, sample_size, CAST(parts, 'Array(Nullable(Float64))') AS parts
-FROM figures
+FROM metrics

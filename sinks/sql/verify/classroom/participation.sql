@@ -60,7 +60,7 @@ WITH
             GROUP BY key
         ) AS h ON p.key = h.key
     ),
-    figures AS
+    metrics AS
     (
         SELECT
             f.1 AS metric, window, key, '' AS item, slot, start, stop, f.2 AS numerator, f.3 AS denominator,
@@ -90,4 +90,4 @@ SELECT
     fromUnixTimestamp64Micro(stop, 'UTC') AS window_end,
     if(denominator = 0, NULL, numerator / denominator) AS value,
     numerator, denominator, sample_size, CAST(parts, 'Array(Nullable(Float64))') AS parts
-FROM figures
+FROM metrics

@@ -71,7 +71,7 @@ WITH
         WHERE type = 'classroom.answer.submitted'
         GROUP BY key
     ),
-    figures AS
+    metrics AS
     (
         SELECT metric, window, key, item, slot, start, stop, numerator, denominator, sample_size, parts FROM of_prompts
         UNION ALL
@@ -101,4 +101,4 @@ SELECT
     fromUnixTimestamp64Micro(stop, 'UTC') AS window_end,
     if(denominator = 0, NULL, numerator / denominator) AS value,
     numerator, denominator, sample_size, CAST(parts, 'Array(Nullable(Float64))') AS parts
-FROM figures
+FROM metrics

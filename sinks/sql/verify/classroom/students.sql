@@ -38,7 +38,7 @@ WITH
         -- Whoever was on a roster that no longer counts has had a row, and keeps one.
         SELECT key, arrayJoin(roster) AS student FROM events WHERE type = 'classroom.lesson.started'
     ),
-    figures AS
+    metrics AS
     (
         SELECT
             e.key AS key, e.student AS item,
@@ -64,4 +64,4 @@ SELECT
     fromUnixTimestamp64Micro(stop, 'UTC') AS window_end,
     if(denominator = 0, NULL, numerator / denominator) AS value,
     numerator, denominator, sample_size, CAST(parts, 'Array(Nullable(Float64))') AS parts
-FROM figures
+FROM metrics

@@ -47,7 +47,7 @@ WITH
         FROM placed
         GROUP BY key, window, start, stop
     ),
-    figures AS
+    metrics AS
     (
         SELECT
             f.1 AS metric, window, key, '' AS item, if(window = 'lesson', toInt64(0), start) AS slot, start, stop,
@@ -83,4 +83,4 @@ SELECT
     fromUnixTimestamp64Micro(stop, 'UTC') AS window_end,
     if(denominator = 0, NULL, numerator / denominator) AS value,
     numerator, denominator, sample_size, CAST(parts, 'Array(Nullable(Float64))') AS parts
-FROM figures
+FROM metrics

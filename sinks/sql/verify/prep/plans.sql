@@ -39,7 +39,7 @@ WITH
         FROM completions AS c
         LEFT JOIN uses AS u ON c.key = u.key AND c.plan = u.plan
     ),
-    figures AS
+    metrics AS
     (
         SELECT
             'lead_time_seconds' AS metric, w.1 AS window, key, '' AS item, w.2 AS first_day, w.3 AS days,
@@ -95,4 +95,4 @@ SELECT
     toTimeZone(toDateTime64(first_day + days, 6, {time_zone:String}), 'UTC') AS window_end,
     if(denominator = 0, NULL, numerator / denominator) AS value,
     toFloat64(numerator) AS numerator, denominator, toUInt32(sample_size) AS sample_size, parts
-FROM figures
+FROM metrics

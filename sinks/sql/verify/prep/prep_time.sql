@@ -52,7 +52,7 @@ WITH
         ) AS w
         GROUP BY key, window, first_day
     ),
-    figures AS
+    metrics AS
     (
         SELECT
             key, window, first_day, sample_size, m.1 AS metric, m.2 AS numerator, m.3 AS denominator, m.4 AS parts
@@ -72,4 +72,4 @@ SELECT
     toTimeZone(toDateTime64(first_day, 6, {time_zone:String}), 'UTC') AS slot, slot AS window_start,
     toTimeZone(toDateTime64(first_day + 7, 6, {time_zone:String}), 'UTC') AS window_end,
     if(denominator = 0, NULL, numerator / denominator) AS value, numerator, denominator, sample_size, parts
-FROM figures
+FROM metrics

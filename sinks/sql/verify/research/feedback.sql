@@ -24,7 +24,7 @@ WITH
         ) AS f
         LEFT JOIN links AS l ON f.key = l.key AND f.feedback_id = l.feedback_id
     ),
-    figures AS
+    metrics AS
     (
         SELECT
             m.1 AS metric, key, m.2 AS numerator, m.3 AS denominator, m.4 AS sample_size, m.5 AS parts
@@ -67,5 +67,5 @@ SELECT
     fromUnixTimestamp64Micro(a.stop, 'UTC') AS window_end,
     if(f.denominator = 0, NULL, f.numerator / f.denominator) AS value,
     f.numerator AS numerator, f.denominator AS denominator, toUInt32(f.sample_size) AS sample_size, f.parts AS parts
-FROM figures AS f
+FROM metrics AS f
 INNER JOIN activities AS a ON f.key = a.key

@@ -35,7 +35,7 @@ WITH
         FROM participants
         GROUP BY key
     ),
-    figures AS
+    metrics AS
     (
         SELECT
             m.1 AS metric, a.key AS key, a.start AS start, a.stop AS stop,
@@ -73,4 +73,4 @@ SELECT
     fromUnixTimestamp64Micro(stop, 'UTC') AS window_end,
     if(denominator = 0, NULL, numerator / denominator) AS value,
     numerator, denominator, sample_size, CAST([], 'Array(Nullable(Float64))') AS parts
-FROM figures
+FROM metrics
