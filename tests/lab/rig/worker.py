@@ -169,7 +169,8 @@ class WorkerProcess:
         return self.ask(path)[1]
 
     def telemetry(self) -> Page:
-        """Return its Prometheus metrics; raises :class:`MustStop` if nobody answers."""
+        """Return its Prometheus metrics, once the process serves them; raises :class:`MustStop` if it serves none."""
+        self.status("metrics")
         status, text = self.ask("metrics")
         if status != 200:
             raise self.trouble(f"The worker shows no metrics: {text}")
