@@ -8,6 +8,7 @@ from typing import Final
 from schemas.metrics.catalogue import METRICS
 from schemas.metrics.classroom.course import PLATFORMS, STRATEGIES
 from schemas.metrics.classroom.lessons import INTERACTION_TYPES
+from schemas.metrics.classroom.talk import ST_MODES
 from schemas.metrics.metric import WINDOW_ACTIVITY, WINDOW_ISO_WEEK, WINDOW_LESSON, Metric
 from schemas.metrics.persons import PERSON_METRICS, PersonMetric
 
@@ -19,6 +20,7 @@ _SHARES: Final = ("share", "0 to 1")
 #: What the column ``item`` of a metric can hold; of all others it is empty.
 _ITEMS: Final = {
     "strategy_share": STRATEGIES,
+    "st_mode": ST_MODES,
     "tool_share": ("", *PLATFORMS),
     "reuse_rate": ("", *PLATFORMS),
 }

@@ -5,6 +5,7 @@ from typing import Final
 
 from schemas.metrics.catalogue import CATALOGUE_VERSION, METRICS
 from schemas.metrics.classroom.course import PLATFORMS, STRATEGIES
+from schemas.metrics.classroom.talk import ST_MODES
 from schemas.metrics.metric import WINDOW_LESSON, Metric
 from sinks.views.contract import View
 
@@ -55,8 +56,10 @@ def _family(name: str) -> list[Metric]:
 
 
 #: Items of the lesson's metrics that have some; the empty item is the column with the figure's own name.
-_ITEMS: Final = {"strategy_share": STRATEGIES, "tool_share": ("", *PLATFORMS)}
-_WIDE: Final = [metric for metric in METRICS if WINDOW_LESSON in metric.windows]
+_ITEMS: Final = {"strategy_share": STRATEGIES, "tool_share": ("", *PLATFORMS), "st_mode": ST_MODES}
+#: Metrics that came after version 2 of the catalogue: their columns come last, so that no column changes its position.
+_LATER: Final = ("st_mode",)
+_WIDE: Final = sorted((metric for metric in METRICS if WINDOW_LESSON in metric.windows), key=lambda one: one.name in _LATER)
 #: The columns of metrics in ``v1_lesson_wide``: name to (metric, item).
 WIDE_COLUMNS: Final = {
     f"{metric.name}_{item}" if item else metric.name: (metric, item)

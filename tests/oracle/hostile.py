@@ -141,7 +141,7 @@ def _talk(times: st.SearchStrategy[int]) -> list[st.SearchStrategy[Drawn]]:
         "classroom.speech.recorded",
         times,
         speaker=st.sampled_from(["teacher", "student", "both", "silence"]),
-        duration_ms=st.sampled_from([0, 3_000]),
+        duration_ms=st.sampled_from([0, 1_499, 1_500, 3_000, 61_000, 700_000]),
         fias_code=st.one_of(st.none(), st.integers(1, 10)),
     )
     return [spoken, spoken]

@@ -2,16 +2,27 @@
 
 from typing import Final
 
-from schemas.metrics.metric import WINDOW_10M, WINDOW_LESSON, Metric
+from schemas.metrics.metric import MINUTE_US, SECOND_US, WINDOW_10M, WINDOW_LESSON, Metric
 
-__all__ = ["METRICS"]
+__all__ = ["CELL_US", "COVERED_US", "LONGEST_SEGMENT_US", "METRICS", "SPEAKERS", "ST_MODES"]
+
+#: Speech is taken in cells of so long, aligned to the Unix epoch: the interval of Flanders, and one that S-T analysis has.
+CELL_US: Final = 3 * SECOND_US
+#: A cell counts if speech or silence was recorded for at least half of it.
+COVERED_US: Final = CELL_US // 2
+#: No single record counts for longer.
+LONGEST_SEGMENT_US: Final = 60 * MINUTE_US
+#: Who may speak; of two that fill a cell equally, the earlier one counts.
+SPEAKERS: Final = ("teacher", "both", "student", "silence")
+#: 练习型, 讲授型, 对话型, 混合型.
+ST_MODES: Final = ("practice", "lecture", "dialogue", "mixed")
 
 _SPEECH: Final = ("speech.recorded",)
 _TALK_WINDOWS: Final = (WINDOW_10M, WINDOW_LESSON)
-_WHEN_SAMPLED: Final = "when a `speech.recorded` lies in the window"
-_WHEN_CODED: Final = "when a `speech.recorded` with a FIAS code lies in the window"
-_ST: Final = "S-T analysis (Fujita 1988); one `speech.recorded` is one sample, whatever its length"
-_FIAS: Final = "Flanders' interaction analysis (Flanders 1970); one `speech.recorded` is one sample"
+_WHEN_SAMPLED: Final = "when a `speech.recorded` reaches into the window"
+_WHEN_CODED: Final = "when a `speech.recorded` with a FIAS code reaches into the window"
+_ST: Final = "S-T analysis (Fujita and Yoshimoto 1980; modes: Fu 2006), sampled in cells of 3 s"
+_FIAS: Final = "Flanders' interaction analysis, ten categories (Flanders 1970), in cells of 3 s"
 
 
 def _talk_share(name: str, chinese: str, english: str, codes: str) -> Metric:
@@ -24,8 +35,8 @@ def _talk_share(name: str, chinese: str, english: str, codes: str) -> Metric:
         module="talk",
         unit="share",
         highest=1.0,
-        numerator=f"samples with FIAS code {codes}",
-        denominator="samples with a FIAS code",
+        numerator=f"cells with FIAS code {codes}",
+        denominator="cells with a FIAS code",
         sample="the denominator",
         exists=_WHEN_CODED,
         windows=_TALK_WINDOWS,
@@ -66,9 +77,9 @@ METRICS: Final[tuple[Metric, ...]] = (
         module="talk",
         unit="share",
         highest=1.0,
-        numerator="samples of the speaker teacher + half of those of both",
-        denominator="samples",
-        sample="samples",
+        numerator="cells of teacher behaviour (teacher) + half of those of common behaviour (both)",
+        denominator="cells; silence and quiet work are student behaviour",
+        sample="cells",
         exists=_WHEN_SAMPLED,
         windows=_TALK_WINDOWS,
         direction="context",
@@ -84,14 +95,34 @@ METRICS: Final[tuple[Metric, ...]] = (
         module="talk",
         unit="share",
         highest=1.0,
-        numerator="runs - 1; a run is a longest stretch of samples with one speaker (teacher, student, both, silence), by "
-        "time, source and id, within the window",
-        denominator="samples",
-        sample="samples",
+        numerator="runs - 1; a run is a longest stretch of cells with one behaviour (teacher, both, student with silence), "
+        "within the window",
+        denominator="cells",
+        sample="cells",
         exists=_WHEN_SAMPLED,
         windows=_TALK_WINDOWS,
         direction="context",
         events=_SPEECH,
+        source=_ST,
+    ),
+    Metric(
+        name="st_mode",
+        number=2,
+        chinese="S-T 教学模式",
+        english="lessons in an S-T mode",
+        family="classroom",
+        module="talk",
+        unit="share",
+        highest=1.0,
+        numerator="1 if the lesson has the mode: Rt up to 0.3 practice, Rt from 0.7 lecture, else Ch from 0.4 dialogue, "
+        "else mixed; otherwise 0",
+        denominator="1; 0 without any cell",
+        sample="cells",
+        exists="for each of the four modes when a `speech.recorded` is stored",
+        windows=(WINDOW_LESSON,),
+        direction="context",
+        events=_SPEECH,
+        item="the mode: practice (练习型), lecture (讲授型), dialogue (对话型), mixed (混合型)",
         source=_ST,
     ),
     _talk_share("teacher_talk_share", "教师语言比例", "teacher talk", "1 to 7"),
@@ -101,21 +132,21 @@ METRICS: Final[tuple[Metric, ...]] = (
         "pupil_initiation_ratio",
         "学生自发比例",
         "talk that students begin",
-        "samples with code 9",
-        "samples with code 8 or 9",
+        "cells with code 9",
+        "cells with code 8 or 9",
     ),
     _talk_ratio(
         "question_ratio",
         "教师提问比例",
         "questions among questions and lecturing",
-        "samples with code 4",
-        "samples with code 4 or 5",
+        "cells with code 4",
+        "cells with code 4 or 5",
     ),
     _talk_ratio(
         "teacher_response_ratio",
         "教师回应比例",
         "encouraging among encouraging and directing",
-        "samples with code 1, 2 or 3",
-        "samples with code 1, 2, 3, 6 or 7",
+        "cells with code 1, 2 or 3",
+        "cells with code 1, 2, 3, 6 or 7",
     ),
 )

@@ -181,6 +181,8 @@ class ReportData:
     metric_values: tuple[MetricValue, ...] = ()
     strategies: tuple[Share, ...] = ()
     talk: tuple[Share, ...] = ()
+    #: Shares of the lessons in each S-T mode.
+    modes: tuple[Share, ...] = ()
     portraits: tuple[Portrait, ...] = ()
     activity: Activity | None = None
     #: Whether nothing was observed for a week.

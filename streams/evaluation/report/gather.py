@@ -15,6 +15,7 @@ from schemas.evaluation.indicators import IndicatorMetric, indicator_metrics
 from schemas.evaluation.portraits import DIMENSIONS
 from schemas.evaluation.tree import Indicator
 from schemas.metrics.classroom.course import STRATEGIES
+from schemas.metrics.classroom.talk import ST_MODES
 from sinks.clickhouse.answers import answered, instant
 from sinks.evaluation.quality import DISTRICT
 from streams.evaluation.report.data import (
@@ -44,6 +45,12 @@ _STRATEGIES: Final = {
     "interactive": ("活动互学", "interactive"),
     "evaluative": ("评价优学", "evaluative"),
     "digital": ("数字助学", "digital"),
+}
+_MODES: Final = {
+    "practice": ("练习型", "practice"),
+    "lecture": ("讲授型", "lecture"),
+    "dialogue": ("对话型", "dialogue"),
+    "mixed": ("混合型", "mixed"),
 }
 _TALK: Final = {
     "teacher_talk_share": ("教师", "teacher"),
@@ -141,6 +148,7 @@ def gather(client: Client, kind: ReportKind, entity_id: str, week: date, as_of: 
         metric_values=_metric_values(asked, rollups),
         strategies=_strategies(rollups),
         talk=_talk(rollups),
+        modes=_modes(rollups),
         portraits=_portraits(kind, portrait_rows),
         activity=Activity(last[0]["day"], last[0]["active_days_7"], last[0]["active_days_28"]) if last else None,
         inactive=bool(last and last[0]["inactive"]),
@@ -252,6 +260,11 @@ def _metric_values(asked: _Asked, rollups: Mapping[tuple[str, str], Mapping[str,
 def _strategies(rollups: Mapping[tuple[str, str], Mapping[str, Any]]) -> tuple[Share, ...]:
     found = {name: _value(rollups, "strategy_share", name) for name in STRATEGIES}
     return _with_rest({_STRATEGIES[name]: value for name, value in found.items()})
+
+
+def _modes(rollups: Mapping[tuple[str, str], Mapping[str, Any]]) -> tuple[Share, ...]:
+    found = [(_MODES[name], _value(rollups, "st_mode", name)) for name in ST_MODES]
+    return tuple(Share(*words, value) for words, value in found if value is not None)
 
 
 def _talk(rollups: Mapping[tuple[str, str], Mapping[str, Any]]) -> tuple[Share, ...]:

@@ -11,6 +11,7 @@ from schemas.metrics.catalogue import METRICS
 from schemas.metrics.classroom.course import STRATEGIES
 from schemas.metrics.classroom.lessons import LESSON_GRACE_US
 from schemas.metrics.classroom.students import STUDENT_PARTS
+from schemas.metrics.classroom.talk import ST_MODES
 from schemas.metrics.rules import MetricRules
 from streams.core.classroom import family as classroom
 from streams.core.families import FOLDS
@@ -143,7 +144,7 @@ def test_everyone_silent() -> None:
         started(0, ("a", "b")),
         event("attendance.joined", 0, student_id="a"),
         event("attendance.joined", 0, student_id="b"),
-        event("speech.recorded", 30, speaker="silence", fias_code=10),
+        event("speech.recorded", 30, speaker="silence", fias_code=10, duration_ms=3_000),
         event("lesson.ended", 60),
     )
     assert figure(lesson(rows, "participation_breadth")) == (0, 2, 2)
@@ -171,13 +172,88 @@ def test_a_lesson_without_length() -> None:
     assert student(rows, "a")["present_seconds"] == 0
 
 
-def test_an_event_on_a_boundary() -> None:
-    """Speech exactly at a window's end is in the next window; a change of speaker across the edge is not counted."""
-    rows = fold(
-        event("speech.recorded", 599.999999, speaker="teacher", fias_code=5),
-        event("speech.recorded", 600, speaker="student", fias_code=8),
-        event("speech.recorded", 601, speaker="both"),
-    )
+def said(speakers: str, from_second: float = 0, seconds: float = 3) -> list[Event]:
+    """Return speech of so many seconds each: T teacher, S student, B both, - silence."""
+    names = {"T": "teacher", "S": "student", "B": "both", "-": "silence"}
+    return [
+        event("speech.recorded", from_second + seconds * n, speaker=names[one], duration_ms=round(1000 * seconds))
+        for n, one in enumerate(speakers)
+    ]
+
+
+def categories(*codes: int) -> list[Event]:
+    """Return speech of 3 s each with these categories of Flanders."""
+    return [
+        event("speech.recorded", 3 * n, speaker="teacher" if code < 8 else "student", fias_code=code, duration_ms=3_000)
+        for n, code in enumerate(codes)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("speakers", "rt", "ch", "mode"),
+    [
+        ("TTTSSTSSST", 0.5, 0.4, "dialogue"),
+        ("SSSSSSSSTT", 0.2, 0.1, "practice"),
+        ("TTBBSS", 0.5, 2 / 6, "mixed"),
+        ("TS-S-S-STT", 0.3, 0.2, "practice"),
+        ("TTTTTTTTTS", 0.9, 0.1, "lecture"),
+    ],
+)
+def test_published_st_sequences(speakers: str, rt: float, ch: float, mode: str) -> None:
+    """Rt, Ch and the mode of sequences from the literature; silence is student behaviour."""
+    rows = fold(*said(speakers))
+    assert lesson(rows, "teacher_occupancy")["value"] == pytest.approx(rt)
+    assert lesson(rows, "behaviour_conversion")["value"] == pytest.approx(ch)
+    assert [lesson(rows, "st_mode", item)["value"] for item in ST_MODES] == [float(item == mode) for item in ST_MODES]
+
+
+def test_published_fias_sequences() -> None:
+    """Shares and ratios of sequences from the literature; nothing to divide by is NULL."""
+    shares = ("teacher_talk_share", "student_talk_share", "silence_share", "pupil_initiation_ratio")
+    rows = fold(*categories(5, 5, 5, 4, 8, 8, 10))
+    assert [lesson(rows, name)["value"] for name in shares] == [pytest.approx(x) for x in (4 / 7, 2 / 7, 1 / 7, 0)]
+    rows = fold(*categories(4, 8, 3, 9, 2, 4, 8, 3, 10))
+    assert [lesson(rows, name)["value"] for name in shares] == [pytest.approx(x) for x in (5 / 9, 3 / 9, 1 / 9, 1 / 3)]
+    rows = fold(*said("T"))
+    assert not [place for place in rows if place[0] in shares]
+
+
+def test_published_fias_totals() -> None:
+    """The totals of a published matrix give its ratios."""
+    totals = (5, 67, 75, 76, 112, 0, 0, 71, 84, 1)
+    rows = fold(*categories(*(code for code, count in enumerate(totals, start=1) for _ in range(count))))
+    told = {
+        "teacher_talk_share": (335, 491),
+        "student_talk_share": (155, 491),
+        "silence_share": (1, 491),
+        "question_ratio": (76, 188),
+        "pupil_initiation_ratio": (84, 155),
+        "teacher_response_ratio": (147, 147),
+    }
+    assert {name: figure(lesson(rows, name))[:2] for name in told} == told
+
+
+def test_speech_counts_by_its_length() -> None:
+    """A lecture of 38 minutes in one record outweighs a word of a student; frames and one record give the same."""
+    lecture = event("speech.recorded", 0, speaker="teacher", duration_ms=38 * 60_000)
+    word = event("speech.recorded", 38 * 60, speaker="student", duration_ms=1_600)
+    rows = fold(lecture, word)
+    assert figure(lesson(rows, "teacher_occupancy")) == (760, 761, 761)
+    assert figure(lesson(fold(*said("T" * 760), word), "teacher_occupancy")) == (760, 761, 761)
+
+
+def test_a_cell_is_of_what_fills_most_of_it() -> None:
+    """Less than half a cell is no sample; of equal ones the teacher counts; what overlaps covers a moment once."""
+    assert figure(lesson(fold(*said("S", seconds=1.499)), "teacher_occupancy")) == (0, 0, 0)
+    assert figure(lesson(fold(*said("S", seconds=1.5)), "teacher_occupancy")) == (0, 1, 1)
+    assert figure(lesson(fold(*said("ST", seconds=1.5)), "teacher_occupancy")) == (1, 1, 1)
+    twice = [event("speech.recorded", 0, speaker="teacher", duration_ms=1_400, source=name) for name in ("a", "b")]
+    assert figure(lesson(fold(*twice), "teacher_occupancy")) == (0, 0, 0)
+
+
+def test_speech_on_a_boundary() -> None:
+    """Speech reaches into every window that it lasts into; a change of speaker across the edge is not counted."""
+    rows = fold(*said("T", 597), *said("S", 600), *said("B", 603))
     place = ("teacher_occupancy", "10m/1m", "lesson", "")
     assert figure(rows[*place, 0]) == (1, 1, 1)
     assert figure(rows[*place, 600]) == (0.5, 2, 2)
@@ -185,25 +261,20 @@ def test_an_event_on_a_boundary() -> None:
     place = ("behaviour_conversion", "10m/1m", "lesson", "")
     assert [figure(rows[*place, slot])[0] for slot in (0, 60, 600)] == [0, 2, 1]
     assert figure(lesson(rows, "behaviour_conversion")) == (2, 3, 3)
-    assert figure(rows["teacher_talk_share", "10m/1m", "lesson", "", 0]) == (1, 1, 1)
-    assert figure(rows["student_talk_share", "10m/1m", "lesson", "", 600]) == (1, 1, 1)
+    long = fold(*said("T", 590, seconds=20))
+    assert figure(long["teacher_occupancy", "10m/1m", "lesson", "", 600]) == (3, 3, 3)
 
 
 def test_one_instant_is_in_the_order_of_source_and_id() -> None:
     """Events at one instant follow each other by source, then id, however they came."""
-    at_once = {"speech.recorded": "speaker", "strategy.changed": "strategy"}
-    for name, field in at_once.items():
-        first, second, third = ("teacher", "student", "teacher") if field == "speaker" else STRATEGIES[:3]
-        rows = fold(
-            event(name, 5, source="b", id="1", **{field: third}),
-            event(name, 5, source="a", id="2", **{field: second}),
-            event(name, 5, source="a", id="1", **{field: first}),
-            event("lesson.ended", 10),
-        )
-        if field == "speaker":
-            assert lesson(rows, "behaviour_conversion")["numerator"] == 2
-        else:
-            assert [lesson(rows, "strategy_share", item)["numerator"] for item in STRATEGIES] == [0, 0, 5, 0, 0]
+    first, second, third = STRATEGIES[:3]
+    rows = fold(
+        event("strategy.changed", 5, source="b", id="1", strategy=third),
+        event("strategy.changed", 5, source="a", id="2", strategy=second),
+        event("strategy.changed", 5, source="a", id="1", strategy=first),
+        event("lesson.ended", 10),
+    )
+    assert [lesson(rows, "strategy_share", item)["numerator"] for item in STRATEGIES] == [0, 0, 5, 0, 0]
 
 
 def test_overlapping_tools_count_once() -> None:

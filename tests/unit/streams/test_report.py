@@ -65,6 +65,8 @@ def example(kind: ReportKind = "school", entity_id: str = "s07", name: str = "�
         ),
         metric_values=(
             figure("classroom", "attendance_rate", "出勤率", "share", "higher", 0.983, 1640, 0.979, 0.981),
+            figure("classroom", "teacher_occupancy", "教师行为占有率 Rt", "share", "context", 0.52, 9120),
+            figure("classroom", "behaviour_conversion", "师生行为转换率 Ch", "share", "context", 0.31, 9120),
             figure("classroom", "strategy_balance", "五学均衡度", "0 to 1", "higher", 0.487, 41, 0.5),
             figure("classroom", "teacher_talk_share", "教师语言比例", "share", "context", 0.58, 9120),
             figure("classroom", "wait_time_seconds", "候答时间", "seconds", "higher", 3.4, 388, 2.9, 3.1),
@@ -78,6 +80,7 @@ def example(kind: ReportKind = "school", entity_id: str = "s07", name: str = "�
             Share("评价优学", "evaluative", 0.19),
             Share("数字助学", "digital", 0.06),
         ),
+        modes=(Share("练习型", "practice", 0.25), Share("对话型", "dialogue", 0.75)),
         talk=(Share("教师", "teacher", 0.58), Share("学生", "student", 0.31), Share("沉寂", "silence", 0.11)),
         portraits=tuple(
             Portrait(chinese, english, "share", "higher", levels(start), z, 23 if z else 4)
@@ -157,6 +160,9 @@ def test_a_full_report_is_well_formed(kind: ReportKind) -> None:
         "近八周趋势",
         "五学课堂占比",
         "课堂话语占比",
+        "S-T 教学模式",
+        "Rt 0.52 · Ch 0.31",
+        "对话型 dialogue 75 % 课 of lessons",
         "出勤率",
         "98.3 %",
         "备课",
