@@ -58,8 +58,11 @@ def _family(name: str) -> list[Metric]:
 #: Items of the lesson's metrics that have some; the empty item is the column with the figure's own name.
 _ITEMS: Final = {"strategy_share": STRATEGIES, "tool_share": ("", *PLATFORMS), "st_mode": ST_MODES}
 #: Metrics that came after version 2 of the catalogue: their columns come last, so that no column changes its position.
-_LATER: Final = ("st_mode",)
-_WIDE: Final = sorted((metric for metric in METRICS if WINDOW_LESSON in metric.windows), key=lambda one: one.name in _LATER)
+_LATER: Final = ("st_mode", "cold_call_share", "call_delay_seconds", "longest_call_delay_seconds")
+_WIDE: Final = sorted(
+    (metric for metric in METRICS if WINDOW_LESSON in metric.windows),
+    key=lambda one: (_LATER.index(one.name) + 1 if one.name in _LATER else 0, one.number),
+)
 #: The columns of metrics in ``v1_lesson_wide``: name to (metric, item).
 WIDE_COLUMNS: Final = {
     f"{metric.name}_{item}" if item else metric.name: (metric, item)

@@ -5,6 +5,8 @@ from typing import Final
 
 import polars as pl
 
+from schemas.metrics.catalogue import METRICS
+
 #: Columns of a metric row, in order. ``slot_us`` is part of the row's identity; the bounds are not, since they may move.
 ROW_SCHEMA = pl.Schema(
     [
@@ -24,6 +26,8 @@ ROW_SCHEMA = pl.Schema(
 )
 
 
+_HIGHEST: Final = {metric.name: metric.highest for metric in METRICS}
+_ROUNDING: Final = 1e-9
 _PLACE: Final = ("key", "item", "slot_us", "window_start_us", "window_end_us", "parts")
 _NUMBERS: Final = ("numerator", "denominator", "sample_size")
 
@@ -41,12 +45,15 @@ def metric_rows(metric: str, window: str | pl.Expr, computed: pl.DataFrame, **nu
         *(told[name].cast(ROW_SCHEMA[name]).alias(name) for name in _NUMBERS),
         metric=pl.lit(metric),
         window=pl.lit(window) if isinstance(window, str) else window,
-    )
+    ).with_columns(value=_value(_HIGHEST.get(metric)))
 
 
-def value() -> pl.Expr:
-    """Return a metric's value: NULL where the denominator is 0."""
-    return pl.when(pl.col("denominator") != 0).then(pl.col("numerator") / pl.col("denominator"))
+def _value(highest: float | None) -> pl.Expr:
+    """Return a metric's value: NULL where the denominator is 0; what only rounding has raised above ``highest`` is that."""
+    value = pl.when(pl.col("denominator") != 0).then(pl.col("numerator") / pl.col("denominator"))
+    if highest is None:
+        return value
+    return pl.when(value.is_between(highest, highest + _ROUNDING)).then(highest).otherwise(value)
 
 
 def joined(found: Iterable[pl.DataFrame]) -> pl.DataFrame:
@@ -55,5 +62,4 @@ def joined(found: Iterable[pl.DataFrame]) -> pl.DataFrame:
     missing = pl.DataFrame(schema={name: ROW_SCHEMA[name] for name in defaults})
     every = pl.concat([missing, *found], how="diagonal")
     filled = {name: pl.col(name).fill_null(pl.lit(default, ROW_SCHEMA[name])) for name, default in defaults.items()}
-    columns = {"value": value(), **filled}
-    return every.select(columns.get(name, pl.col(name)).alias(name) for name in ROW_SCHEMA)
+    return every.select(filled.get(name, pl.col(name)).alias(name) for name in ROW_SCHEMA)

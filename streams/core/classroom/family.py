@@ -6,7 +6,7 @@ One module a group of metrics; this one says in which order.
 import polars as pl
 
 from schemas.metrics.rules import MetricRules
-from streams.core.classroom import course, engagement, participation, questions, students, talk
+from streams.core.classroom import course, engagement, hands, participation, questions, students, talk
 from streams.core.classroom.lessons import read, touched
 from streams.core.codes import coded
 from streams.core.rows import joined
@@ -45,6 +45,7 @@ def rows(cached: pl.DataFrame, fresh: pl.DataFrame, rules: MetricRules) -> pl.Da
             *talk.rows(lessons, changed),
             *questions.rows(lessons, changed),
             *participation.rows(lessons, changed),
+            *hands.rows(lessons, changed),
             *course.rows(lessons),
             *students.rows(lessons, changed),
         ]

@@ -4,15 +4,14 @@ import polars as pl
 
 from schemas.metrics.classroom.lessons import CLASSROOM_PANE_US, INTERACTION_TYPES
 from schemas.metrics.metric import MINUTE_US, WINDOW_1M, WINDOW_5M, WINDOW_10M, WINDOW_LESSON
+from streams.core.classroom.hands import RAISED
 from streams.core.classroom.lessons import Lessons, Touched
 from streams.core.presence import overlap_us, persons_in, seconds_until, share_of_present, while_absent
 from streams.core.rows import metric_rows
-from streams.core.windows import pane_code, pane_of, windows_at, windows_of
-
-RAISED, CALLED = "classroom.hand.raised", "classroom.hand.called"
+from streams.core.windows import pane_code, pane_of, windows_at
 
 _BREADTH, _RATE = "participation_breadth", "interactions_per_student_minute"
-_HANDS, _CALLED = "hand_raises_per_student_minute", "call_through_rate"
+_HANDS = "hand_raises_per_student_minute"
 _COUNTS = ("interactions", "raised")
 _WINDOW = ["key", "window_start_us", "window_end_us"]
 #: They hop together.
@@ -46,7 +45,6 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
         _rate_rows(_RATE, "interactions", _NAME, rates),
         _rate_rows(_HANDS, "raised", pl.lit(WINDOW_10M.name), of_hands),
         *_of_lessons(lessons, acts),
-        *_call_through(lessons, touched),
     ]
 
 
@@ -141,7 +139,7 @@ def _rates(lessons: Lessons, windows: pl.DataFrame, acts: pl.DataFrame) -> pl.Da
 
 def _rate_rows(metric: str, count: str, window: pl.Expr, rates: pl.DataFrame) -> pl.DataFrame:
     minutes = pl.col("present_us") / MINUTE_US
-    return metric_rows(metric, window, rates, numerator=count, denominator=minutes, sample_size=count)
+    return metric_rows(metric, window, rates, numerator=count, denominator=minutes, sample_size=minutes.floor())
 
 
 def _of_lessons(lessons: Lessons, acts: pl.DataFrame) -> list[pl.DataFrame]:
@@ -195,24 +193,3 @@ def _gini(breadth: pl.DataFrame, acted: pl.DataFrame) -> pl.DataFrame:
             denominator=2 * pl.col("sample_size").cast(pl.Int64) * pl.col("interactions").fill_null(0),
         )
     )
-
-
-def _call_through(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
-    kind = pl.col("type")
-    hands = lessons.of([RAISED, CALLED], "key", "time_us")
-    if hands.is_empty():
-        return []
-    both = [pl.col("called", "raised").sum()]
-    hops = hands.group_by("key", pane_us=pane_of(pl.col("time_us"), WINDOW_10M.hop_us)).agg(
-        called=(kind == CALLED).sum(), raised=(kind == RAISED).sum()
-    )
-    windows = windows_at(touched.panes_of(RAISED, CALLED), WINDOW_10M)
-    placed = windows_of(hops, WINDOW_10M).rename({"start_us": "slot_us"}).join(windows, on=["key", "slot_us"])
-    hopping = placed.group_by("key", "slot_us", "window_start_us", "window_end_us").agg(both)
-    whole = lessons.spans.select("key", window_start_us="start_us", window_end_us="end_us").join(
-        hops.group_by("key").agg(both), on="key"
-    )
-    return [
-        metric_rows(_CALLED, window, counted, numerator="called", denominator="raised", sample_size="raised")
-        for window, counted in ((WINDOW_10M.name, hopping), (WINDOW_LESSON.name, whole))
-    ]

@@ -12,8 +12,8 @@ import polars as pl
 from schemas.metrics.classroom.lessons import INTERACTION_TYPES
 from schemas.metrics.classroom.students import STUDENT_PARTS
 from schemas.metrics.metric import MINUTE_US, SECOND_US, WINDOW_STUDENT
+from streams.core.classroom.hands import CALLED, RAISED
 from streams.core.classroom.lessons import ANSWERED, ENDED, STARTED, Lessons, Touched
-from streams.core.classroom.participation import CALLED, RAISED
 from streams.core.codes import lower_of
 from streams.core.presence import overlap_us
 from streams.core.rows import metric_rows

@@ -34,15 +34,12 @@ def part_taken(
     """Metrics 8, 10 and 11 of one window, as far as they are taken over windows of that name."""
     acts = of_type(events, *INTERACTION_TYPES)
     raised = len(of_type(events, "classroom.hand.raised"))
-    called = len(of_type(events, "classroom.hand.called"))
     minutes = sum(overlap_us(stay, start_us, end_us) for stay in lesson.stays) / 60e6
-    told = {"interactions_per_student_minute": figures(start_us, end_us, len(acts), minutes, len(acts))}
+    told = {"interactions_per_student_minute": figures(start_us, end_us, len(acts), minutes, int(minutes))}
     if window != WINDOW_1M.name:
         active = {event["student_id"] for event in acts}
         everyone = len(active | present)
         told["participation_breadth"] = figures(start_us, end_us, len(active), everyone, everyone)
     if window in {WINDOW_10M.name, "lesson"}:
-        told["hand_raises_per_student_minute"] = figures(start_us, end_us, raised, minutes, raised)
-        if raised or called:
-            told["call_through_rate"] = figures(start_us, end_us, called, raised, raised)
+        told["hand_raises_per_student_minute"] = figures(start_us, end_us, raised, minutes, int(minutes))
     return told

@@ -112,7 +112,7 @@ def test_one_student() -> None:
     assert figure(lesson(rows, "participation_breadth")) == (1, 1, 1)
     assert figure(lesson(rows, "participation_gini")) == (0, 4, 1)
     assert figure(lesson(rows, "interactions_per_student_minute")) == (2, 2, 2)
-    assert figure(lesson(rows, "hand_raises_per_student_minute")) == (1, 2, 1)
+    assert figure(lesson(rows, "hand_raises_per_student_minute")) == (1, 2, 2)
     assert figure(lesson(rows, "call_through_rate")) == (1, 1, 1)
     assert figure(lesson(rows, "wait_time_seconds")) == (3, 1, 1)
     assert lesson(rows, "wait_time_seconds")["parts"] == [3]
@@ -277,6 +277,27 @@ def test_one_instant_is_in_the_order_of_source_and_id() -> None:
     assert [lesson(rows, "strategy_share", item)["numerator"] for item in STRATEGIES] == [0, 0, 5, 0, 0]
 
 
+def test_a_call_answers_the_earliest_raise_that_is_up() -> None:
+    """Cold calls are counted apart, and a hand that is raised again and again is answered as often as it is called."""
+    rows = fold(
+        started(0, ("a", "b")),
+        event("hand.called", 5, student_id="a"),
+        event("hand.raised", 10, student_id="a"),
+        event("hand.raised", 20, student_id="a"),
+        event("hand.called", 40, student_id="a"),
+        event("hand.called", 60, student_id="b"),
+        event("hand.raised", 60, student_id="b"),
+        event("hand.called", 90, student_id="b"),
+    )
+    assert figure(lesson(rows, "call_through_rate")) == (2, 3, 3)
+    assert figure(lesson(rows, "cold_call_share")) == (2, 4, 4)
+    assert figure(lesson(rows, "call_delay_seconds")) == (30, 2, 2)
+    assert (lesson(rows, "longest_call_delay_seconds")["value"], lesson(rows, "longest_call_delay_seconds")["parts"]) == (
+        30,
+        [0, 30],
+    )
+
+
 def test_overlapping_tools_count_once() -> None:
     """The union of the uses counts, for each platform and for all; what lies outside the lesson does not."""
     rows = fold(
@@ -330,7 +351,7 @@ def test_students_who_leave_and_return() -> None:
     assert figure(rows["response_rate", "prompt", "lesson", "q", 0]) == (0, 1, 1)
     assert figure(lesson(rows, "attendance_rate")) == (180, 200, 2)
     assert student(rows, "a")["present_seconds"] == 80
-    assert figure(lesson(rows, "interactions_per_student_minute")) == (0, 3, 0)
+    assert figure(lesson(rows, "interactions_per_student_minute")) == (0, 3, 3)
 
 
 def test_a_lesson_that_never_ends() -> None:
@@ -348,7 +369,7 @@ def test_a_lesson_that_never_ends() -> None:
     assert student(late, "a")["attended_seconds"] == 600
     open_end = fold(joined, event("hand.raised", 9000, student_id="b"))
     assert seconds(lesson(open_end, "tool_share")) == (0, 9000)
-    assert figure(lesson(open_end, "interactions_per_student_minute")) == (1, 150, 1)
+    assert figure(lesson(open_end, "interactions_per_student_minute")) == (1, 150, 150)
 
 
 def test_a_lesson_that_ends_before_it_starts() -> None:

@@ -7,8 +7,7 @@ WITH
         SELECT
             key, at - positiveModulo(at, 10000000) AS pane, if(interacts, student_id, '') AS student,
             countIf(interacts) AS interactions,
-            countIf(type = 'classroom.hand.raised') AS raised,
-            countIf(type = 'classroom.hand.called') AS called
+            countIf(type = 'classroom.hand.raised') AS raised
         FROM events
         GROUP BY key, pane, student
     ),
@@ -18,7 +17,7 @@ WITH
             key, w.1 AS window,
             pane - positiveModulo(pane, w.3) - w.3 * arrayJoin(range(intDiv(w.2, w.3))) AS start,
             start + w.2 AS stop,
-            student, interactions, raised, called
+            student, interactions, raised
         FROM panes
         ARRAY JOIN [
             ('1m/10s', 60000000, 10000000), ('5m/1m', 300000000, 60000000), ('10m/1m', 600000000, 60000000)
@@ -30,7 +29,6 @@ WITH
             key, window, start, stop,
             sum(interactions) AS acts,
             sum(raised) AS hands_raised,
-            sum(called) AS hands_called,
             groupUniqArrayIf(student, student != '') AS active_students
         FROM placed
         GROUP BY key, window, start, stop
@@ -39,7 +37,7 @@ WITH
     (
         SELECT
             w.key AS key, w.window AS window, w.start AS slot, w.start AS start, w.stop AS stop,
-            w.acts AS acts, w.hands_raised AS hands_raised, w.hands_called AS hands_called,
+            w.acts AS acts, w.hands_raised AS hands_raised,
             arrayFilter(stay -> stay.2 < w.stop AND stay.3 > w.start, l.stays) AS there,
             arraySum(stay -> least(stay.3, w.stop) - greatest(stay.2, w.start), there) / 60000000 AS student_minutes,
             length(w.active_students) AS active,
@@ -49,15 +47,12 @@ WITH
         INNER JOIN lessons AS l ON w.key = l.key
         UNION ALL
         SELECT
-            p.key, 'lesson', toInt64(0), p.first, p.last, p.interactions_of_all, h.raised, h.called, [], p.student_minutes,
+            p.key, 'lesson', toInt64(0), p.first, p.last, p.interactions_of_all, h.raised, [], p.student_minutes,
             p.active, p.everyone, p.differences
         FROM participants AS p
         LEFT JOIN
         (
-            SELECT
-                key, countIf(type = 'classroom.hand.raised') AS raised, countIf(type = 'classroom.hand.called') AS called
-            FROM events
-            GROUP BY key
+            SELECT key, countIf(type = 'classroom.hand.raised') AS raised FROM events GROUP BY key
         ) AS h ON p.key = h.key
     ),
     metrics AS
@@ -67,15 +62,11 @@ WITH
             toUInt32(f.4) AS sample_size, [] AS parts
         FROM counted
         ARRAY JOIN arrayConcat(
-            [('interactions_per_student_minute', toFloat64(acts), student_minutes, acts)],
+            [('interactions_per_student_minute', toFloat64(acts), student_minutes, toUInt64(floor(student_minutes)))],
             if(window != '1m/10s', [('participation_breadth', toFloat64(active), toFloat64(everyone), everyone)], []),
             if(
                 window IN ('10m/1m', 'lesson'),
-                [('hand_raises_per_student_minute', toFloat64(hands_raised), student_minutes, hands_raised)], []
-            ),
-            if(
-                window IN ('10m/1m', 'lesson') AND hands_raised + hands_called > 0,
-                [('call_through_rate', toFloat64(hands_called), toFloat64(hands_raised), hands_raised)], []
+                [('hand_raises_per_student_minute', toFloat64(hands_raised), student_minutes, toUInt64(floor(student_minutes)))], []
             ),
             if(
                 window = 'lesson',

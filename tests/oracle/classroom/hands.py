@@ -1,0 +1,47 @@
+"""Metric 10."""
+
+from collections import deque
+
+from schemas.metrics.metric import WINDOW_10M
+from tests.oracle.classroom.lessons import Lesson
+from tests.oracle.rows import RowKey, Rows, figures, window_starts
+
+__all__ = ["hand_rows"]
+
+
+def hand_rows(lesson: Lesson) -> Rows:
+    """Metric 10: each call answers the earliest raise of its student that is still up."""
+    hands = lesson.only("hand.raised", "hand.called")
+    if not hands:
+        return {}
+    raised: list[tuple[int, int | None]] = []
+    calls = cold = 0
+    for student in {event["student_id"] for event in hands}:
+        up: deque[int] = deque()
+        own = [event for event in hands if event["student_id"] == student]
+        for event in sorted(own, key=lambda event: (event["time_us"], event["type"].endswith("called"))):
+            if event["type"].endswith("raised"):
+                up.append(event["time_us"])
+                continue
+            calls += 1
+            if up:
+                first_us = up.popleft()
+                raised.append((first_us, event["time_us"] - first_us))
+            else:
+                cold += 1
+        raised += [(time_us, None) for time_us in up]
+    delays = sorted(delay / 1e6 for _, delay in raised if delay is not None)
+    rows: Rows = {}
+    for start_us in window_starts((time_us for time_us, _ in raised), WINDOW_10M):
+        end_us = start_us + WINDOW_10M.size_us
+        inside = [delay for time_us, delay in raised if start_us <= time_us < end_us]
+        answered = sum(delay is not None for delay in inside)
+        row = figures(start_us, end_us, answered, len(inside), len(inside))
+        rows[RowKey("call_through_rate", WINDOW_10M.name, lesson.key, "", start_us)] = row
+    told = {
+        "call_through_rate": lesson.so_far(len(delays), len(raised), len(raised)),
+        "cold_call_share": lesson.so_far(cold, calls, calls),
+        "call_delay_seconds": lesson.so_far(sum(delays), len(delays), len(delays)),
+        "longest_call_delay_seconds": lesson.so_far(max(delays, default=0), bool(delays), len(delays), delays),
+    }
+    return rows | {RowKey(metric, "lesson", lesson.key, "", 0): row for metric, row in told.items()}
