@@ -19,7 +19,6 @@ _MERGES: Final = {
     "ratio": "sum of the numerators / sum of the denominators",
     "values": "exact quantile of the joined parts",
     "sketch": "quantile of the summed sketches in the parts: relative error 1 %",
-    "entropy": "entropy of the summed parts, normalised",
     "gini": "from the sums of each person",
     "blend": "blended again from the merged metrics",
 }

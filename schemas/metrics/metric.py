@@ -71,9 +71,9 @@ WINDOWS: Final = (
 
 #: How the metric of several lessons, teachers or activities comes from theirs; never as a mean of means.
 #: ratio: sum of numerators / sum of denominators. values: exact quantile of the joined ``parts``. sketch: quantile of the
-#: summed DDSketch in ``parts``. entropy: entropy of the summed ``parts`` / ln(number of them). gini: of the persons' sums,
-#: from the rows of the window ``participant``. blend: of the merged metrics it is made of.
-Merge = Literal["ratio", "values", "sketch", "entropy", "gini", "blend"]
+#: summed DDSketch in ``parts``. gini: of the persons' sums, from the rows of the window ``participant``. blend: of the
+#: merged metrics it is made of.
+Merge = Literal["ratio", "values", "sketch", "gini", "blend"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,7 +139,7 @@ _CATALOGUE: Final = View(
         "row_exists": "when there is a row",
         "windows": "windows it is taken over",
         "direction": "higher: higher is better; lower: lower is better; context: neither is good by itself",
-        "merge": "how it is merged: ratio, values, sketch, entropy, gini or blend; see the metric catalogue",
+        "merge": "how it is merged: ratio, values, sketch, gini or blend; see the metric catalogue",
         "item": "what the column item holds; empty: nothing",
         "parts": "what the column parts holds; empty: nothing",
         "source": "where the formula is from",

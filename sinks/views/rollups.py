@@ -116,7 +116,7 @@ _PERSONS: Final = _list(PERSON_PARTS)
 
 def _by_item(day: str) -> str:
     """Return what is merged of each metric and item; of metrics of persons, of each person."""
-    summed = _list([*PERSON_PARTS, *(metric.name for metric in METRICS if metric.merge == "entropy")])
+    summed = _list(PERSON_PARTS)
     joined = _list(metric.name for metric in METRICS if metric.merge in {"values", "sketch"})
     return f"""SELECT entity_id, d, metric, item, sum(numerator) AS numerators, sum(denominator) AS denominators,
         sum(toUInt64(sample_size)) AS samples, count() AS merged_rows,
@@ -192,22 +192,18 @@ def _figures(day: str) -> str:
     quantiles_of = _list(metric.name for metric in METRICS if metric.merge in {"values", "sketch"})
     sketches = [metric for metric in METRICS if metric.merge == "sketch"]
     names, quantiles = [metric.name for metric in sketches], [metric.quantile for metric in sketches]
-    return f"""SELECT entity_id, d, of_item, blend, arraySum(sums) AS total, toFloat64(length(counts)) AS persons,
+    return f"""SELECT entity_id, d, of_item, blend, toFloat64(length(counts)) AS persons,
         -- Buckets ascending, each with its count; one may occur twice.
         arraySort(arrayMap(k -> (joined[2 * k - 1], joined[2 * k]),
             if(metric IN {_merged_as("sketch")}, range(1, intDiv(length(joined), 2) + 1), []))) AS buckets,
         arrayCumSum(buckets.2) AS counted,
         multiIf(
-            metric IN {_merged_as("entropy")}, -arraySum(s -> if(s > 0, s / total * log(s / total), 0), sums),
             {values},
             metric IN {_merged_as("sketch")}, if(empty(buckets), 0, 2 * pow({_BUCKET_RATIO!r}, arrayFirst(
                 (b, below) -> below > floor(transform(toString(metric), {names}, {quantiles}, 0.) * (counted[-1] - 1)),
                 buckets.1, counted)) / ({_BUCKET_RATIO!r} + 1)),
             numerators) AS n,
-        multiIf(
-            metric IN {_merged_as("entropy")}, if(total > 0, log(toFloat64(length(sums))), 0),
-            metric IN {quantiles_of}, toFloat64(notEmpty(joined)),
-            denominators) AS d0,
+        if(metric IN {quantiles_of}, toFloat64(notEmpty(joined)), denominators) AS d0,
         arrayConcat([toFloat64(merged_rows), toFloat64(invited_and_joined)], sums) AS of_persons,
         arrayJoin(if(metric IN {_PERSONS},
             arrayConcat(

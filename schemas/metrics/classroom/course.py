@@ -103,8 +103,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         windows=(WINDOW_LESSON,),
         direction="higher",
         events=("strategy.changed", "lesson.started", "lesson.ended"),
-        source="Shannon's entropy, normalised (Pielou 1966)",
-        merge="entropy",
+        source="Shannon's entropy, normalised (Pielou 1966); merged as a sum of entropies over a sum of logarithms",
         parts="seconds under question_led, situational, interactive, evaluative, digital",
     ),
     Metric(

@@ -95,7 +95,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         highest=1.0,
         numerator="entropy, natural logarithm, of the participants by school (`schoolid` of each one's earliest "
         "`participant.joined` that names one); those without a school are left out",
-        denominator="ln(number of their schools), 0 for one school",
+        denominator="ln(number of their schools, at least 2): a meeting of one school has the mix 0; 0 without a school",
         sample="participants with a school",
         exists=_PUBLISHED,
         windows=_WINDOWS,

@@ -15,6 +15,8 @@ from streams.core.rows import metric_rows
 #: What lies farther than this from every fresh event shares no window with one: a week, a longer day, and a gap.
 _FAR_US = 8 * DAY_US
 _WEEKDAYS = [f"weekday_{number}" for number in range(1, 8)]
+#: Who prepares evenly on them is regular; nobody has to on the weekend.
+_WORKDAYS = _WEEKDAYS[:5]
 
 
 def rows(cached: pl.DataFrame, fresh: pl.DataFrame, time_zone: str) -> list[pl.DataFrame]:
@@ -90,7 +92,8 @@ def _rows(days: pl.DataFrame, windows: pl.DataFrame, window: Window, time_zone: 
         )
     )
     placed = with_bounds(weeks, window, time_zone)
-    shares = [pl.col(name) / pl.col("total_us") for name in _WEEKDAYS]
+    on_workdays_us = pl.sum_horizontal(_WORKDAYS)
+    shares = [pl.col(name) / on_workdays_us for name in _WORKDAYS]
     entropy = pl.sum_horizontal(pl.when(share > 0).then(-share * share.log()).otherwise(0.0) for share in shares)
     some = pl.col("total_us") > 0
     return [
@@ -103,8 +106,8 @@ def _rows(days: pl.DataFrame, windows: pl.DataFrame, window: Window, time_zone: 
             "prep_regularity",
             window.name,
             placed.with_columns(
-                numerator=pl.when(some).then(entropy).otherwise(0.0),
-                denominator=pl.when(some).then(math.log(7)).otherwise(0.0),
+                numerator=pl.when(on_workdays_us > 0).then(entropy).otherwise(0.0),
+                denominator=pl.when(some).then(math.log(len(_WORKDAYS))).otherwise(0.0),
                 parts=pl.concat_list(pl.col(_WEEKDAYS) / float(MINUTE_US)),
             ),
         ),

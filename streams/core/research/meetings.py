@@ -80,7 +80,7 @@ def _school_mix(activities: Activities) -> pl.DataFrame:
         .group_by("key")
         .agg(
             numerator=-(share * share.log()).sum(),
-            denominator=pl.len().cast(pl.Float64).log(),
+            denominator=pl.max_horizontal(pl.len(), 2).cast(pl.Float64).log(),
             sample_size=pl.col("persons").sum(),
         )
     )

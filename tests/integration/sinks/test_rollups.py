@@ -103,8 +103,6 @@ class District:
         """Return parts of a metric that merges like that."""
         if merge == "values":
             return sorted(self.random.uniform(0, 30) for _ in range(self.random.randint(0, 3)))
-        if merge == "entropy":
-            return [float(self.random.choice([0, 0, 5, 9])) for _ in range(5)]
         if merge == "sketch":
             counts = {bucket: float(self.random.randint(1, 3)) for bucket in self.random.sample(range(300, 310), 2)}
             return [number for pair in sorted(counts.items()) for number in pair]
@@ -115,8 +113,7 @@ class District:
         place = {"school_id": f"s{teacher[1]}", "class_id": "", "teacher_id": teacher, "day": day, "family": "prep"}
         for metric in METRICS:
             if metric.family == "prep":
-                parts = self.parts(metric.merge)
-                self.add([place], metric.name, teacher, parts=[*parts, 1.0, 2.0] if metric.merge == "entropy" else parts)
+                self.add([place], metric.name, teacher, parts=self.parts(metric.merge))
 
     def activity(self, key: str) -> None:
         """Add an activity of a school, with participants of their own schools."""
@@ -180,11 +177,6 @@ def merged_rows(name: str, rows: list[Pane]) -> tuple[float, float]:
         if not buckets:
             return 0, 0
         return 2 * GAMMA ** buckets[math.floor(metric.quantile * (len(buckets) - 1))] / (GAMMA + 1), 1
-    if metric.merge == "entropy":
-        sums = [sum(column) for column in zip(*(row["parts"] for row in rows), strict=True)]
-        if not sum(sums):
-            return 0, 0
-        return -sum(part / sum(sums) * math.log(part / sum(sums)) for part in sums if part), math.log(len(sums))
     return sum(row["numerator"] for row in rows), sum(row["denominator"] for row in rows)
 
 

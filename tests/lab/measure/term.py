@@ -49,7 +49,6 @@ QUERIES: Final = {
 _PARTS: Final = {
     "values": "arraySort(arrayMap(i -> 1. + (cityHash64(n, i) % 100) / 10, range(10)))",
     "sketch": "arrayFlatten(arrayMap(i -> [toFloat64(400 + i * 3), toFloat64(1 + cityHash64(n, i) % 9)], range(20)))",
-    "entropy": "arrayMap(i -> toFloat64(cityHash64(n, i) % 900), range(5))",
     "blend": "[0.7, 0.8, 0.6, 0.4, 0.25, 0.25, 0.25, 0.25, 0.5]",
 }
 

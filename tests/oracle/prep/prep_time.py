@@ -33,10 +33,11 @@ def time_rows(key: str, events: Sequence[Event], window: LocalWindow, zone: Zone
             day_start_us, day_end_us = local_midnight_us(day, zone), local_midnight_us(day + timedelta(days=1), zone)
             by_weekday_us[day.weekday()] += max(0, min(end_us, day_end_us) - max(start_us, day_start_us))
     active_us = sum(by_weekday_us)
-    entropy = -sum(us / active_us * math.log(us / active_us) for us in by_weekday_us if us)
+    workdays_us = by_weekday_us[:5]
+    entropy = -sum(us / sum(workdays_us) * math.log(us / sum(workdays_us)) for us in workdays_us if us)
     sample_size = sum(window.holds(moment_us) for moment_us in activities_us)
     minutes = [us / 60e6 for us in by_weekday_us]
     return {
         **row("active_prep_minutes", key, window, active_us / 60e6, 1, sample_size),
-        **row("prep_regularity", key, window, entropy, math.log(7) if active_us else 0, sample_size, minutes),
+        **row("prep_regularity", key, window, entropy, math.log(5) if active_us else 0, sample_size, minutes),
     }

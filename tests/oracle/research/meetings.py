@@ -33,5 +33,5 @@ def meeting_rows(activity: Activity) -> Rows:
         **activity.row("effective_participation_rate", len(activity.effective), asked, asked),
         **activity.row("contributions_per_minute", count, minutes, count),
         **activity.row("contribution_gini", differences, 2 * len(everyone) * count, len(everyone)),
-        **activity.row("cross_school_mix", entropy, math.log(len(schools)) if schools else 0, len(school_of)),
+        **activity.row("cross_school_mix", entropy, math.log(max(2, len(schools))) if schools else 0, len(school_of)),
     }

@@ -61,8 +61,17 @@ def test_a_stretch_over_midnight_belongs_to_both_weekdays() -> None:
     found = rows([event("plan.opened", at("2026-11-16T23:58")), event("plan.shared", at("2026-11-17T00:02"))])
     row = week(found, "prep_regularity")
     assert row["parts"] == [2, 2, 0, 0, 0, 0, 0]
-    assert (row["numerator"], row["denominator"]) == pytest.approx((math.log(2), math.log(7)))
+    assert (row["numerator"], row["denominator"]) == pytest.approx((math.log(2), math.log(5)))
     assert week(found, "active_prep_minutes")["value"] == 4
+
+
+def test_monday_to_friday_evenly_is_regular() -> None:
+    """Nobody has to prepare on the weekend: five equal working days are 1, and a weekend alone is 0."""
+    days = [event("plan.opened", at(f"2026-11-{day}T08:00")) for day in range(16, 21)]
+    days += [event("plan.shared", at(f"2026-11-{day}T08:04")) for day in range(16, 21)]
+    assert week(rows(days), "prep_regularity")["value"] == pytest.approx(1)
+    sunday = [event("plan.opened", at("2026-11-22T08:00")), event("plan.shared", at("2026-11-22T08:04"))]
+    assert week(rows(sunday), "prep_regularity")["value"] == 0
 
 
 def test_a_stretch_over_the_week_is_cut_at_its_edge() -> None:

@@ -112,7 +112,7 @@ def test_schools_mix_by_the_first_school_named(nowhere: str | None) -> None:
 def test_one_school_is_no_mix() -> None:
     """Participants of a single school have no mix to measure."""
     found = rows(published(), event("participant.joined", 1, "甲", schoolid="一小"))
-    assert told(found, "cross_school_mix") == (0, 0, 1)
+    assert told(found, "cross_school_mix") == pytest.approx((0, math.log(2), 1))
 
 
 def test_feedback_counts_from_its_first_time() -> None:

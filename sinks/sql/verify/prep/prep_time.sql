@@ -61,8 +61,11 @@ WITH
             ('active_prep_minutes', total / 60000000, toFloat64(1), CAST([], 'Array(Nullable(Float64))')),
             (
                 'prep_regularity',
-                -arraySum(us -> if(us = 0, 0, us / total * log(us / total)), by_weekday),
-                if(total = 0, 0, log(7)),
+                -arraySum(
+                    us -> if(us = 0, 0, us / arraySum(arraySlice(by_weekday, 1, 5)) * log(us / arraySum(arraySlice(by_weekday, 1, 5)))),
+                    arraySlice(by_weekday, 1, 5)
+                ),
+                if(total = 0, 0, log(5)),
                 CAST(arrayMap(us -> us / 60000000, by_weekday), 'Array(Nullable(Float64))')
             )
         ] AS m

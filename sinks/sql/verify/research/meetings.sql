@@ -61,7 +61,7 @@ WITH
             (
                 'cross_school_mix',
                 -arraySum(size -> size / arraySum(s.sizes) * log(size / arraySum(s.sizes)), s.sizes),
-                if(empty(s.sizes), 0, log(length(s.sizes))), arraySum(s.sizes)
+                if(empty(s.sizes), 0, log(greatest(2, length(s.sizes)))), arraySum(s.sizes)
             )
         ] AS m
         WHERE a.published
