@@ -7,7 +7,7 @@ Parameters are those of :mod:`sinks.clickhouse.answers`.
 
 from typing import Final
 
-from schemas.metrics.classroom.lessons import LESSON_GRACE_US
+from schemas.metrics.classroom.lessons import LESSON_GRACE_US, LONGEST_LESSON_US
 
 __all__ = ["CANDIDATES", "INSERT", "MARK", "MARK_REGISTRY", "MOVED_TEACHERS", "PARTICIPATIONS", "metrics"]
 
@@ -62,7 +62,12 @@ _LESSON_PLACES: Final = f"""
             SELECT key, toString(schoolid) AS school_id, toString(classid) AS class_id,
                 argMin((course, grade), (time, source, id)) AS start,
                 argMin(teacher_id, (time, source, id)) AS teacher, min(time) AS started_at,
-                ifNull(max(e.scheduled_end), toDateTime64(0, 6, 'UTC')) AS scheduled_end,
+                -- A timetable of no length, or of more than 12 hours, counts as none: the lesson would never close.
+                ifNull(
+                    maxIf(e.scheduled_end, e.scheduled_end > e.scheduled_start
+                        AND e.scheduled_end <= addMicroseconds(e.scheduled_start, {LONGEST_LESSON_US})),
+                    toDateTime64(0, 6, 'UTC')
+                ) AS scheduled_end,
                 key IN (
                     SELECT key FROM events_classroom WHERE type = 'classroom.lesson.ended' AND key IN {{keys:Array(String)}}
                 ) AS ended

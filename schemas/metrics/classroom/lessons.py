@@ -4,12 +4,21 @@ from typing import Final
 
 from schemas.metrics.metric import MINUTE_US, SECOND_US
 
-__all__ = ["CLASSROOM_PANE_US", "INTERACTION_EVENTS", "INTERACTION_TYPES", "LESSON_GRACE_US", "PRESENCE_EVENTS"]
+__all__ = [
+    "CLASSROOM_PANE_US",
+    "INTERACTION_EVENTS",
+    "INTERACTION_TYPES",
+    "LESSON_GRACE_US",
+    "LONGEST_LESSON_US",
+    "PRESENCE_EVENTS",
+]
 
 #: Classroom metrics are merged from panes of this length; every hop and size of their windows is a multiple of it.
 CLASSROOM_PANE_US: Final = 10 * SECOND_US
 #: A lesson without ``lesson.ended`` ends at the latest so long after its scheduled end.
 LESSON_GRACE_US: Final = 30 * MINUTE_US
+#: A timetable that has the lesson end before it starts, or later than so long after, is a typing error and counts as none.
+LONGEST_LESSON_US: Final = 12 * 60 * MINUTE_US
 
 #: The event types that are a student's interaction (metrics 8, 9 and 11).
 INTERACTION_TYPES: Final = (

@@ -9,8 +9,8 @@ __all__ = ["METRICS", "STUDENT_PARTS"]
 
 #: What ``parts`` of ``student_lesson`` holds, in order.
 STUDENT_PARTS: Final = (
-    "scheduled_seconds",  # of the lesson, if the student is on the roster; otherwise 0
-    "attended_seconds",  # of presence within the scheduled time, if on the roster; otherwise 0
+    "scheduled_seconds",  # of the lesson, if the student is on the roster and attendance is taken; otherwise 0
+    "attended_seconds",  # as attendance_rate counts them, if on the roster; otherwise 0
     "present_seconds",  # of presence
     "interactions",
     "answers",

@@ -29,23 +29,24 @@ def rows(lessons: Lessons) -> list[pl.DataFrame]:
 
 def _attendance(lessons: Lessons, spans: pl.DataFrame) -> list[pl.DataFrame]:
     started = lessons.started.join(spans, on="key")
-    length_us = (pl.col("scheduled_end_us") - pl.col("scheduled_start_us")).clip(lower_bound=0)
-    from_us = pl.max_horizontal("scheduled_start_us", "window_start_us")
-    until_us = pl.min_horizontal("scheduled_end_us", "window_end_us")
+    length_us = pl.col("scheduled_end_us") - pl.col("scheduled_start_us")
+    inside_us = overlap_us(pl.col("scheduled_start_us"), pl.col("scheduled_end_us"))
     attended = (
         lessons.present.join(lessons.started.select(person="persons").explode("person"), on="person", how="semi")
-        .join(started.drop("persons"), on="key")
+        # A minimum ignores what is NULL: without a timetable a whole stay would be inside it.
+        .join(started.filter(length_us.is_not_null()).select("key", "scheduled_start_us", "scheduled_end_us"), on="key")
         .group_by("key")
-        .agg(numerator=overlap_us(from_us, until_us).sum() / SECOND_US)
+        .agg(numerator=inside_us.sum() / SECOND_US)
     )
-    rate = (
-        started.join(attended, on="key", how="left")
-        .with_columns(pl.col("numerator").fill_null(0.0), sample_size="roster")
-        .with_columns(denominator=pl.col("roster") * (length_us / SECOND_US))
+    expected_us = pl.when("measured").then(pl.col("roster") * length_us).fill_null(0)
+    rate = started.join(attended, on="key", how="left").with_columns(
+        pl.col("numerator").fill_null(0.0), denominator=expected_us / SECOND_US, sample_size="roster"
     )
-    one = {"denominator": pl.lit(1), "sample_size": pl.lit(1)}
-    delay_us = (pl.col("time_us") - pl.col("scheduled_start_us")).clip(lower_bound=0)
-    early_us = (pl.col("scheduled_end_us") - pl.col("window_end_us")).clip(lower_bound=0)
+    known = length_us.is_not_null()
+    one = {"denominator": known, "sample_size": known}
+    # Who begins after the lesson was to end has missed it, whatever the clock says; the same for an end before the start.
+    delay_us = (pl.col("time_us") - pl.col("scheduled_start_us")).clip(0, length_us).fill_null(0)
+    early_us = (pl.col("scheduled_end_us") - pl.col("window_end_us")).clip(0, length_us).fill_null(0)
     over = started.filter(pl.col("ended_us").is_not_null())
     return [
         metric_rows("attendance_rate", _LESSON, rate),

@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from schemas.metrics.classroom.lessons import CLASSROOM_PANE_US, LESSON_GRACE_US
+from schemas.metrics.classroom.lessons import CLASSROOM_PANE_US, LESSON_GRACE_US, LONGEST_LESSON_US
 from streams.core.codes import pair
 from streams.core.presence import FOREVER_US, cut, intervals
 from streams.core.windows import pane_of
@@ -50,8 +50,8 @@ class Lessons:
     #: ``key, start_us, end_us``, ``started_us`` and ``ended_us`` (NULL without such an event), ``cut_us`` (nobody is
     #: present later; NULL where no end is known).
     spans: pl.DataFrame
-    #: ``key, time_us, roster`` (number of students), ``persons``, ``scheduled_start_us, scheduled_end_us``: one row a
-    #: lesson that has started.
+    #: ``key, time_us, roster`` (number of students), ``persons``, ``scheduled_start_us, scheduled_end_us`` (NULL for a
+    #: timetable that cannot be), ``measured`` (whether attendance is): one row a lesson that has started.
     started: pl.DataFrame
     #: ``key, person, start_us, end_us, closed``: the stays of the students; ``closed`` by a leave or by lesson.ended.
     present: pl.DataFrame
@@ -100,6 +100,8 @@ def read(cached: pl.DataFrame) -> Lessons:
     spans = _spans(numbered, started)
     marks = numbered.select("type", "key", "person", "time_us").filter(pl.col("type").is_in([JOINED, LEFT]))
     present = _stays(marks.select("key", "person", "time_us", joined=pl.col("type") == JOINED), spans)
+    taken = marks.filter(pl.col("type") == JOINED).select("key", measured=pl.lit(value=True)).unique()
+    started = started.join(taken, on="key", how="left").with_columns(pl.col("measured").fill_null(value=False))
     return Lessons(numbered, spans, started, present, named, cached.schema["key"])
 
 
@@ -154,11 +156,16 @@ def _started(starts: pl.DataFrame, named: pl.DataFrame) -> pl.DataFrame:
     counted = starts.unique(["key", "schoolid", "classid"], keep="first", maintain_order=True)
     of_counted = named if counted.height == starts.height else _of_rosters(counted)
     rosters = of_counted.group_by("key").agg(persons=pl.col("person"))
+    length_us = pl.col("scheduled_end_us") - pl.col("scheduled_start_us")
     return (
         starts.unique("key", keep="first", maintain_order=True)
         .select("key", "time_us", "scheduled_start_us", "scheduled_end_us")
         .join(rosters, on="key", how="left")
         .with_columns(roster=pl.col("persons").list.len().fill_null(0))
+        .with_columns(
+            pl.when(length_us.is_between(0, LONGEST_LESSON_US, closed="right")).then(pl.col(name)).alias(name)
+            for name in ("scheduled_start_us", "scheduled_end_us")
+        )
     )
 
 

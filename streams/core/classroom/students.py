@@ -2,9 +2,10 @@
 
 Formulas: ``schemas/metrics/classroom/students.py``.
 
-A row rests on nothing but the student's own events and the lesson's starts and ends. Hence its window is the lesson so
-far as those tell it, and a stay counts once a leave or the end of the lesson has closed it: what one student does need
-not write the rows of all others again.
+A row rests on the student's own events, on the lesson's starts and ends, and on whether attendance is taken at all. Hence
+its window is the lesson so far as those tell it, and a stay is presence once a leave or the end of the lesson has closed
+it: what one student does need not write the rows of all others again. Attendance is that of the class (``course.py``): a
+stay that nothing closes lasts until the lesson was to end.
 """
 
 import polars as pl
@@ -13,7 +14,7 @@ from schemas.metrics.classroom.lessons import INTERACTION_TYPES
 from schemas.metrics.classroom.students import STUDENT_PARTS
 from schemas.metrics.metric import MINUTE_US, SECOND_US, WINDOW_STUDENT
 from streams.core.classroom.hands import CALLED, RAISED
-from streams.core.classroom.lessons import ANSWERED, ENDED, STARTED, Lessons, Touched
+from streams.core.classroom.lessons import ANSWERED, ENDED, JOINED, STARTED, Lessons, Touched
 from streams.core.codes import lower_of
 from streams.core.presence import overlap_us
 from streams.core.rows import metric_rows
@@ -24,7 +25,9 @@ ASSESSED, PROGRESSED = "classroom.assessment.completed", "classroom.plan.progres
 def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
     """Return the rows of the students with a fresh event of their own, of all where a lesson started or ended."""
     fresh = touched.fresh
-    everybody = fresh.filter(pl.col("type").is_in([STARTED, ENDED]))["key"].implode()
+    everybody = pl.concat(
+        [fresh.filter(pl.col("type").is_in([STARTED, ENDED]))["key"], _first_taken(lessons, fresh)]
+    ).implode()
     of_lessons = [
         frame.filter(frame["key"].is_in(everybody)).select("key", "person") for frame in (lessons.named, lessons.cached)
     ]
@@ -55,8 +58,8 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
 
 def _expected(lessons: Lessons, students: pl.DataFrame) -> pl.DataFrame:
     """Return ``person, scheduled_seconds`` of those on a roster that counts."""
-    length_us = (pl.col("scheduled_end_us") - pl.col("scheduled_start_us")).clip(lower_bound=0)
-    rosters = lessons.started.select(person="persons", scheduled_seconds=length_us / SECOND_US)
+    length_us = pl.col("scheduled_end_us") - pl.col("scheduled_start_us")
+    rosters = lessons.started.filter("measured").select(person="persons", scheduled_seconds=length_us / SECOND_US)
     return _those(rosters.explode("person"), students).drop_nulls()
 
 
@@ -82,16 +85,26 @@ def _acts(lessons: Lessons, students: pl.DataFrame) -> pl.DataFrame:
 
 
 def _presence(lessons: Lessons, students: pl.DataFrame) -> pl.DataFrame:
-    """Return ``person, present_us, present_seconds, attended_seconds`` of the stays that are closed."""
-    stays = _those(lessons.present.filter("closed"), students)
+    """Return ``person, present_us, present_seconds`` of the stays that are closed, ``attended_seconds`` of all."""
+    stays = _those(lessons.present, students)
     timetable = lessons.started.select("key", "scheduled_start_us", "scheduled_end_us")
-    present_us = (pl.col("end_us") - pl.col("start_us")).sum()
-    inside_us = overlap_us(pl.col("scheduled_start_us"), pl.col("scheduled_end_us")).sum()
+    inside_us = overlap_us(pl.col("scheduled_start_us"), pl.col("scheduled_end_us"))
+    # A minimum ignores what is NULL: without a timetable a whole stay would be inside it.
+    attended_us = pl.when(pl.col("scheduled_end_us").is_not_null()).then(inside_us).sum()
+    present_us = (pl.col("end_us") - pl.col("start_us")).filter("closed").sum()
     return (
         stays.join(timetable, on="key", how="left")
         .group_by("person")
-        .agg(present_us=present_us, present_seconds=present_us / SECOND_US, attended_seconds=inside_us / SECOND_US)
+        .agg(present_us=present_us, present_seconds=present_us / SECOND_US, attended_seconds=attended_us / SECOND_US)
     )
+
+
+def _first_taken(lessons: Lessons, fresh: pl.DataFrame) -> pl.Series:
+    """Return the lessons whose attendance is taken from the ``fresh`` events on: until then nobody's was."""
+    joined = pl.col("type") == JOINED
+    every = lessons.of([JOINED], "key").group_by("key").agg(every=pl.len())
+    counted = fresh.filter(joined).group_by("key").agg(fresh=pl.len()).join(every, on="key")
+    return counted.filter(pl.col("fresh") >= pl.col("every"))["key"]
 
 
 def _those(frame: pl.DataFrame, students: pl.DataFrame) -> pl.DataFrame:

@@ -15,16 +15,16 @@ def course_rows(lesson: Lesson) -> Rows:
     rows = strategy_rows(lesson) | tool_rows(lesson)
     if lesson.plan is None:
         return rows
-    due_start_us, due_end_us = lesson.plan["scheduled_start_us"], lesson.plan["scheduled_end_us"]
-    from_us, to_us = max(due_start_us, lesson.start_us), min(due_end_us, lesson.end_us)
-    present_us = sum(overlap_us(stay, from_us, to_us) for stay in lesson.stays if stay.person in lesson.roster)
-    scheduled_us = len(lesson.roster) * max(0, due_end_us - due_start_us)
+    due_start_us, due_end_us = lesson.due or (0, 0)
+    length_us, known = due_end_us - due_start_us, lesson.due is not None
+    present_us = sum(overlap_us(stay, due_start_us, due_end_us) for stay in lesson.stays if stay.person in lesson.roster)
+    scheduled_us = len(lesson.roster) * length_us if lesson.is_measured else 0
     told = {
         "attendance_rate": lesson.so_far(present_us / 1e6, scheduled_us / 1e6, len(lesson.roster)),
-        "delayed_start_seconds": lesson.so_far(max(0, lesson.start_us - due_start_us) / 1e6, 1, 1),
+        "delayed_start_seconds": lesson.so_far(min(length_us, max(0, lesson.start_us - due_start_us)) / 1e6, known, known),
     }
     if lesson.has_ended:
-        told["early_stop_seconds"] = lesson.so_far(max(0, due_end_us - lesson.end_us) / 1e6, 1, 1)
+        told["early_stop_seconds"] = lesson.so_far(min(length_us, max(0, due_end_us - lesson.end_us)) / 1e6, known, known)
     return rows | {RowKey(metric, "lesson", lesson.key, "", 0): row for metric, row in told.items()}
 
 

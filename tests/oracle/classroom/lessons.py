@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from schemas.metrics.classroom.lessons import INTERACTION_TYPES, LESSON_GRACE_US
+from schemas.metrics.classroom.lessons import INTERACTION_TYPES, LESSON_GRACE_US, LONGEST_LESSON_US
 from schemas.metrics.metric import Window
 from tests.oracle.rows import NEVER_US, Event, Interval, Metrics, earliest, figures, of_type, presence, window_starts
 
@@ -31,6 +31,8 @@ class Lesson:
     stays: Sequence[Interval]
     plan: Event | None
     roster: set[str]
+    due: tuple[int, int] | None
+    is_measured: bool
 
     def only(self, *names: str) -> list[Event]:
         """Return the events of these types; ``names`` lack the family."""
@@ -52,7 +54,10 @@ def read_lesson(key: str, events: Sequence[Event]) -> Lesson:
     times_us = [event["time_us"] for event in events]
     plan = earliest(started) if started else None
     start_us = plan["time_us"] if plan else min(times_us)
-    latest_us = max(start_us, plan["scheduled_end_us"] + LESSON_GRACE_US) if plan else NEVER_US
+    due = (plan["scheduled_start_us"], plan["scheduled_end_us"]) if plan else None
+    if due and not 0 < due[1] - due[0] <= LONGEST_LESSON_US:
+        due = None
+    latest_us = max(start_us, due[1] + LESSON_GRACE_US) if due else NEVER_US
     end_us = min(max(times_us), latest_us)
     if ended:
         latest_us = end_us = max(event["time_us"] for event in ended)
@@ -61,7 +66,9 @@ def read_lesson(key: str, events: Sequence[Event]) -> Lesson:
         own = [event for event in started if (event.get("schoolid", ""), event.get("classid", "")) == side]
         roster |= set(earliest(own)["roster"])
     stays = presence(events, JOINED, LEFT, "student_id", latest_us)
-    return Lesson(key, events, start_us, end_us, latest_us, bool(ended), stays, plan, roster)
+    return Lesson(
+        key, events, start_us, end_us, latest_us, bool(ended), stays, plan, roster, due, bool(of_type(events, JOINED))
+    )
 
 
 def hopping(events: Iterable[Event], window: Window) -> set[tuple[int, int]]:

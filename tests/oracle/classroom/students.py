@@ -11,7 +11,7 @@ __all__ = ["student_rows"]
 
 
 def student_rows(lesson: Lesson) -> Rows:
-    """What each student did; a stay counts once a left or the end of the lesson has closed it.
+    """What each student did; a stay is presence once a left or the end of the lesson has closed it.
 
     The window of a row is the lesson so far as its starts and ends and the student's own events tell it.
     """
@@ -49,10 +49,9 @@ def student_parts(lesson: Lesson, student: str, own: Sequence[Event], stays: Seq
     tests = of_type(own, "classroom.assessment.completed")
     steps = of_type(own, "classroom.plan.progressed")
     scheduled_us, attended_us = 0, 0
-    if lesson.plan is not None and student in lesson.roster:
-        due_start_us, due_end_us = lesson.plan["scheduled_start_us"], lesson.plan["scheduled_end_us"]
-        scheduled_us = max(0, due_end_us - due_start_us)
-        attended_us = sum(overlap_us(stay, due_start_us, due_end_us) for stay in stays)
+    if lesson.due is not None and lesson.is_measured and student in lesson.roster:
+        scheduled_us = lesson.due[1] - lesson.due[0]
+        attended_us = sum(overlap_us(stay, *lesson.due) for stay in lesson.stays if stay.person == student)
     return {
         "scheduled_seconds": scheduled_us / 1e6,
         "attended_seconds": attended_us / 1e6,

@@ -168,7 +168,7 @@ def test_a_lesson_without_length() -> None:
     assert figure(lesson(rows, "strategy_balance")) == (0, 0, 1)
     assert figure(lesson(rows, "strategy_share", "digital")) == (0, 0, 1)
     assert figure(lesson(rows, "attendance_rate")) == (0, 0, 1)
-    assert figure(lesson(rows, "early_stop_seconds")) == (0, 1, 1)
+    assert figure(lesson(rows, "early_stop_seconds")) == (0, 0, 0)
     assert student(rows, "a")["present_seconds"] == 0
 
 
@@ -355,12 +355,12 @@ def test_students_who_leave_and_return() -> None:
 
 
 def test_a_lesson_that_never_ends() -> None:
-    """It ends at its latest event, and at the latest half an hour after its timetable; open stays wait for that end."""
+    """It ends at its latest event, at the latest half an hour after its timetable; that costs nobody attendance."""
     joined = event("attendance.joined", 0, student_id="a")
     early = fold(started(0, ("a",)), joined, event("hand.raised", 300, student_id="a"))
     assert seconds(lesson(early, "tool_share")) == (0, 300)
-    assert figure(lesson(early, "attendance_rate")) == (300, 600, 1)
-    assert student(early, "a")["present_seconds"] == 0
+    assert figure(lesson(early, "attendance_rate")) == (600, 600, 1)
+    assert (student(early, "a")["attended_seconds"], student(early, "a")["present_seconds"]) == (600, 0)
     assert seconds(early["student_lesson", "student", "lesson", "a", 0]) == (0, 300)
     latest = 600 + LESSON_GRACE_US / SECOND_US
     late = fold(started(0, ("a",)), joined, event("attendance.left", 9000, student_id="a"))
@@ -384,7 +384,8 @@ def test_a_lesson_that_ends_before_it_starts() -> None:
     assert seconds(lesson(rows, "tool_share")) == (100, 40)
     assert (lesson(rows, "tool_share")["value"], *figure(lesson(rows, "tool_share"))) == (None, 0, 0, 1)
     assert figure(lesson(rows, "early_stop_seconds")) == (160, 1, 1)
-    assert figure(lesson(rows, "attendance_rate")) == (0, 200, 1)
+    assert figure(lesson(rows, "attendance_rate")) == (30, 200, 1)
+    assert student(rows, "a")["attended_seconds"] == 30
     assert figure(lesson(rows, "participation_breadth")) == (0, 1, 1)
     assert (student(rows, "a")["present_seconds"], student(rows, "b")["present_seconds"]) == (30, 0)
 
@@ -394,6 +395,35 @@ def test_a_timetable_that_ends_before_it_starts() -> None:
     rows = fold(started(0, ("a",), (600, 0)), event("attendance.joined", 0, student_id="a"), event("lesson.ended", 600))
     assert (lesson(rows, "attendance_rate")["value"], *figure(lesson(rows, "attendance_rate"))) == (None, 0, 0, 1)
     assert student(rows, "a")["scheduled_seconds"] == 0
+
+
+@pytest.mark.parametrize("due_end", [0, -60, 12 * 3600 + 1, 10 * 365 * 86_400])
+def test_a_timetable_that_cannot_be_counts_as_none(due_end: float) -> None:
+    """One typing error does not ruin a school's attendance: what it was to be measured by is not known."""
+    told = (started(0, ("a",), (0, due_end)), event("attendance.joined", 0, student_id="a"), event("lesson.ended", 600))
+    rows = fold(*told)
+    for metric in ("attendance_rate", "delayed_start_seconds", "early_stop_seconds"):
+        assert (lesson(rows, metric)["value"], lesson(rows, metric)["denominator"]) == (None, 0)
+    assert (student(rows, "a")["scheduled_seconds"], student(rows, "a")["attended_seconds"]) == (0, 0)
+
+
+def test_attendance_that_nobody_takes_is_unknown() -> None:
+    """Without any attendance.joined it is neither 0 nor 1, of the class and of each student, until the first one comes."""
+    start, end = started(0, ("a", "b")), event("lesson.ended", 600)
+    rows = fold(start, end)
+    assert lesson(rows, "attendance_rate")["value"] is None
+    assert student(rows, "a")["scheduled_seconds"] == 0
+    taken = fold(start, end, event("attendance.joined", 0, student_id="a"), fresh=1)
+    assert lesson(taken, "attendance_rate")["value"] == 0.5
+    assert [student(taken, name)["scheduled_seconds"] for name in "ab"] == [600, 600]
+
+
+def test_delays_end_with_the_timetable() -> None:
+    """Who begins or ends far outside the timetable is late or early by its whole length, and no more."""
+    rows = fold(started(5_000, ("a",), (0, 600)), event("lesson.ended", 6_000))
+    assert figure(lesson(rows, "delayed_start_seconds")) == (600, 1, 1)
+    early = fold(started(-9_000, ("a",), (0, 600)), event("lesson.ended", -8_000))
+    assert figure(lesson(early, "early_stop_seconds")) == (600, 1, 1)
 
 
 def test_two_lessons_of_one_class_at_once() -> None:
@@ -428,9 +458,9 @@ def test_a_dual_teacher_lesson() -> None:
 
 def test_an_earlier_start_leaves_no_row_behind() -> None:
     """Who is named only by a start that no longer counts keeps a row, and it says that nothing is expected."""
-    late = started(60, ("a",), id="1")
-    assert student(fold(late), "a")["scheduled_seconds"] == 600
-    rows = fold(late, started(0, ("b",), id="2"), fresh=1)
+    late, taken = started(60, ("a",), id="1"), event("attendance.joined", 60, student_id="b")
+    assert student(fold(late, taken), "a")["scheduled_seconds"] == 600
+    rows = fold(taken, late, started(0, ("b",), id="2"), fresh=1)
     assert student(rows, "a")["scheduled_seconds"] == 0
     assert student(rows, "b")["scheduled_seconds"] == 600
 

@@ -70,17 +70,23 @@ WITH
                         arraySum(
                             stay -> if(
                                 has(students, stay.1),
-                                greatest(0, least(stay.3, due.2, last) - greatest(stay.2, due.1, first)), 0
+                                greatest(0, least(stay.3, due.2) - greatest(stay.2, due.1)), 0
                             ), stays
                         ) / 1000000,
-                        length(students) * greatest(0, due.2 - due.1) / 1000000, length(students)
+                        if(is_measured, length(students) * (due.2 - due.1), 0) / 1000000, length(students)
                     ),
-                    ('delayed_start_seconds', greatest(0, first - due.1) / 1000000, toFloat64(1), toUInt64(1))
+                    (
+                        'delayed_start_seconds', least(due.2 - due.1, greatest(0, first - due.1)) / 1000000,
+                        toFloat64(has_due), toUInt64(has_due)
+                    )
                 ], []
             ),
             if(
                 has_started AND has_ended,
-                [('early_stop_seconds', greatest(0, due.2 - last) / 1000000, toFloat64(1), toUInt64(1))], []
+                [(
+                    'early_stop_seconds', least(due.2 - due.1, greatest(0, due.2 - last)) / 1000000, toFloat64(has_due),
+                    toUInt64(has_due)
+                )], []
             ),
             if(
                 key IN (SELECT key FROM events WHERE type = 'classroom.tool.used'), [],

@@ -46,9 +46,12 @@ spans AS
         key,
         sum(times_started) > 0 AS has_started,
         sum(times_ended) > 0 AS has_ended,
-        argMinIf(side_due, side_started, times_started > 0) AS due,
+        argMinIf(side_due, side_started, times_started > 0) AS told_due,
+        -- A timetable of no length, or of more than 12 hours, counts as none.
+        has_started AND told_due.2 > told_due.1 AND told_due.2 - told_due.1 <= 43200000000 AS has_due,
+        if(has_due, told_due, (toInt64(0), toInt64(0))) AS due,
         if(has_started, minIf(side_started.1, times_started > 0), min(side_first)) AS first,
-        if(has_started, greatest(first, due.2 + 1800000000), never) AS latest_end,
+        if(has_due, greatest(first, due.2 + 1800000000), never) AS latest_end,
         if(has_ended, maxIf(side_ended, times_ended > 0), least(max(side_last), latest_end)) AS last,
         if(has_ended, last, latest_end) AS cut,
         groupUniqArrayArrayIf(side_roster, times_started > 0) AS students,
@@ -62,7 +65,8 @@ spans AS
 lessons AS
 (
     SELECT
-        key, has_started, has_ended, due, first, latest_end, last, students, acts,
+        key, has_started, has_ended, has_due, due, first, latest_end, last, students, acts,
+        arrayExists(mark -> mark.3 = 1, marks) AS is_measured,
         arrayFilter(
             (mark, before) -> mark.3 != if(before.1 = mark.1, before.3, 0),
             marks, arrayPopBack(arrayPushFront(marks, ('', toInt64(0), toUInt8(0))))

@@ -19,16 +19,15 @@ WITH
         WHERE student_id != ''
         GROUP BY key, student_id
     ),
-    -- A stay that nothing has closed yet does not count: it would change with every event.
+    -- A stay that nothing has closed yet is no presence so far, which would change with every event; it is attendance.
     stays AS
     (
         SELECT
             key, stay.1 AS student,
-            sum(stay.3 - stay.2) / 1000000 AS present,
+            sumIf(stay.3 - stay.2, stay.4) / 1000000 AS present,
             sum(greatest(0, least(stay.3, due.2) - greatest(stay.2, due.1))) / 1000000 AS attended
         FROM lessons
         ARRAY JOIN stays AS stay
-        WHERE stay.4
         GROUP BY key, student
     ),
     everyone AS
@@ -45,10 +44,10 @@ WITH
             -- The lesson so far as its starts and ends and the student's own events tell it.
             if(l.has_started, l.first, a.own_first) AS start,
             if(l.has_ended, l.last, greatest(start, least(ifNull(a.own_last, start), l.latest_end))) AS stop,
-            l.has_started AND has(l.students, e.student) AS on_roster,
+            l.has_started AND l.is_measured AND has(l.students, e.student) AS on_roster,
             a.interactions AS numerator, s.present / 60 AS denominator, toUInt32(a.interactions) AS sample_size,
             [
-                if(on_roster, greatest(0, l.due.2 - l.due.1) / 1000000, 0), if(on_roster, s.attended, 0), s.present,
+                if(on_roster, (l.due.2 - l.due.1) / 1000000, 0), if(on_roster, s.attended, 0), s.present,
                 a.interactions, a.answers, a.graded, a.correct_answers, a.raised, a.called, a.assessments, a.scores,
                 a.steps, a.highest
             ] AS parts
