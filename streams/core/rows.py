@@ -45,14 +45,14 @@ def metric_rows(metric: str, window: str | pl.Expr, computed: pl.DataFrame, **nu
         *(told[name].cast(ROW_SCHEMA[name]).alias(name) for name in _NUMBERS),
         metric=pl.lit(metric),
         window=pl.lit(window) if isinstance(window, str) else window,
-    ).with_columns(value=_value(_HIGHEST.get(metric)))
+        highest=pl.lit(_HIGHEST.get(metric), pl.Float64),
+    )
 
 
-def _value(highest: float | None) -> pl.Expr:
-    """Return a metric's value: NULL where the denominator is 0; what only rounding has raised above ``highest`` is that."""
+def _value() -> pl.Expr:
+    """Return a metric's value: NULL where the denominator is 0; the bound where only rounding has raised it above."""
     value = pl.when(pl.col("denominator") != 0).then(pl.col("numerator") / pl.col("denominator"))
-    if highest is None:
-        return value
+    highest = pl.col("highest")
     return pl.when(value.is_between(highest, highest + _ROUNDING)).then(highest).otherwise(value)
 
 
@@ -62,4 +62,7 @@ def joined(found: Iterable[pl.DataFrame]) -> pl.DataFrame:
     missing = pl.DataFrame(schema={name: ROW_SCHEMA[name] for name in defaults})
     every = pl.concat([missing, *found], how="diagonal")
     filled = {name: pl.col(name).fill_null(pl.lit(default, ROW_SCHEMA[name])) for name, default in defaults.items()}
-    return every.select(filled.get(name, pl.col(name)).alias(name) for name in ROW_SCHEMA)
+    # Of all metrics together: a frame of one lesson may hold a column as one number, by which Polars divides otherwise, so
+    # that the last digit of a value would depend on what else is in the write.
+    columns = {"value": _value(), **filled}
+    return every.select(columns.get(name, pl.col(name)).alias(name) for name in ROW_SCHEMA)

@@ -143,7 +143,7 @@ def test_kafka_away_during_a_rebalance_is_asked_again(warehouse: Warehouse, capl
         assert assignment.kafka.problem is None
 
     play(scenario, warehouse)
-    assert [message.split(",")[0] for message in caplog.messages if "Kafka" in message] == [
+    assert [message.split(",")[0] for message in caplog.messages if "describe" in message] == [
         "waiting for Kafka to describe the partitions: KafkaConnectionError: away",
         "Kafka describes the partitions",
     ]
