@@ -91,7 +91,7 @@ def check(
 
 def _attributes(document: Document, max_value_bytes: int) -> dict[str, str]:
     try:
-        # Integers stay text: Python rejects to convert very long ones, which the contract lets pass where it ignores them.
+        # Integers stay text: Python refuses to convert very long ones, which the contract lets pass where it ignores them.
         found: Any = json.loads(document.value, parse_int=str) if len(document.value) <= max_value_bytes else None
     except (ValueError, RecursionError):
         return {}

@@ -79,7 +79,7 @@ REASONS: Final = {
     Reason.DATA: "A field of `data` is missing or outside its bounds, `data` is no JSON object, or there is `data_base64`.",
     Reason.CLOCK_AHEAD: "`time` is further after the record's timestamp than `CLASSPULSE_MAX_AHEAD_SECONDS`.",
     Reason.CLOCK_BEHIND: "`time` is before `CLASSPULSE_EARLIEST_TIME`.",
-    Reason.DATABASE: "The event keeps the contract, and ClickHouse rejects to store it; the detail is what it says.",
+    Reason.DATABASE: "The event keeps the contract, and ClickHouse refuses to store it; the detail is what it says.",
 }
 
 

@@ -25,7 +25,7 @@ _FIRST_CHARS: Final = 4096
 #: No token but a string is longer.
 _LONGEST_TOKEN_CHARS: Final = 16
 _UNTERMINATED: Final = "Unterminated string"
-#: Integers stay text: Python rejects to convert very long ones, and nothing here needs their value.
+#: Integers stay text: Python refuses to convert very long ones, and nothing here needs their value.
 _DECODER: Final = json.JSONDecoder(parse_int=str)
 
 

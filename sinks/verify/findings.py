@@ -63,8 +63,8 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(slots=True)
 class VerifyReport:
-    """The verdict. ``differences`` holds at most ``limit`` of the ``differences_total``; ``invariants`` holds all
-    invariants.
+    """The verdict. ``differences`` holds at most ``limit`` of the ``differences_total``; ``invariants`` holds
+    all of them.
 
     ``since`` holds for each family, and for ``dead_letters``, the first day (UTC) of storing that was looked at; None
     where that is everything. Metrics that depend on an event stored before that day are left out.

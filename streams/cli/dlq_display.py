@@ -172,17 +172,17 @@ def dead_letter_lines(letter: PublishedDeadLetter, zone: ZoneInfo) -> Iterable[s
         "source": letter.source,
         "rejected": moment(letter.rejected_ms, zone),
         "recorded": "" if letter.recorded_ms is None else moment(letter.recorded_ms, zone),
-        "letter": str(letter.dead_letter_position),
+        "dead letter": str(letter.dead_letter_position),
         "replayed": letter.replayed_from and f"from {letter.replayed_from}, and rejected again",
         "cut": _cut(letter),
         "key": _shortened(printable_bytes(letter.key), SHOWN_HEADER_CHARACTERS),
     }
     for name, text in about.items():
         if text:
-            yield f"  {name:<10} {printable(text)}"
+            yield f"  {name:<11} {printable(text)}"
     for name, value in letter.headers:
         text = f"{printable(name)}: {printable_bytes(value)}"
-        yield f"  {'header':<10} {_shortened(text, SHOWN_HEADER_CHARACTERS)}"
+        yield f"  {'header':<11} {_shortened(text, SHOWN_HEADER_CHARACTERS)}"
     yield ""
     yield from value_lines(letter.value)
 

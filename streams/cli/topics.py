@@ -42,7 +42,7 @@ async def _create(access: KafkaAccess, replication: int, *, acls: bool) -> list[
             await kafka_acls.grant(access.client_options(), kafka_acls.declared())
     except BrokerResponseError as error:
         remedy = "Run it as a user who may CREATE these topics (streams/kafka/acls.yaml: classpulse_admin)"
-        raise MustStop(f"Kafka rejects ({error!r})", remedy) from error
+        raise MustStop(f"Kafka refuses ({error!r})", remedy) from error
     except KafkaError as error:
         remedy = "CLASSPULSE_KAFKA says where it is"
         raise MustStop(f"No Kafka answers at {access.bootstrap} ({error!r})", remedy) from error

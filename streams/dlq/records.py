@@ -159,7 +159,7 @@ class Selection:
     """Which dead letters are meant: all that satisfy every condition given; an empty condition is satisfied by each.
 
     ``since_ms`` and ``until_ms`` bound the dead letter's own timestamp, the second exclusively. A pattern may hold ``*``.
-    A position is that of the rejected record or of the letter.
+    A position is that of the rejected record or of the dead letter.
     """
 
     reasons: frozenset[str] = frozenset()

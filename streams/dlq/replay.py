@@ -40,8 +40,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 
 def obstacle(letter: PublishedDeadLetter) -> str | None:
-    """Return why a dead letter cannot be replayed, as far as the dead letter itself tells; None if nothing speaks against
-    it.
+    """Return why a dead letter cannot be replayed, as far as it tells itself; None if nothing speaks against it.
 
     A record without a value is left alone also because, in the compacted registry, it would delete an entry that may
     have been fixed meanwhile.
@@ -77,7 +76,7 @@ async def replay(
     """Send the record of each selected dead letter to its topic again; return once Kafka has acknowledged all.
 
     ``rate``: records a second at most. Dead letters that come of this replay are not read: the log ends where it did when
-    it was opened. Raises :class:`MustStop` when Kafka rejects or is away; then repeating the replay is harmless.
+    it was opened. Raises :class:`MustStop` when Kafka refuses or is away; then repeating the replay is harmless.
     """
     done = Replayed()
     began = time.monotonic()

@@ -22,7 +22,7 @@ from streams.output.dependency import Dependency
 
 log = logging.getLogger("classpulse.dead_letters")
 
-#: So many dead letters are on their way at once, which bounds memory when everything is rejected.
+#: Dead letters that are on their way at once: bounds memory when everything is rejected.
 LETTERS_AT_ONCE: Final = 1_000
 BYTES_AT_ONCE: Final = 16 * 1024 * 1024
 REQUEST_SECONDS: Final = 10.0

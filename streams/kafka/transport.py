@@ -266,7 +266,7 @@ class CheckpointConsumer(driver.Consumer):
             return 0  # it has just moved to another worker
 
     async def commit_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Commit offsets to Kafka for lag tools; raises ``aiokafka.errors.KafkaError`` if Kafka rejects."""
+        """Commit offsets to Kafka for lag tools; raises ``aiokafka.errors.KafkaError`` if Kafka refuses."""
         consumer = self._thread._ensure_consumer()  # noqa: SLF001 - Faust has no other way to commit given offsets
         assigned = {(tp.topic, tp.partition) for tp in self.assignment()}
         committed = {

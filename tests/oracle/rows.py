@@ -22,12 +22,12 @@ __all__ = [
     "RowKey",
     "Rows",
     "earliest",
-    "figures",
     "in_order",
     "local_midnight_us",
     "of_type",
     "overlap_us",
     "presence",
+    "quotient",
     "window_starts",
 ]
 
@@ -70,7 +70,7 @@ class Interval(NamedTuple):
 Rows = dict[RowKey, Metrics]
 
 
-def figures(
+def quotient(
     start_us: int,
     end_us: int,
     numerator: float,

@@ -89,18 +89,18 @@ def assert_in_range(found: Stored) -> None:
 def assert_same(found: Stored, expected: dict[RowKey, Any]) -> None:
     """Compare rows; numbers may differ by rounding only."""
     assert found.keys() == expected.keys()
-    for key, figures in expected.items():
+    for key, metrics in expected.items():
         row = found[key]
         assert (row.window_start_us, row.window_end_us, row.sample_size) == (
-            figures.window_start_us,
-            figures.window_end_us,
-            figures.sample_size,
+            metrics.window_start_us,
+            metrics.window_end_us,
+            metrics.sample_size,
         ), key
-        assert row.numerator == pytest.approx(figures.numerator, rel=1e-9, abs=1e-9), key
-        assert row.denominator == pytest.approx(figures.denominator, rel=1e-9, abs=1e-9), key
-        assert row.value == (None if figures.value is None else pytest.approx(figures.value, rel=1e-9, abs=1e-9)), key
-        assert len(row.parts) == len(figures.parts), key
-        for one, part in zip(row.parts, figures.parts, strict=True):
+        assert row.numerator == pytest.approx(metrics.numerator, rel=1e-9, abs=1e-9), key
+        assert row.denominator == pytest.approx(metrics.denominator, rel=1e-9, abs=1e-9), key
+        assert row.value == (None if metrics.value is None else pytest.approx(metrics.value, rel=1e-9, abs=1e-9)), key
+        assert len(row.parts) == len(metrics.parts), key
+        for one, part in zip(row.parts, metrics.parts, strict=True):
             assert one == (None if part is None else pytest.approx(part, rel=1e-9, abs=1e-9)), key
 
 

@@ -38,9 +38,7 @@ TROUBLED = Disturbance(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the demo found. ``invariants_hold``: the accounting invariant in ClickHouse, and agreement with the simulator's
-    ledger.
-    """
+    """What the demo found. ``invariants_hold``: the accounting in ClickHouse, and agreement with the simulator's ledger."""
 
     ledger: Ledger
     progress: Progress

@@ -1,4 +1,4 @@
-"""Which scripts are told on which school day: the registry's sync, plans, research activities, lessons."""
+"""Which scripts are played on which school day: the registry's sync, plans, research activities, lessons."""
 
 from __future__ import annotations
 

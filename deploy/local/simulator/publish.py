@@ -130,7 +130,7 @@ async def publish(
     ``stamp_now``: a record bears the time at which it is sent, as a real producer's does, and not that of its arrival.
     ``kafka``: bootstrap servers, or the options of an aiokafka client.
     The topics must exist. A resend after a lost acknowledgement can make Kafka hold a record twice; the account counts
-    it once. Raises ``MustStop`` when Kafka cannot be reached, has no such topic, or rejects.
+    it once. Raises ``MustStop`` when Kafka cannot be reached, has no such topic, or refuses.
     """
     options = {"bootstrap_servers": kafka} if isinstance(kafka, str) else kafka
     bootstrap = options["bootstrap_servers"]

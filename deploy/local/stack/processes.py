@@ -78,7 +78,7 @@ def read_record(path: Path) -> ProcessRecord | None:
 
 
 def _state_and_start(pid: int) -> tuple[str, int] | None:
-    """The kernel's state dead letter and start time of a process; None when there is no such process."""
+    """The kernel's state letter and start time of a process; None when there is no such process."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,10 +1,12 @@
 """The metrics of a lesson (智慧课堂), numbers 1 to 15. Key: the lesson.
 
 What all of them share. **Lesson so far**: from the earliest ``lesson.started`` (without one: the earliest event) to the
-lesson's end. **End**: the latest ``lesson.ended``, whatever its time. A lesson that never ends ends at its latest event,
-but at the latest ``LESSON_GRACE_US`` after its scheduled end, if a ``lesson.started`` tells one. **Presence** of a student:
-from ``joined`` to the next ``left`` or the lesson's end (without ``lesson.ended``: the latest end possible); a repeated
-joined or left has no effect, nor has a left before any joined; at one instant left comes before joined. **Present** in a
-window: at any moment of it. **Several lesson.started**: of each school and class the earliest (by time, source, id) counts;
-their rosters join (双师, a dual-teacher lesson in two schools), and teacher and timetable are those of the earliest of all.
+lesson's end. **End**: the latest ``lesson.ended``, whatever its time. A lesson that never ends ends at its latest
+event, but at the latest 30 minutes (``LESSON_GRACE_US``) after its scheduled end, if it has a timetable. **Timetable**:
+that of ``lesson.started``; one that ends before it starts, or more than 12 hours (``LONGEST_LESSON_US``) later, counts
+as none. **Presence** of a student: from ``joined`` to the next ``left`` or the lesson's end (without ``lesson.ended``:
+the latest end possible); a repeated joined or left has no effect, nor has a left before any joined; at one instant left
+comes before joined. **Present** in a window: at any moment of it. **Several lesson.started**: of each school and class
+the earliest (by time, source, id) counts; their rosters join (双师, a dual-teacher lesson in two schools), and teacher
+and timetable are those of the earliest of all.
 """

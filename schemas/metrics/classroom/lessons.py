@@ -17,7 +17,7 @@ __all__ = [
 CLASSROOM_PANE_US: Final = 10 * SECOND_US
 #: A lesson without ``lesson.ended`` ends at the latest so long after its scheduled end.
 LESSON_GRACE_US: Final = 30 * MINUTE_US
-#: A timetable that has the lesson end before it starts, or later than so long after, is a typing error and counts as none.
+#: A timetable of no length, or of a longer one, is a typing error and counts as none.
 LONGEST_LESSON_US: Final = 12 * 60 * MINUTE_US
 
 #: The event types that are a student's interaction (metrics 8, 9 and 11).

@@ -6,7 +6,7 @@ from schemas.metrics.metric import MINUTE_US, SECOND_US, WINDOW_10M, WINDOW_LESS
 
 __all__ = ["CELL_US", "COVERED_US", "LONGEST_SEGMENT_US", "METRICS", "SPEAKERS", "ST_MODES"]
 
-#: Speech is taken in cells of so long, aligned to the Unix epoch: the interval of Flanders, and one that S-T analysis has.
+#: Length of the cells in which speech is taken, aligned to the Unix epoch: Flanders' interval, and one of S-T analysis.
 CELL_US: Final = 3 * SECOND_US
 #: A cell counts if speech or silence was recorded for at least half of it.
 COVERED_US: Final = CELL_US // 2
@@ -21,7 +21,7 @@ _SPEECH: Final = ("speech.recorded",)
 _TALK_WINDOWS: Final = (WINDOW_10M, WINDOW_LESSON)
 _WHEN_SAMPLED: Final = "when a `speech.recorded` reaches into the window"
 _WHEN_CODED: Final = "when a `speech.recorded` with a FIAS code reaches into the window"
-_ST: Final = "S-T analysis (Fujita and Yoshimoto 1980; modes: Fu 2006), sampled in cells of 3 s"
+_ST: Final = "S-T analysis (Fujita 1988), sampled in cells of 3 s"
 _FIAS: Final = "Flanders' interaction analysis, ten categories (Flanders 1970), in cells of 3 s"
 
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from schemas.metrics.rules import MetricRules
 from streams.core.classroom import course, engagement, hands, participation, questions, students, talk
-from streams.core.classroom.lessons import read, touched
+from streams.core.classroom.lessons import MEASURED_COLUMNS, read, touched
 from streams.core.codes import coded
 from streams.core.rows import joined
 
@@ -20,15 +20,7 @@ CACHED_COLUMNS = (
     "roster",
     "scheduled_start_us",
     "scheduled_end_us",
-    "speaker",
-    "fias_code",
-    "strategy",
-    "platform",
-    "duration_ms",
-    "latency_ms",
-    "correct",
-    "score",
-    "progress",
+    *MEASURED_COLUMNS,
 )
 
 

@@ -19,12 +19,8 @@ JOINED, LEFT = "classroom.attendance.joined", "classroom.attendance.left"
 ASKED, CLOSED = "classroom.question.asked", "classroom.question.closed"
 ANSWERED = "classroom.answer.submitted"
 
-#: The columns of an event that the metrics take as they are.
-_KEPT: Final = (
-    "type",
-    "source",
-    "id",
-    "time_us",
+#: The columns of an event that the metrics take as they are, besides those that every event has.
+MEASURED_COLUMNS: Final = (
     "speaker",
     "fias_code",
     "strategy",
@@ -138,7 +134,11 @@ def _numbered(cached: pl.DataFrame) -> pl.DataFrame:
         # What an event does not name is NULL as it comes, and empty as it is read back.
         pl.when(student != "").then(pair(key, student)).alias("person"),
         pair(key, prompt).alias("prompt"),
-        *_KEPT,
+        "type",
+        "source",
+        "id",
+        "time_us",
+        *MEASURED_COLUMNS,
     )
 
 

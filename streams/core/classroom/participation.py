@@ -86,8 +86,8 @@ def _active(acts: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(found)
 
 
-def _counted(panes_of_acts: pl.DataFrame, change: int) -> pl.DataFrame:
-    return panes_of_acts.group_by("pane_code").agg(change=pl.len().cast(pl.Int64) * change)
+def _counted(panes: pl.DataFrame, change: int) -> pl.DataFrame:
+    return panes.group_by("pane_code").agg(change=pl.len().cast(pl.Int64) * change)
 
 
 def _absent(lessons: Lessons, acts: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:

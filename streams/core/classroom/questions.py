@@ -12,7 +12,7 @@ from streams.core.codes import lower_of, pair, upper_of
 from streams.core.presence import persons_at
 from streams.core.rows import metric_rows
 from streams.core.sketch import sketches
-from streams.core.windows import pane_of, windows_at, windows_of
+from streams.core.windows import pane_code, pane_of, windows_at, windows_of
 
 _QUANTILES = {"answer_latency_p50_ms": 0.5, "answer_latency_p90_ms": 0.9}
 
@@ -136,7 +136,7 @@ def _response_rates(
 
 
 def _hop_code(start_us: str) -> pl.Expr:
-    return pair(pl.col("key"), (pl.col(start_us) // WINDOW_10M.hop_us).cast(pl.UInt32)).alias("code")
+    return pane_code("key", pl.col(start_us), WINDOW_10M.hop_us).alias("code")
 
 
 def _responses(lessons: Lessons, found: _Asked) -> pl.DataFrame:

@@ -11,9 +11,8 @@ from schemas.metrics.classroom.talk import (
 )
 from schemas.metrics.metric import WINDOW_10M, WINDOW_LESSON
 from streams.core.classroom.lessons import Lessons, Touched
-from streams.core.codes import pair
 from streams.core.rows import metric_rows
-from streams.core.windows import windows_at
+from streams.core.windows import pane_code, windows_at
 
 SPOKEN = "classroom.speech.recorded"
 
@@ -147,8 +146,7 @@ def _cells(segments: pl.DataFrame) -> pl.DataFrame:
 
 
 def _hop(time_us: pl.Expr) -> pl.Expr:
-    """Return the key and the hop of the window that holds ``time_us``, in one number."""
-    return pair(pl.col("key"), (time_us // WINDOW_10M.hop_us).cast(pl.UInt32))
+    return pane_code("key", time_us, WINDOW_10M.hop_us)
 
 
 def _behaviour_by_hop(cells: pl.DataFrame) -> pl.DataFrame:

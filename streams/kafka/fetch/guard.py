@@ -35,7 +35,7 @@ from streams.kafka.fetch.batches import FRAME, HEADER, MAGIC_AT, Budget, Fetched
 #: A constant and no setting: another limit would change what the last record applied looks like, by which a log is
 #: recognised after a restart. Producers fill batches of 16 kB to 1 MB.
 LARGEST_BATCH_BYTES: Final = 64 * 1024 * 1024
-#: A poll opens no further batch once it has opened so many bytes, decompressed.
+#: Decompressed bytes after which a poll opens no further batch.
 POLL_BYTES: Final = 64 * 1024 * 1024
 POLL_RECORDS: Final = 150_000
 

@@ -130,6 +130,11 @@ def test_the_latest_assignment_counts(warehouse: Warehouse) -> None:
     play(scenario, warehouse)
 
 
+def about_kafka(message: str) -> bool:
+    """Tell whether a message is about Kafka alone; a slow machine logs besides that it waits for both."""
+    return "Kafka" in message and not message.startswith("waiting for ClickHouse and Kafka")
+
+
 def test_kafka_away_during_a_rebalance_is_asked_again(warehouse: Warehouse, caplog: pytest.LogCaptureFixture) -> None:
     """A broker that does not describe the logs is asked until it does, and people can read what is waited for, once."""
     caplog.set_level("INFO")
@@ -143,7 +148,7 @@ def test_kafka_away_during_a_rebalance_is_asked_again(warehouse: Warehouse, capl
         assert assignment.kafka.problem is None
 
     play(scenario, warehouse)
-    assert [message.split(",")[0] for message in caplog.messages if "describe" in message] == [
+    assert [message.split(",")[0] for message in caplog.messages if about_kafka(message)] == [
         "waiting for Kafka to describe the partitions: KafkaConnectionError: away",
         "Kafka describes the partitions",
     ]

@@ -19,12 +19,12 @@ from streams.kafka import topics
 from streams.settings import Settings
 
 BEGAN_MS: Final = 1_794_787_200_000
-LETTERS: Final = 1_200
+DEAD_LETTERS: Final = 1_200
 
 
 @pytest.fixture(scope="module", params=["embedded", "apache"])
 def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Run a broker whose dead-letter topic holds ``LETTERS`` dead letters, one of each second, and two more of the last."""
+    """Run a broker whose dead-letter topic holds ``DEAD_LETTERS`` of them, one of each second, and two more of the last."""
     if request.param == "apache":
         yield from _filled(request.getfixturevalue("apache").bootstrap)
         return
@@ -36,11 +36,11 @@ def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def _filled(bootstrap: str) -> Iterator[Settings]:
     asyncio.run(topics.create(bootstrap, topics.declared()))
     settings = Settings(kafka=bootstrap)
-    asyncio.run(publish(settings, range(LETTERS)))
+    asyncio.run(publish(settings, range(DEAD_LETTERS)))
     # A crash between the dead letters and the checkpoint publishes them again; a futile replay makes one of another
     # position.
-    asyncio.run(publish(settings, [LETTERS - 1]))
-    asyncio.run(publish(settings, [LETTERS], replay_of=LETTERS - 1))
+    asyncio.run(publish(settings, [DEAD_LETTERS - 1]))
+    asyncio.run(publish(settings, [DEAD_LETTERS], replay_of=DEAD_LETTERS - 1))
     yield settings
 
 
@@ -74,21 +74,21 @@ async def offsets(settings: Settings, selection: Selection, *, events: bool = Fa
 
 def test_every_letter_is_read_once(kafka: Settings) -> None:
     """All are read to the last one of the last batch, and one of two that a crash left."""
-    assert asyncio.run(offsets(kafka, Selection())) == list(range(LETTERS + 1))
+    assert asyncio.run(offsets(kafka, Selection())) == list(range(DEAD_LETTERS + 1))
 
 
 def test_a_replay_reads_one_letter_an_event(kafka: Settings) -> None:
     """The dead letter of what was replayed and rejected again is left out beside its first."""
-    assert asyncio.run(offsets(kafka, Selection(), events=True)) == list(range(LETTERS))
-    late = Selection(since_ms=BEGAN_MS + 1_000 * LETTERS)
-    assert asyncio.run(offsets(kafka, late, events=True)) == [LETTERS]
+    assert asyncio.run(offsets(kafka, Selection(), events=True)) == list(range(DEAD_LETTERS))
+    late = Selection(since_ms=BEGAN_MS + 1_000 * DEAD_LETTERS)
+    assert asyncio.run(offsets(kafka, late, events=True)) == [DEAD_LETTERS]
 
 
 @pytest.mark.parametrize(("since", "until"), [(0, 3), (700, 703), (1_190, 5_000), (5_000, 9_000)])
 def test_a_span_of_time_is_read(kafka: Settings, since: int, until: int) -> None:
     """Dead letters of the seconds asked for are read, whatever the broker says where they begin."""
     selection = Selection(since_ms=BEGAN_MS + 1_000 * since, until_ms=BEGAN_MS + 1_000 * until)
-    assert asyncio.run(offsets(kafka, selection)) == list(range(since, min(until, LETTERS + 1)))
+    assert asyncio.run(offsets(kafka, selection)) == list(range(since, min(until, DEAD_LETTERS + 1)))
 
 
 def test_a_letter_is_found_by_either_place(kafka: Settings) -> None:
@@ -105,7 +105,7 @@ def test_what_comes_after_the_opening_is_not_read(kafka: Settings) -> None:
 
     async def read_while_publishing() -> list[int]:
         async with open_log(kafka) as log:
-            await publish(kafka, [LETTERS + 1], reason="data")
+            await publish(kafka, [DEAD_LETTERS + 1], reason="data")
             return [letter.position.offset async for letter in log.letters(Selection(reasons=frozenset({"data"})))]
 
     assert asyncio.run(read_while_publishing()) == []

@@ -28,7 +28,7 @@ LIMIT_SECONDS: Final = 45.0
 _PROBE_SECONDS: Final = 60.0
 
 _NO_DEDUPE: Final = "count an event once that is sent twice"
-_NO_LETTERS: Final = "keep what it cannot read, with the reason"
+_NO_DEAD_LETTERS: Final = "keep what it cannot read, with the reason"
 _NO_EVENTS: Final = "store the events"
 _NO_REFOLD: Final = "revise a window that has closed when a late event arrives"
 _NO_CHECKS: Final = "check an event against its contract"
@@ -109,7 +109,7 @@ PEERS: Final = {
             "aiokafka, pydantic, clickhouse-connect",
             "a loop: every event validated by the same pydantic models, one count a lesson and 10 s in a dict, every event "
             "inserted into a plain ClickHouse table in batches, then the offsets committed",
-            (_NO_DEDUPE, _NO_LETTERS, "store its counts: they stay in memory for ever", _NO_STATE, _NO_METRICS),
+            (_NO_DEDUPE, _NO_DEAD_LETTERS, "store its counts: they stay in memory for ever", _NO_STATE, _NO_METRICS),
             _own("aiokafka_pydantic"),
             _needs_own("aiokafka"),
             most_events=200_000,
@@ -120,7 +120,7 @@ PEERS: Final = {
             "Faust, a windowed table",
             "an agent that adds 1 to a tumbling table of 10 s a lesson, by the broker's time, memory store, with its "
             "changelog",
-            (_NO_DEDUPE, _NO_LETTERS, _NO_EVENTS, _NO_REFOLD, _NO_CHECKS, _NO_STATE, _NO_METRICS),
+            (_NO_DEDUPE, _NO_DEAD_LETTERS, _NO_EVENTS, _NO_REFOLD, _NO_CHECKS, _NO_STATE, _NO_METRICS),
             _own("faust_table"),
             _needs_own("faust"),
             most_events=20_000,
@@ -129,7 +129,7 @@ PEERS: Final = {
             "quixstreams",
             "Quix Streams",
             "a streaming dataframe: JSON, tumbling count of 10 s a lesson by the event's time, RocksDB, with its changelog",
-            (_NO_DEDUPE, _NO_LETTERS, _NO_EVENTS, _NO_REFOLD, _NO_CHECKS, _NO_STATE, _NO_METRICS),
+            (_NO_DEDUPE, _NO_DEAD_LETTERS, _NO_EVENTS, _NO_REFOLD, _NO_CHECKS, _NO_STATE, _NO_METRICS),
             _apart("quixstreams_count"),
             _needs_apart("quixstreams"),
             most_events=400_000,
@@ -138,7 +138,7 @@ PEERS: Final = {
             "bytewax",
             "Bytewax",
             "a dataflow: Kafka input, JSON, tumbling count of 10 s a lesson by the event's time, without recovery",
-            (_NO_DEDUPE, _NO_LETTERS, _NO_EVENTS, _NO_REFOLD, _NO_CHECKS, _NO_STATE, _NO_METRICS),
+            (_NO_DEDUPE, _NO_DEAD_LETTERS, _NO_EVENTS, _NO_REFOLD, _NO_CHECKS, _NO_STATE, _NO_METRICS),
             _apart("bytewax_count"),
             _needs_apart("bytewax"),
             most_events=300_000,
@@ -147,7 +147,7 @@ PEERS: Final = {
             "kafka-streams",
             "Kafka Streams",
             "JSON by Jackson, tumbling count of 10 s a lesson by the event's time, RocksDB, with its changelog",
-            (_NO_DEDUPE, _NO_LETTERS, _NO_EVENTS, _NO_REFOLD, _NO_CHECKS, _NO_METRICS),
+            (_NO_DEDUPE, _NO_DEAD_LETTERS, _NO_EVENTS, _NO_REFOLD, _NO_CHECKS, _NO_METRICS),
             lambda task, _python: kafka_streams.command(task),
             lambda _python: kafka_streams.missing(),
         ),

@@ -63,7 +63,7 @@ async def send_at_rate(
 ) -> None:
     """Send ``records`` at ``rate`` a second, in ticks of 20 ms; ``sent`` fills meanwhile.
 
-    The timestamp of a record is the time it is handed over. Raises ``KafkaError`` if Kafka rejects.
+    The timestamp of a record is the time it is handed over. Raises ``KafkaError`` if Kafka refuses.
     """
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap,

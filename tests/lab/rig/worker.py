@@ -160,21 +160,22 @@ class WorkerProcess:
 
     def status(self, path: str) -> int:
         """Return the status of a page, once the process serves its pages."""
-        wait_until(lambda: self.ask(path)[0], "the worker to serve its pages")
-        return self.ask(path)[0]
+        return self._served(path)[0]
 
     def page(self, path: str) -> str:
         """Return the text of a page, once the process serves its pages."""
-        self.status(path)
-        return self.ask(path)[1]
+        return self._served(path)[1]
 
     def telemetry(self) -> Page:
         """Return its Prometheus metrics, once the process serves them; raises :class:`MustStop` if it serves none."""
-        self.status("metrics")
-        status, text = self.ask("metrics")
+        status, text = self._served("metrics")
         if status != 200:
             raise self.trouble(f"The worker shows no metrics: {text}")
         return parsed(text.splitlines())
+
+    def _served(self, path: str) -> tuple[int, str]:
+        wait_until(lambda: self.ask(path)[0], "the worker to serve its pages")
+        return self.ask(path)
 
     def memory(self) -> usage.Memory:
         """Return the memory it has now; raises ``OSError`` if it has ended."""

@@ -4,7 +4,7 @@ from collections import deque
 
 from schemas.metrics.metric import WINDOW_10M
 from tests.oracle.classroom.lessons import Lesson
-from tests.oracle.rows import RowKey, Rows, figures, window_starts
+from tests.oracle.rows import RowKey, Rows, quotient, window_starts
 
 __all__ = ["hand_rows"]
 
@@ -36,7 +36,7 @@ def hand_rows(lesson: Lesson) -> Rows:
         end_us = start_us + WINDOW_10M.size_us
         inside = [delay for time_us, delay in raised if start_us <= time_us < end_us]
         answered = sum(delay is not None for delay in inside)
-        row = figures(start_us, end_us, answered, len(inside), len(inside))
+        row = quotient(start_us, end_us, answered, len(inside), len(inside))
         rows[RowKey("call_through_rate", WINDOW_10M.name, lesson.key, "", start_us)] = row
     told = {
         "call_through_rate": lesson.so_far(len(delays), len(raised), len(raised)),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from schemas.metrics.classroom.lessons import INTERACTION_TYPES, LESSON_GRACE_US, LONGEST_LESSON_US
 from schemas.metrics.metric import Window
-from tests.oracle.rows import NEVER_US, Event, Interval, Metrics, earliest, figures, of_type, presence, window_starts
+from tests.oracle.rows import NEVER_US, Event, Interval, Metrics, earliest, of_type, presence, quotient, window_starts
 
 __all__ = ["ANSWERED", "LEFT", "Lesson", "hopping", "inside", "read_lesson"]
 
@@ -44,7 +44,7 @@ class Lesson:
 
     def so_far(self, numerator: float, denominator: float, sample_size: int, parts: Sequence[float | None] = ()) -> Metrics:
         """Return a metric of the lesson so far."""
-        return figures(self.start_us, self.end_us, numerator, denominator, sample_size, parts)
+        return quotient(self.start_us, self.end_us, numerator, denominator, sample_size, parts)
 
 
 def read_lesson(key: str, events: Sequence[Event]) -> Lesson:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from schemas.metrics.classroom.lessons import INTERACTION_TYPES
 from schemas.metrics.metric import WINDOW_1M, WINDOW_5M, WINDOW_10M
 from tests.oracle.classroom.lessons import Lesson, hopping, inside
-from tests.oracle.rows import Event, Metrics, RowKey, Rows, figures, of_type, overlap_us
+from tests.oracle.rows import Event, Metrics, RowKey, Rows, of_type, overlap_us, quotient
 
 __all__ = ["participation_rows"]
 
@@ -35,11 +35,11 @@ def part_taken(
     acts = of_type(events, *INTERACTION_TYPES)
     raised = len(of_type(events, "classroom.hand.raised"))
     minutes = sum(overlap_us(stay, start_us, end_us) for stay in lesson.stays) / 60e6
-    told = {"interactions_per_student_minute": figures(start_us, end_us, len(acts), minutes, int(minutes))}
+    told = {"interactions_per_student_minute": quotient(start_us, end_us, len(acts), minutes, int(minutes))}
     if window != WINDOW_1M.name:
         active = {event["student_id"] for event in acts}
         everyone = len(active | present)
-        told["participation_breadth"] = figures(start_us, end_us, len(active), everyone, everyone)
+        told["participation_breadth"] = quotient(start_us, end_us, len(active), everyone, everyone)
     if window in {WINDOW_10M.name, "lesson"}:
-        told["hand_raises_per_student_minute"] = figures(start_us, end_us, raised, minutes, int(minutes))
+        told["hand_raises_per_student_minute"] = quotient(start_us, end_us, raised, minutes, int(minutes))
     return told

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from schemas.metrics.classroom.questions import LONG_WAIT_US, SKETCH_ACCURACY
 from schemas.metrics.metric import WINDOW_10M
 from tests.oracle.classroom.lessons import Lesson, hopping
-from tests.oracle.rows import Event, Metrics, RowKey, Rows, figures
+from tests.oracle.rows import Event, Metrics, RowKey, Rows, quotient
 
 __all__ = ["question_rows"]
 
@@ -25,7 +25,7 @@ def question_rows(lesson: Lesson) -> Rows:
         own = [event for event in answers if event["prompt_id"] == prompt]
         responders = {event["student_id"] for event in own}
         audience = responders | {stay.person for stay in lesson.stays if stay.start_us <= asked_us < stay.end_us}
-        rate = figures(asked_us, closed_us, len(responders), len(audience), len(audience))
+        rate = quotient(asked_us, closed_us, len(responders), len(audience), len(audience))
         rows[RowKey("response_rate", "prompt", lesson.key, prompt, 0)] = rate
         rates.append((asked_us, rate.value))
         later_us = [event["time_us"] for event in own if event["time_us"] >= asked_us]
@@ -36,7 +36,7 @@ def question_rows(lesson: Lesson) -> Rows:
     spans = [(RowKey("response_rate", "10m/1m", lesson.key, "", a), a, b) for a, b in hopping(asked, WINDOW_10M)]
     for key, start_us, end_us in spans:
         known = [rate for asked_us, rate in rates if start_us <= asked_us < end_us and rate is not None]
-        rows[key] = figures(start_us, end_us, sum(known), len(known), len(known))
+        rows[key] = quotient(start_us, end_us, sum(known), len(known), len(known))
     told: dict[str, Metrics] = {}
     if asked:
         known = [rate for _, rate in rates if rate is not None]
@@ -61,11 +61,11 @@ def answer_metrics(answers: Sequence[Event], start_us: int, end_us: int, *, sket
     """Metric 7 of some answers."""
     latencies = sorted(event["latency_ms"] for event in answers if event.get("latency_ms") is not None)
     graded = [event["correct"] for event in answers if event.get("correct") is not None]
-    told = {"correct_rate": figures(start_us, end_us, sum(graded), len(graded), len(graded))}
+    told = {"correct_rate": quotient(start_us, end_us, sum(graded), len(graded), len(graded))}
     parts = sketch(latencies) if sketched else []
     for metric, share in (("answer_latency_p50_ms", 0.5), ("answer_latency_p90_ms", 0.9)):
         value = quantile(latencies, share) if latencies else 0
-        told[metric] = figures(start_us, end_us, value, bool(latencies), len(latencies), parts)
+        told[metric] = quotient(start_us, end_us, value, bool(latencies), len(latencies), parts)
     return told
 
 

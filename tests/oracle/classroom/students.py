@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from schemas.metrics.classroom.lessons import INTERACTION_TYPES
 from schemas.metrics.classroom.students import STUDENT_PARTS
 from tests.oracle.classroom.lessons import ANSWERED, LEFT, Lesson
-from tests.oracle.rows import Event, Interval, RowKey, Rows, figures, of_type, overlap_us
+from tests.oracle.rows import Event, Interval, RowKey, Rows, of_type, overlap_us, quotient
 
 __all__ = ["student_rows"]
 
@@ -32,7 +32,7 @@ def student_rows(lesson: Lesson) -> Rows:
         own_us = [event["time_us"] for event in own]
         start_us = lesson.start_us if lesson.plan else min(own_us)
         end_us = lesson.end_us if lesson.has_ended else max(start_us, min(max(own_us, default=start_us), lesson.latest_us))
-        row = figures(start_us, end_us, acts, minutes, acts, told)
+        row = quotient(start_us, end_us, acts, minutes, acts, told)
         rows[RowKey("student_lesson", "student", lesson.key, student, 0)] = row
     return rows
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from schemas.metrics.classroom.talk import CELL_US, COVERED_US, LONGEST_SEGMENT_US, SPEAKERS, ST_MODES
 from schemas.metrics.metric import WINDOW_10M
 from tests.oracle.classroom.lessons import Lesson
-from tests.oracle.rows import Event, RowKey, Rows, figures, window_starts
+from tests.oracle.rows import Event, RowKey, Rows, quotient, window_starts
 
 __all__ = ["talk_rows"]
 
@@ -27,7 +27,7 @@ def talk_rows(lesson: Lesson) -> Rows:
         if window == "lesson":
             mode = mode_of(occupancy / len(said), changes / len(said)) if said else ""
             for item in ST_MODES:
-                row = figures(start_us, end_us, item == mode, bool(said), len(said))
+                row = quotient(start_us, end_us, item == mode, bool(said), len(said))
                 rows[RowKey("st_mode", window, lesson.key, item, 0)] = row
     for window, start_us, end_us in [*windows(coded), *(("lesson", lesson.start_us, lesson.end_us) for _ in coded[:1])]:
         found = within(codes, window, start_us, end_us)
@@ -48,7 +48,7 @@ def made(lesson: Lesson, told: dict[str, tuple[float, int]], window: str, start_
     """Return the rows of one window."""
     slot_us = 0 if window == "lesson" else start_us
     return {
-        RowKey(metric, window, lesson.key, "", slot_us): figures(start_us, end_us, numerator, denominator, denominator)
+        RowKey(metric, window, lesson.key, "", slot_us): quotient(start_us, end_us, numerator, denominator, denominator)
         for metric, (numerator, denominator) in told.items()
     }
 

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from tests.oracle.rows import EPOCH, Event, RowKey, Rows, figures, local_midnight_us
+from tests.oracle.rows import EPOCH, Event, RowKey, Rows, local_midnight_us, quotient
 
 __all__ = ["LocalWindow", "row", "windows_holding"]
 
@@ -34,7 +34,7 @@ def row(
     item: str = "",
 ) -> Rows:
     """Return one row whose slot is the window's start."""
-    told = figures(window.start_us, window.end_us, numerator, denominator, sample_size, parts)
+    told = quotient(window.start_us, window.end_us, numerator, denominator, sample_size, parts)
     return {RowKey(metric, window.name, key, item, window.start_us): told}
 
 

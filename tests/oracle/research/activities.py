@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.oracle.rows import NEVER_US, Event, RowKey, Rows, earliest, figures, of_type, overlap_us, presence
+from tests.oracle.rows import NEVER_US, Event, RowKey, Rows, earliest, of_type, overlap_us, presence, quotient
 
 __all__ = [
     "CONTRIBUTED",
@@ -41,7 +41,7 @@ class Activity:
 
     def row(self, metric: str, numerator: float, denominator: float, sample_size: int, parts: Sequence[float] = ()) -> Rows:
         """Return one row of the activity."""
-        told = figures(self.start_us, self.end_us, numerator, denominator, sample_size, parts)
+        told = quotient(self.start_us, self.end_us, numerator, denominator, sample_size, parts)
         return {RowKey(metric, "activity", self.key, "", 0): told}
 
 

@@ -1,7 +1,7 @@
 """What each teacher did in a research activity."""
 
 from tests.oracle.research.activities import CONTRIBUTED, FEEDBACK, IMPROVED, JOINED, LEFT, OBSERVED, PUBLISHED, Activity
-from tests.oracle.rows import Metrics, RowKey, Rows, figures, of_type
+from tests.oracle.rows import Metrics, RowKey, Rows, of_type, quotient
 
 __all__ = ["participant_rows"]
 
@@ -32,4 +32,4 @@ def participant(activity: Activity, who: str) -> Metrics:
         len({event["feedback_id"] for event in of_type(own, FEEDBACK)}),
         len({event["improvement_id"] for event in of_type(own, IMPROVED)}),
     )
-    return figures(activity.start_us, activity.end_us, posted, attended_us / 60e6, posted, parts)
+    return quotient(activity.start_us, activity.end_us, posted, attended_us / 60e6, posted, parts)

@@ -62,7 +62,7 @@ def lesson(rows: Rows, metric: str, item: str = "", key: str = "lesson") -> dict
     return rows[metric, "lesson", key, item, 0]
 
 
-def figure(row: dict[str, Any]) -> tuple[float, float, int]:
+def fraction(row: dict[str, Any]) -> tuple[float, float, int]:
     """Return numerator, denominator and sample size."""
     return row["numerator"], row["denominator"], row["sample_size"]
 
@@ -92,7 +92,7 @@ def test_nobody_present() -> None:
         "engagement_index",
     ):
         row = lesson(rows, metric)
-        assert (row["value"], *figure(row)) == (None, 0, 0, 0), metric
+        assert (row["value"], *fraction(row)) == (None, 0, 0, 0), metric
     assert lesson(rows, "engagement_index")["parts"] == [None] * 4 + [0.25] * 4
     assert rows["response_rate", "prompt", "lesson", "q", 0]["value"] is None
     assert not [place for place in rows if place[0] in ("student_lesson", "call_through_rate", "correct_rate_lesson")]
@@ -109,18 +109,18 @@ def test_one_student() -> None:
         event("hand.called", 61, student_id="安"),
         event("lesson.ended", 120),
     )
-    assert figure(lesson(rows, "participation_breadth")) == (1, 1, 1)
-    assert figure(lesson(rows, "participation_gini")) == (0, 4, 1)
-    assert figure(lesson(rows, "interactions_per_student_minute")) == (2, 2, 2)
-    assert figure(lesson(rows, "hand_raises_per_student_minute")) == (1, 2, 2)
-    assert figure(lesson(rows, "call_through_rate")) == (1, 1, 1)
-    assert figure(lesson(rows, "wait_time_seconds")) == (3, 1, 1)
+    assert fraction(lesson(rows, "participation_breadth")) == (1, 1, 1)
+    assert fraction(lesson(rows, "participation_gini")) == (0, 4, 1)
+    assert fraction(lesson(rows, "interactions_per_student_minute")) == (2, 2, 2)
+    assert fraction(lesson(rows, "hand_raises_per_student_minute")) == (1, 2, 2)
+    assert fraction(lesson(rows, "call_through_rate")) == (1, 1, 1)
+    assert fraction(lesson(rows, "wait_time_seconds")) == (3, 1, 1)
     assert lesson(rows, "wait_time_seconds")["parts"] == [3]
-    assert figure(lesson(rows, "long_wait_share")) == (1, 1, 1)
-    assert figure(rows["response_rate", "prompt", "lesson", "问-一", 0]) == (1, 1, 1)
-    assert figure(rows["answer_latency_p90_ms", "prompt", "lesson", "问-一", 0]) == (2000, 1, 1)
-    assert figure(lesson(rows, "engagement_index")) == (1, 1, 1)
-    assert figure(rows["student_lesson", "student", "lesson", "安", 0]) == (2, 2, 2)
+    assert fraction(lesson(rows, "long_wait_share")) == (1, 1, 1)
+    assert fraction(rows["response_rate", "prompt", "lesson", "问-一", 0]) == (1, 1, 1)
+    assert fraction(rows["answer_latency_p90_ms", "prompt", "lesson", "问-一", 0]) == (2000, 1, 1)
+    assert fraction(lesson(rows, "engagement_index")) == (1, 1, 1)
+    assert fraction(rows["student_lesson", "student", "lesson", "安", 0]) == (2, 2, 2)
     assert student(rows, "安") == {
         "scheduled_seconds": 600,
         "attended_seconds": 120,
@@ -147,11 +147,11 @@ def test_everyone_silent() -> None:
         event("speech.recorded", 30, speaker="silence", fias_code=10, duration_ms=3_000),
         event("lesson.ended", 60),
     )
-    assert figure(lesson(rows, "participation_breadth")) == (0, 2, 2)
-    assert (lesson(rows, "participation_gini")["value"], *figure(lesson(rows, "participation_gini"))) == (None, 0, 0, 2)
+    assert fraction(lesson(rows, "participation_breadth")) == (0, 2, 2)
+    assert (lesson(rows, "participation_gini")["value"], *fraction(lesson(rows, "participation_gini"))) == (None, 0, 0, 2)
     assert lesson(rows, "engagement_index")["parts"] == [None, 0, None, 0, *[0.25] * 4]
-    assert figure(lesson(rows, "engagement_index")) == (0, 0.5, 2)
-    assert figure(lesson(rows, "silence_share")) == (1, 1, 1)
+    assert fraction(lesson(rows, "engagement_index")) == (0, 0.5, 2)
+    assert fraction(lesson(rows, "silence_share")) == (1, 1, 1)
     assert lesson(rows, "question_ratio")["value"] is None
 
 
@@ -164,11 +164,11 @@ def test_a_lesson_without_length() -> None:
         event("strategy.changed", 0, strategy="digital"),
         event("lesson.ended", 0),
     )
-    assert figure(lesson(rows, "tool_share")) == (0, 0, 1)
-    assert figure(lesson(rows, "strategy_balance")) == (0, 0, 1)
-    assert figure(lesson(rows, "strategy_share", "digital")) == (0, 0, 1)
-    assert figure(lesson(rows, "attendance_rate")) == (0, 0, 1)
-    assert figure(lesson(rows, "early_stop_seconds")) == (0, 0, 0)
+    assert fraction(lesson(rows, "tool_share")) == (0, 0, 1)
+    assert fraction(lesson(rows, "strategy_balance")) == (0, 0, 1)
+    assert fraction(lesson(rows, "strategy_share", "digital")) == (0, 0, 1)
+    assert fraction(lesson(rows, "attendance_rate")) == (0, 0, 1)
+    assert fraction(lesson(rows, "early_stop_seconds")) == (0, 0, 0)
     assert student(rows, "a")["present_seconds"] == 0
 
 
@@ -230,7 +230,7 @@ def test_published_fias_totals() -> None:
         "pupil_initiation_ratio": (84, 155),
         "teacher_response_ratio": (147, 147),
     }
-    assert {name: figure(lesson(rows, name))[:2] for name in told} == told
+    assert {name: fraction(lesson(rows, name))[:2] for name in told} == told
 
 
 def test_speech_counts_by_its_length() -> None:
@@ -238,31 +238,31 @@ def test_speech_counts_by_its_length() -> None:
     lecture = event("speech.recorded", 0, speaker="teacher", duration_ms=38 * 60_000)
     word = event("speech.recorded", 38 * 60, speaker="student", duration_ms=1_600)
     rows = fold(lecture, word)
-    assert figure(lesson(rows, "teacher_occupancy")) == (760, 761, 761)
-    assert figure(lesson(fold(*said("T" * 760), word), "teacher_occupancy")) == (760, 761, 761)
+    assert fraction(lesson(rows, "teacher_occupancy")) == (760, 761, 761)
+    assert fraction(lesson(fold(*said("T" * 760), word), "teacher_occupancy")) == (760, 761, 761)
 
 
 def test_a_cell_is_of_what_fills_most_of_it() -> None:
     """Less than half a cell is no sample; of equal ones the teacher counts; what overlaps covers a moment once."""
-    assert figure(lesson(fold(*said("S", seconds=1.499)), "teacher_occupancy")) == (0, 0, 0)
-    assert figure(lesson(fold(*said("S", seconds=1.5)), "teacher_occupancy")) == (0, 1, 1)
-    assert figure(lesson(fold(*said("ST", seconds=1.5)), "teacher_occupancy")) == (1, 1, 1)
+    assert fraction(lesson(fold(*said("S", seconds=1.499)), "teacher_occupancy")) == (0, 0, 0)
+    assert fraction(lesson(fold(*said("S", seconds=1.5)), "teacher_occupancy")) == (0, 1, 1)
+    assert fraction(lesson(fold(*said("ST", seconds=1.5)), "teacher_occupancy")) == (1, 1, 1)
     twice = [event("speech.recorded", 0, speaker="teacher", duration_ms=1_400, source=name) for name in ("a", "b")]
-    assert figure(lesson(fold(*twice), "teacher_occupancy")) == (0, 0, 0)
+    assert fraction(lesson(fold(*twice), "teacher_occupancy")) == (0, 0, 0)
 
 
 def test_speech_on_a_boundary() -> None:
     """Speech reaches into every window that it lasts into; a change of speaker across the edge is not counted."""
     rows = fold(*said("T", 597), *said("S", 600), *said("B", 603))
     place = ("teacher_occupancy", "10m/1m", "lesson", "")
-    assert figure(rows[*place, 0]) == (1, 1, 1)
-    assert figure(rows[*place, 600]) == (0.5, 2, 2)
-    assert figure(rows[*place, 60]) == (1.5, 3, 3)
+    assert fraction(rows[*place, 0]) == (1, 1, 1)
+    assert fraction(rows[*place, 600]) == (0.5, 2, 2)
+    assert fraction(rows[*place, 60]) == (1.5, 3, 3)
     place = ("behaviour_conversion", "10m/1m", "lesson", "")
-    assert [figure(rows[*place, slot])[0] for slot in (0, 60, 600)] == [0, 2, 1]
-    assert figure(lesson(rows, "behaviour_conversion")) == (2, 3, 3)
+    assert [fraction(rows[*place, slot])[0] for slot in (0, 60, 600)] == [0, 2, 1]
+    assert fraction(lesson(rows, "behaviour_conversion")) == (2, 3, 3)
     long = fold(*said("T", 590, seconds=20))
-    assert figure(long["teacher_occupancy", "10m/1m", "lesson", "", 600]) == (3, 3, 3)
+    assert fraction(long["teacher_occupancy", "10m/1m", "lesson", "", 600]) == (3, 3, 3)
 
 
 def test_one_instant_is_in_the_order_of_source_and_id() -> None:
@@ -289,9 +289,9 @@ def test_a_call_answers_the_earliest_raise_that_is_up() -> None:
         event("hand.raised", 60, student_id="b"),
         event("hand.called", 90, student_id="b"),
     )
-    assert figure(lesson(rows, "call_through_rate")) == (2, 3, 3)
-    assert figure(lesson(rows, "cold_call_share")) == (2, 4, 4)
-    assert figure(lesson(rows, "call_delay_seconds")) == (30, 2, 2)
+    assert fraction(lesson(rows, "call_through_rate")) == (2, 3, 3)
+    assert fraction(lesson(rows, "cold_call_share")) == (2, 4, 4)
+    assert fraction(lesson(rows, "call_delay_seconds")) == (30, 2, 2)
     assert (lesson(rows, "longest_call_delay_seconds")["value"], lesson(rows, "longest_call_delay_seconds")["parts"]) == (
         30,
         [0, 30],
@@ -309,10 +309,10 @@ def test_overlapping_tools_count_once() -> None:
         event("tool.used", 200, platform="national", duration_ms=1_000),
         event("lesson.ended", 100),
     )
-    assert figure(lesson(rows, "tool_share")) == (30, 100, 5)
-    assert figure(lesson(rows, "tool_share", "school")) == (10, 100, 2)
-    assert figure(lesson(rows, "tool_share", "district")) == (22, 100, 2)
-    assert figure(lesson(rows, "tool_share", "national")) == (0, 100, 1)
+    assert fraction(lesson(rows, "tool_share")) == (30, 100, 5)
+    assert fraction(lesson(rows, "tool_share", "school")) == (10, 100, 2)
+    assert fraction(lesson(rows, "tool_share", "district")) == (22, 100, 2)
+    assert fraction(lesson(rows, "tool_share", "national")) == (0, 100, 1)
     assert ("tool_share", "lesson", "lesson", "municipal", 0) not in rows
 
 
@@ -325,7 +325,7 @@ def test_strategies_share_the_lesson() -> None:
         event("strategy.changed", 75, strategy="digital"),
         event("lesson.ended", 100),
     )
-    assert [figure(lesson(rows, "strategy_share", item)) for item in STRATEGIES] == [
+    assert [fraction(lesson(rows, "strategy_share", item)) for item in STRATEGIES] == [
         (0, 100, 3),
         (0, 100, 3),
         (50, 100, 3),
@@ -348,10 +348,10 @@ def test_students_who_leave_and_return() -> None:
         event("attendance.joined", 0, student_id="b"),
         event("lesson.ended", 100),
     )
-    assert figure(rows["response_rate", "prompt", "lesson", "q", 0]) == (0, 1, 1)
-    assert figure(lesson(rows, "attendance_rate")) == (180, 200, 2)
+    assert fraction(rows["response_rate", "prompt", "lesson", "q", 0]) == (0, 1, 1)
+    assert fraction(lesson(rows, "attendance_rate")) == (180, 200, 2)
     assert student(rows, "a")["present_seconds"] == 80
-    assert figure(lesson(rows, "interactions_per_student_minute")) == (0, 3, 3)
+    assert fraction(lesson(rows, "interactions_per_student_minute")) == (0, 3, 3)
 
 
 def test_a_lesson_that_never_ends() -> None:
@@ -359,7 +359,7 @@ def test_a_lesson_that_never_ends() -> None:
     joined = event("attendance.joined", 0, student_id="a")
     early = fold(started(0, ("a",)), joined, event("hand.raised", 300, student_id="a"))
     assert seconds(lesson(early, "tool_share")) == (0, 300)
-    assert figure(lesson(early, "attendance_rate")) == (600, 600, 1)
+    assert fraction(lesson(early, "attendance_rate")) == (600, 600, 1)
     assert (student(early, "a")["attended_seconds"], student(early, "a")["present_seconds"]) == (600, 0)
     assert seconds(early["student_lesson", "student", "lesson", "a", 0]) == (0, 300)
     latest = 600 + LESSON_GRACE_US / SECOND_US
@@ -369,7 +369,7 @@ def test_a_lesson_that_never_ends() -> None:
     assert student(late, "a")["attended_seconds"] == 600
     open_end = fold(joined, event("hand.raised", 9000, student_id="b"))
     assert seconds(lesson(open_end, "tool_share")) == (0, 9000)
-    assert figure(lesson(open_end, "interactions_per_student_minute")) == (1, 150, 150)
+    assert fraction(lesson(open_end, "interactions_per_student_minute")) == (1, 150, 150)
 
 
 def test_a_lesson_that_ends_before_it_starts() -> None:
@@ -382,18 +382,18 @@ def test_a_lesson_that_ends_before_it_starts() -> None:
         event("lesson.ended", 40),
     )
     assert seconds(lesson(rows, "tool_share")) == (100, 40)
-    assert (lesson(rows, "tool_share")["value"], *figure(lesson(rows, "tool_share"))) == (None, 0, 0, 1)
-    assert figure(lesson(rows, "early_stop_seconds")) == (160, 1, 1)
-    assert figure(lesson(rows, "attendance_rate")) == (30, 200, 1)
+    assert (lesson(rows, "tool_share")["value"], *fraction(lesson(rows, "tool_share"))) == (None, 0, 0, 1)
+    assert fraction(lesson(rows, "early_stop_seconds")) == (160, 1, 1)
+    assert fraction(lesson(rows, "attendance_rate")) == (30, 200, 1)
     assert student(rows, "a")["attended_seconds"] == 30
-    assert figure(lesson(rows, "participation_breadth")) == (0, 1, 1)
+    assert fraction(lesson(rows, "participation_breadth")) == (0, 1, 1)
     assert (student(rows, "a")["present_seconds"], student(rows, "b")["present_seconds"]) == (30, 0)
 
 
 def test_a_timetable_that_ends_before_it_starts() -> None:
     """Nobody can attend it: the rate is NULL."""
     rows = fold(started(0, ("a",), (600, 0)), event("attendance.joined", 0, student_id="a"), event("lesson.ended", 600))
-    assert (lesson(rows, "attendance_rate")["value"], *figure(lesson(rows, "attendance_rate"))) == (None, 0, 0, 1)
+    assert (lesson(rows, "attendance_rate")["value"], *fraction(lesson(rows, "attendance_rate"))) == (None, 0, 0, 1)
     assert student(rows, "a")["scheduled_seconds"] == 0
 
 
@@ -421,9 +421,9 @@ def test_attendance_that_nobody_takes_is_unknown() -> None:
 def test_delays_end_with_the_timetable() -> None:
     """Who begins or ends far outside the timetable is late or early by its whole length, and no more."""
     rows = fold(started(5_000, ("a",), (0, 600)), event("lesson.ended", 6_000))
-    assert figure(lesson(rows, "delayed_start_seconds")) == (600, 1, 1)
+    assert fraction(lesson(rows, "delayed_start_seconds")) == (600, 1, 1)
     early = fold(started(-9_000, ("a",), (0, 600)), event("lesson.ended", -8_000))
-    assert figure(lesson(early, "early_stop_seconds")) == (600, 1, 1)
+    assert fraction(lesson(early, "early_stop_seconds")) == (600, 1, 1)
 
 
 def test_two_lessons_of_one_class_at_once() -> None:
@@ -433,8 +433,8 @@ def test_two_lessons_of_one_class_at_once() -> None:
         {**event("attendance.joined", 10, student_id="a", classid="c"), "key": "other"},
         {**event("lesson.ended", 20), "key": "other"},
     )
-    assert figure(lesson(rows, "participation_breadth")) == (1, 1, 1)
-    assert figure(lesson(rows, "participation_breadth", key="other")) == (0, 1, 1)
+    assert fraction(lesson(rows, "participation_breadth")) == (1, 1, 1)
+    assert fraction(lesson(rows, "participation_breadth", key="other")) == (0, 1, 1)
     assert student(rows, "a")["hands_raised"] == 1
     assert student(rows, "a", "other")["present_seconds"] == 10
 
@@ -448,9 +448,9 @@ def test_a_dual_teacher_lesson() -> None:
     ]
     stays = [event("attendance.joined", 30, student_id=name) for name in "abcd"]
     rows = fold(*sides, *stays, event("lesson.ended", 330))
-    assert figure(lesson(rows, "attendance_rate")) == (900, 1800, 3)
-    assert figure(lesson(rows, "delayed_start_seconds")) == (30, 1, 1)
-    assert figure(lesson(rows, "early_stop_seconds")) == (270, 1, 1)
+    assert fraction(lesson(rows, "attendance_rate")) == (900, 1800, 3)
+    assert fraction(lesson(rows, "delayed_start_seconds")) == (30, 1, 1)
+    assert fraction(lesson(rows, "early_stop_seconds")) == (270, 1, 1)
     assert student(rows, "c")["scheduled_seconds"] == 600
     outside = student(rows, "d")
     assert (outside["scheduled_seconds"], outside["attended_seconds"], outside["present_seconds"]) == (0, 0, 300)
@@ -492,11 +492,11 @@ def test_quantiles_and_their_sketch() -> None:
         for number, latency_ms in enumerate((0, 1, 100, 1000))
     ]
     rows = fold(*answers, event("answer.submitted", 9, student_id="a", prompt_id="q"))
-    assert figure(lesson(rows, "answer_latency_p50_ms")) == (50.5, 1, 4)
-    assert figure(lesson(rows, "answer_latency_p90_ms")) == (pytest.approx(730), 1, 4)
+    assert fraction(lesson(rows, "answer_latency_p50_ms")) == (50.5, 1, 4)
+    assert fraction(lesson(rows, "answer_latency_p90_ms")) == (pytest.approx(730), 1, 4)
     buckets = [math.ceil(math.log(value) / math.log(1.01 / 0.99)) for value in (100, 1000)]
     assert lesson(rows, "answer_latency_p50_ms")["parts"] == [0, 2, buckets[0], 1, buckets[1], 1]
-    assert figure(lesson(rows, "correct_rate")) == (1, 4, 4)
+    assert fraction(lesson(rows, "correct_rate")) == (1, 4, 4)
     assert ("correct_rate", "prompt", "lesson", "q", 0) not in rows
 
 
@@ -510,11 +510,11 @@ def test_a_question_asked_twice() -> None:
         event("question.closed", 20, prompt_id="q"),
     )
     prompt = rows["response_rate", "prompt", "lesson", "q", 0]
-    assert (figure(prompt), seconds(prompt)) == ((2, 2, 2), (0, 20))
-    assert figure(rows["response_rate", "10m/1m", "lesson", "", 0]) == (1, 1, 1)
-    assert figure(rows["response_rate", "10m/1m", "lesson", "", 900]) == (0, 0, 0)
+    assert (fraction(prompt), seconds(prompt)) == ((2, 2, 2), (0, 20))
+    assert fraction(rows["response_rate", "10m/1m", "lesson", "", 0]) == (1, 1, 1)
+    assert fraction(rows["response_rate", "10m/1m", "lesson", "", 900]) == (0, 0, 0)
     assert lesson(rows, "wait_time_seconds")["parts"] == [2]
-    assert figure(lesson(rows, "long_wait_share")) == (0, 1, 1)
+    assert fraction(lesson(rows, "long_wait_share")) == (0, 1, 1)
 
 
 def test_the_index_weighs_what_is_known() -> None:
@@ -528,7 +528,7 @@ def test_the_index_weighs_what_is_known() -> None:
     index = lesson(rows, "engagement_index")
     third = pytest.approx(1 / 3)
     assert index["parts"] == [None, third, third, 1, 0.4, 0.3, 0.2, 0.1]
-    assert figure(index) == (pytest.approx(0.5 / 3 + 0.1), pytest.approx(0.6), 3)
+    assert fraction(index) == (pytest.approx(0.5 / 3 + 0.1), pytest.approx(0.6), 3)
 
 
 def test_only_what_fresh_events_can_change_is_written() -> None:

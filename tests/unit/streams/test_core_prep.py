@@ -52,7 +52,7 @@ def week(found: pl.DataFrame, metric: str, item: str = "", start_us: int | None 
 
 
 def starts(found: pl.DataFrame, metric: str, window: str) -> list[int]:
-    """Return the starts of the figure's windows."""
+    """Return the starts of the metric's windows."""
     return sorted(found.filter((pl.col("metric") == metric) & (pl.col("window") == window))["window_start_us"])
 
 

@@ -162,7 +162,7 @@ def test_a_full_report_is_well_formed(kind: ReportKind) -> None:
         "课堂话语占比",
         "S-T 教学模式",
         "Rt 0.52 · Ch 0.31",
-        "对话型 dialogue 75 % 课 of lessons",
+        "对话型 dialogue 75 % 的课 of lessons",
         "出勤率",
         "98.3 %",
         "备课",
