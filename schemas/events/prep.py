@@ -18,6 +18,13 @@ class PlanOpened(Data):
 class HeartbeatRecorded(Data):
     """The teacher is active in the plan; sent about once a minute."""
 
+    had_input: bool | None = Field(
+        default=None,
+        description="Whether there was input (keys, pen, pointer) since the heartbeat before. False is no preparation: the "
+        "plan is open, and nobody works on it. Without it the heartbeat counts.",
+        examples=[True],
+    )
+
 
 class PlanEdited(Data):
     """The plan's text changed."""
@@ -41,10 +48,15 @@ class PlanShared(Data):
 
 
 class PlanCoedited(Data):
-    """Another teacher edited the plan."""
+    """Another teacher edited the plan. Sent twice: to the plan's teacher, and to the editor, who gets the time for it."""
 
     editor_id: Identifier = Field(description="The other teacher.", examples=["t-0122"])
     characters_changed: Count = Field(description="Characters added or removed.", examples=[40])
+    owner_id: Identifier | None = Field(
+        default=None,
+        description="Whose plan it is, where the partition key is the editor.",
+        examples=["t-0117"],
+    )
 
 
 class PlanCompleted(Data):

@@ -83,6 +83,8 @@ class Metric:
     A value lies between 0 and ``highest`` (None: there is no bound that holds for all); ``classpulse verify`` reports any
     that does not.
 
+    On-time events up to ``evidence_us`` after the end of its window may change a row: until then it is not closed.
+
     ``module`` names the group of metrics that it is computed with. ``parts`` says what the array stored beside the value
     holds; empty where there is none. ``item`` says what the column of that name holds; empty where it is.
     """
@@ -107,6 +109,7 @@ class Metric:
     quantile: float = 0.0
     item: str = ""
     parts: str = ""
+    evidence_us: int = 0
 
     @property
     def path(self) -> str:

@@ -64,7 +64,6 @@ PERSON_METRICS: Final = (
         numerator=("interactions",),
         denominator=("present_seconds",),
         scale=60.0,
-        sample="interactions",
     ),
     PersonMetric(
         name="student_correct_rate",
@@ -129,7 +128,6 @@ PERSON_METRICS: Final = (
         numerator=("contributions",),
         denominator=("attended_seconds",),
         scale=60.0,
-        sample="contributions",
     ),
     PersonMetric(
         name="teacher_observations",

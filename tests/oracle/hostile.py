@@ -23,6 +23,8 @@ SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
 DAY_US = 24 * 60 * MINUTE_US
 STUDENTS = ("ann", "bo", "chen")
+#: Stands in the data of an event for the event's key.
+KEY = "the key"
 
 lesson_times = st.one_of(
     st.sampled_from([BASE_US + seconds * SECOND_US for seconds in (0, 10, 50, 60, 120, 300, 600, 660, 1200, 2400)]),
@@ -35,6 +37,8 @@ lesson_times = st.one_of(
 )
 students = st.sampled_from(STUDENTS)
 prompts = st.sampled_from(["q1", "q2"])
+#: Eighty per cent of a sum of them is often met exactly.
+characters = st.sampled_from([None, 0, 1, 1, 4, 5, 20])
 
 
 def _event(name: str, times: st.SearchStrategy[int], **data: st.SearchStrategy[Any]) -> st.SearchStrategy[Drawn]:
@@ -44,7 +48,13 @@ def _event(name: str, times: st.SearchStrategy[int], **data: st.SearchStrategy[A
 def _numbered(key: str, drawn: list[Drawn]) -> list[Event]:
     """Give each event an identity; sources and ids are not in the order of drawing, and sources repeat."""
     return [
-        {**event, "key": key, "source": f"/d/{n % 2}", "id": f"e{(n + 1) * 37 % 101:03}"} for n, event in enumerate(drawn)
+        {
+            **{name: key if value == KEY else value for name, value in event.items()},
+            "key": key,
+            "source": f"/d/{n % 2}",
+            "id": f"e{(n + 1) * 37 % 101:03}",
+        }
+        for n, event in enumerate(drawn)
     ]
 
 
@@ -164,9 +174,9 @@ def weeks_of_preparation(midnight_us: int, max_events: int = 20) -> st.SearchStr
     about_plans = {"subject": plans}
     event = st.one_of(
         _event("prep.plan.opened", times, **about_plans),
-        _event("prep.heartbeat.recorded", times, **about_plans),
-        _event("prep.plan.edited", times, **about_plans, substantive=st.booleans()),
-        _event("prep.plan.edited", times, **about_plans, substantive=st.just(value=True)),
+        _event("prep.heartbeat.recorded", times, **about_plans, had_input=st.sampled_from([None, True, False])),
+        _event("prep.plan.edited", times, **about_plans, substantive=st.booleans(), characters_changed=characters),
+        _event("prep.plan.edited", times, **about_plans, substantive=st.just(value=True), characters_changed=characters),
         _event(
             "prep.resource.attached",
             times,
@@ -177,7 +187,14 @@ def weeks_of_preparation(midnight_us: int, max_events: int = 20) -> st.SearchStr
         _event("prep.plan.shared", times, **about_plans),
         _event("prep.plan.completed", times, **about_plans),
         _event("prep.plan.completed", times, **about_plans),
-        _event("prep.plan.coedited", times, **about_plans, editor_id=students),
+        _event(
+            "prep.plan.coedited",
+            times,
+            **about_plans,
+            editor_id=st.one_of(students, st.just(KEY)),
+            owner_id=st.one_of(st.just(""), students),
+            characters_changed=characters,
+        ),
         _event("prep.plan.reviewed", times, **about_plans),
         _event("prep.plan.taught", st.one_of(times, lessons_after), **about_plans, lesson_start_us=lessons_after),
         _event("prep.plan.taught", times, **about_plans, lesson_start_us=st.one_of(times, lessons_after)),
@@ -186,9 +203,12 @@ def weeks_of_preparation(midnight_us: int, max_events: int = 20) -> st.SearchStr
 
 
 def activities(max_events: int = 16) -> st.SearchStrategy[Callable[[str], list[Event]]]:
-    """Draw a research activity: a function from its key to its events; exactly 80 % of the time is often met."""
-    seconds = st.sampled_from([0, 2, 8, 10, 11])
-    moments = _moments(seconds.map(lambda second: BASE_US + second * SECOND_US))
+    """Draw a research activity: a function from its key to its events; exactly 80 % of the time is often met.
+
+    Things happen exactly half an hour before and after its time, and schedules are empty, turned round or a week long.
+    """
+    minutes = st.sampled_from([0, 2, 8, 10, 11, 0, 2, 8, 10, 11, -30, -31, 40, 41, 7 * 24 * 60])
+    moments = _moments(minutes.map(lambda minute: BASE_US + minute * MINUTE_US))
     return _keyed(moments.flatmap(lambda moments: _activity(st.sampled_from(moments), max_events)))
 
 
@@ -204,7 +224,12 @@ def _activity(times: st.SearchStrategy[int], max_events: int) -> st.SearchStrate
     )
     joined = _event("research.participant.joined", times, **own, schoolid=st.sampled_from(["", "s1", "学校二"]))
     # Two weeks after something else, and a microsecond beside.
-    later = st.builds(lambda time_us, off_us: time_us + 14 * DAY_US + off_us, times, st.sampled_from([0, 0, 1, -1]))
+    off_us = st.sampled_from([0, 0, 1, -1])
+    later = st.builds(lambda time_us, off_us: time_us + 14 * DAY_US + off_us, times, off_us)
+    # As late as feedback can be, and as long before the end of the lesson as it can be.
+    far = st.builds(
+        lambda time_us, days, off_us: time_us + round(days * DAY_US) + off_us, times, st.sampled_from([-28, 0.5]), off_us
+    )
     event = st.one_of(
         published,
         joined,
@@ -213,7 +238,7 @@ def _activity(times: st.SearchStrategy[int], max_events: int) -> st.SearchStrate
         _event("research.contribution.posted", times, **own),
         _event("research.contribution.posted", times, **own),
         _event("research.lesson.observed", times, **own),
-        _event("research.feedback.given", times, **own, **items, lesson_end_us=times),
+        _event("research.feedback.given", times, **own, **items, lesson_end_us=st.one_of(times, far)),
         _event("research.report.generated", times, report_id=st.sampled_from(["r1", "r2"])),
         _event(
             "research.improvement.linked",

@@ -64,8 +64,8 @@ def week(key: str) -> list[Event]:
     start_us = BASE_US + (DAY_SECONDS + 3600) * SECOND_US
     return [
         *(event("prep.heartbeat.recorded", 61 * n + 900 * (n > 3), n, key) for n in range(5)),
-        event("prep.plan.edited", 200, 10, key, substantive=True, **plan),
-        event("prep.plan.coedited", 230, 11, key, editor_id="t-other", **plan),
+        event("prep.plan.edited", 200, 10, key, substantive=True, characters_changed=120, **plan),
+        event("prep.plan.coedited", 230, 11, key, editor_id="t-other", characters_changed=10, **plan),
         event("prep.resource.attached", 240, 12, key, origin="reused", platform="national", **plan),
         event("prep.resource.attached", 250, 13, key, origin="created", platform="school", **plan),
         event("prep.plan.completed", 260, 14, key, **plan),

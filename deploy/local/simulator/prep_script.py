@@ -49,16 +49,26 @@ def prep_script(plan: Plan, rng: random.Random) -> Script:
     days = [days_before for days_before in range(PREP_DAYS, 0, -1) if rng.random() < 0.5] or [1]
     starts = [_session_start_ms(plan, days_before, rng) for days_before in days]
     yield starts[0], []
-    context = Context(plan.teacher.teacher_id, plan.plan_id, schoolid=plan.school.school_id)
+    context = _context(plan, plan.teacher)
     for number, start_ms in enumerate(starts):
         last = number == len(starts) - 1
         drafts = [
             Draft(time_ms, kind, teacher.device, context, data)
             for time_ms, kind, teacher, data in _session(plan, start_ms, rng, last=last)
         ]
+        drafts += [
+            Draft(time_ms, COEDITED, editor.device, _context(plan, whose), data)
+            for time_ms, editor, data in _coedits(plan, drafts[-1].time_ms, start_ms, rng)
+            for whose in (plan.teacher, editor)
+        ]
         drafts.sort(key=_time_ms)
         yield starts[number + 1] if not last else _aftermath_ms(plan), drafts
     yield LAST, list(_aftermath(plan, context, rng))
+
+
+def _context(plan: Plan, teacher: Teacher) -> Context:
+    """Return the context of what ``teacher`` is told of the plan."""
+    return Context(teacher.teacher_id, plan.plan_id, schoolid=plan.school.school_id)
 
 
 def _time_ms(draft: Draft) -> int:
@@ -81,7 +91,8 @@ def _session(plan: Plan, start_ms: int, rng: random.Random, *, last: bool) -> It
         if pause <= minute < pause + 7:
             continue
         at = start_ms + minute * 60_000
-        yield at + int(rng.random() * 2_000), HEARTBEAT, owner, "{}"
+        had_input = "false" if rng.random() < 0.1 else "true"
+        yield at + int(rng.random() * 2_000), HEARTBEAT, owner, f'{{"had_input":{had_input}}}'
         if rng.random() < 0.35:
             characters = 1 + int(rng.expovariate(1 / 140))
             substantive = "true" if characters > 25 else "false"
@@ -89,15 +100,24 @@ def _session(plan: Plan, start_ms: int, rng: random.Random, *, last: bool) -> It
             yield at + int(rng.uniform(5_000, 55_000)), EDITED, owner, data
         if rng.random() < 0.06:
             yield at + int(rng.uniform(5_000, 55_000)), ATTACHED, owner, _resource(rng)
-        if rng.random() < 0.02:
-            other = _colleague(plan, rng)
-            data = f'{{"editor_id":"{other.teacher_id}","characters_changed":{1 + int(rng.expovariate(1 / 60))}}}'
-            yield at + int(rng.uniform(5_000, 55_000)), COEDITED, other, data
     if last and rng.random() < 0.9:
         yield end_ms, COMPLETED, owner, "{}"
         if rng.random() < 0.6:
             audience = _AUDIENCES[int(rng.random() * len(_AUDIENCES))]
             yield end_ms + 20_000, SHARED, owner, f'{{"audience":"{audience}"}}'
+
+
+def _coedits(plan: Plan, end_ms: int, start_ms: int, rng: random.Random) -> Iterator[tuple[int, Teacher, str]]:
+    """Tell what colleagues edit in the plan during a session: now and then for a few minutes."""
+    if rng.random() < 0.4:
+        editor = _colleague(plan, rng)
+        at = int(rng.uniform(start_ms, end_ms))
+        for _ in range(1 + int(rng.random() * 3)):
+            characters = 1 + int(rng.expovariate(1 / 60))
+            owner_id = plan.teacher.teacher_id
+            data = f'{{"editor_id":"{editor.teacher_id}","characters_changed":{characters},"owner_id":"{owner_id}"}}'
+            yield at, editor, data
+            at += int(rng.uniform(20_000, 180_000))
 
 
 def _resource(rng: random.Random) -> str:

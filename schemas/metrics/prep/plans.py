@@ -4,12 +4,14 @@ from typing import Final
 
 from schemas.metrics.metric import DAY_US, WINDOW_7D, WINDOW_28D, WINDOW_ISO_WEEK, Metric
 
-__all__ = ["LEAD_REACH_US", "METRICS", "PREP_REACH_US", "TAUGHT_WITHIN_US"]
+__all__ = ["BULK_PERCENT", "LEAD_REACH_US", "METRICS", "PREP_REACH_US", "TAUGHT_WITHIN_US"]
 
 #: A plan is put to use if it is taught within so long after its completion.
 TAUGHT_WITHIN_US: Final = 14 * DAY_US
-#: An edit longer before the lesson than this belongs to an earlier use of the plan.
+#: Work longer before the lesson than this belongs to an earlier use of the plan.
 LEAD_REACH_US: Final = 28 * DAY_US
+#: A plan is ready when so much of its text is there; the bound is ours.
+BULK_PERCENT: Final = 80
 #: Events so long before a window can change its metrics: a plan is written and completed within a school year.
 PREP_REACH_US: Final = 366 * DAY_US
 
@@ -26,15 +28,17 @@ METRICS: Final[tuple[Metric, ...]] = (
         module="plans",
         unit="seconds",
         highest=None,
-        numerator="median over the `plan.taught` in the window of: lesson start - latest substantive `plan.edited` of the "
-        "plan at or before it, at most 28 days before; those without such an edit are left out; 0 without any",
+        numerator="median over the `plan.taught` in the window of: lesson start - the moment the plan was ready. It is the "
+        "earliest moment by which 80 % of the characters were changed that substantive `plan.edited` and `plan.coedited` "
+        "changed in the 28 days until the lesson starts: the last comma does not count. Without any such change it is the "
+        "earliest `plan.completed` of those 28 days; plans without either are left out; 0 without any",
         denominator="1; 0 without any",
-        sample="`plan.taught` with such an edit",
+        sample="`plan.taught` of plans of which it is known when they were ready",
         exists="when a `plan.taught` of the teacher lies in the window",
         windows=_WEEKLY,
         direction="higher",
-        events=("plan.taught", "plan.edited"),
-        source="District catalogue, metric 18",
+        events=("plan.taught", "plan.edited", "plan.coedited", "plan.completed"),
+        source="District catalogue, metric 18; when a plan is ready is ours",
         merge="values",
         quantile=0.5,
         parts="the lead times in seconds, ascending",
@@ -48,8 +52,8 @@ METRICS: Final[tuple[Metric, ...]] = (
         module="plans",
         unit="share",
         highest=1.0,
-        numerator="plans edited in the window by two or more: the teacher (`plan.edited`) and others (`editor_id` of "
-        "`plan.coedited`)",
+        numerator="plans edited in the window by two or more: the teacher (`plan.edited`), others (`editor_id` of "
+        "`plan.coedited`) and, where the teacher is the editor of another's plan, its teacher (`owner_id`)",
         denominator="plans edited in the window, by anyone",
         sample="the denominator",
         exists="when a `plan.edited` or `plan.coedited` lies in the window",
@@ -94,5 +98,6 @@ METRICS: Final[tuple[Metric, ...]] = (
         direction="higher",
         events=("plan.completed", "plan.taught"),
         source="District catalogue, metric 21",
+        evidence_us=TAUGHT_WITHIN_US,
     ),
 )

@@ -2,18 +2,22 @@
 
 from typing import Final
 
-from schemas.metrics.metric import MINUTE_US, WINDOW_7D, WINDOW_ISO_WEEK, Metric
+from schemas.metrics.metric import DAY_US, MINUTE_US, WINDOW_7D, WINDOW_ISO_WEEK, Metric
 
-__all__ = ["METRICS", "PREP_ACTIVITY_TYPES", "PREP_GAP_US"]
+__all__ = ["LONGEST_DAY_US", "METRICS", "PREP_ACTIVITY_TYPES", "PREP_GAP_US"]
 
 #: A longer silence ends a stretch of preparation.
 PREP_GAP_US: Final = 5 * MINUTE_US
+
+#: No local day counts for more: what a device reports beyond is no person's work. The bound is ours.
+LONGEST_DAY_US: Final = DAY_US // 2
 
 #: The event types that are a teacher's own preparation (metric 16).
 PREP_ACTIVITY_TYPES: Final = (
     "prep.plan.opened",
     "prep.heartbeat.recorded",
     "prep.plan.edited",
+    "prep.plan.coedited",
     "prep.resource.attached",
     "prep.plan.shared",
     "prep.plan.completed",
@@ -27,13 +31,14 @@ METRICS: Final[tuple[Metric, ...]] = (
         name="active_prep_minutes",
         number=16,
         chinese="有效备课时长",
-        english="active preparation time",
+        english="active preparation time of those who prepared",
         family="prep",
         module="prep_time",
         unit="minutes",
-        highest=7 * 24 * 60.0,
-        numerator="minutes between consecutive activities of the teacher that are at most 5 minutes apart; a gap over the "
-        "window's edge counts with the part inside",
+        highest=7 * LONGEST_DAY_US / MINUTE_US,
+        numerator="minutes between consecutive activities of the teacher that are at most 5 minutes apart, 720 a local day "
+        "at most; a gap over midnight counts to both days with the part inside. Activities are the events below, but for a "
+        "heartbeat without input (`had_input` false) and a `plan.coedited` by somebody else (`editor_id`)",
         denominator="1",
         sample="activities in the window",
         exists="when an activity of the teacher lies in the window",
@@ -51,7 +56,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         module="prep_time",
         unit="0 to 1",
         highest=1.0,
-        numerator="entropy, natural logarithm, of the active preparation minutes by local weekday, Monday to Friday; 0 "
+        numerator="entropy, natural logarithm, of the minutes of active_prep_minutes by local weekday, Monday to Friday; 0 "
         "without any on those days",
         denominator="ln 5; 0 without any minutes, those of the weekend included",
         sample="activities in the window",

@@ -1,7 +1,10 @@
 """The metrics of a teaching-research activity (教研), numbers 22 to 27. Key: the activity.
 
-**Scheduled time** is that of the earliest ``activity.published`` (by time, source, id). **Presence** of a teacher goes
-from ``joined`` to the next ``left``; a repeated joined or left has no effect. The bounds of every row are the scheduled
-start and end; without an ``activity.published`` they are the earliest and the latest event. Over 28 days and a term the
-rows of the activities scheduled to end there are merged.
+**Scheduled time** is that of the earliest ``activity.published`` (by time, source, id); one that ends before it starts,
+or more than 7 days (``LONGEST_ACTIVITY_US``) later, counts as none. **Presence** of a teacher goes from ``joined`` to
+the next ``left``, or to the scheduled end where there is none; a repeated joined or left has no effect. **Attended** is
+presence from 30 minutes (``MARGIN_US``) before the scheduled start to 30 minutes after the scheduled end: an activity
+that begins late costs nobody. Who attended **took part**; without a scheduled time, who joined. The bounds of every row
+are the scheduled start and end; without them they are the earliest and the latest event. Over 28 days and a term the
+rows of the activities that end there are merged.
 """

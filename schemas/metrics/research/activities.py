@@ -2,7 +2,14 @@
 
 from typing import Final
 
-__all__ = ["EFFECTIVE_PERCENT", "PRESENCE_EVENTS"]
+from schemas.metrics.metric import DAY_US, MINUTE_US
+
+__all__ = ["EFFECTIVE_PERCENT", "LONGEST_ACTIVITY_US", "MARGIN_US", "PRESENCE_EVENTS"]
+
+#: A scheduled time longer than this is a typing error.
+LONGEST_ACTIVITY_US: Final = 7 * DAY_US
+#: Presence so long before and after the scheduled time still counts.
+MARGIN_US: Final = 30 * MINUTE_US
 
 #: Who stays for this share of the minutes took part effectively; a whole number, so that the comparison is exact.
 EFFECTIVE_PERCENT: Final = 80

@@ -2,12 +2,17 @@
 
 from typing import Final
 
-from schemas.metrics.metric import DAY_US, WINDOW_ACTIVITY, Metric
+from schemas.metrics.classroom.lessons import LONGEST_LESSON_US
+from schemas.metrics.metric import DAY_US, SECOND_US, WINDOW_ACTIVITY, Metric
 
-__all__ = ["LOOP_WITHIN_US", "METRICS"]
+__all__ = ["LONGEST_LATENCY_US", "LONGEST_LESSON_US", "LOOP_WITHIN_US", "METRICS"]
 
 #: A feedback item is answered if an improvement is linked within so long.
 LOOP_WITHIN_US: Final = 14 * DAY_US
+#: Feedback later than this is as late as feedback can be.
+LONGEST_LATENCY_US: Final = 28 * DAY_US
+#: Feedback and reports are on time so long after the end of the activity, and an improvement so long after the feedback.
+_FOLLOWING_US: Final = 14 * DAY_US
 
 _WINDOWS: Final = (WINDOW_ACTIVITY,)
 
@@ -20,11 +25,12 @@ METRICS: Final[tuple[Metric, ...]] = (
         family="research",
         module="feedback",
         unit="seconds",
-        highest=None,
-        numerator="median over the feedback items of: earliest `feedback.given` of the item - its `lesson_end`, 0 if "
-        "it is given during the lesson; 0 without any",
+        highest=LONGEST_LATENCY_US / SECOND_US,
+        numerator="median over the feedback items of: earliest `feedback.given` of the item - its `lesson_end`, 0 if it is "
+        "given during the lesson and 28 days at most; an item whose `lesson_end` is more than 12 h after it is left out; 0 "
+        "without any",
         denominator="1; 0 without any",
-        sample="feedback items",
+        sample="feedback items that are not left out",
         exists="when a `feedback.given` is stored",
         windows=_WINDOWS,
         direction="lower",
@@ -33,6 +39,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         merge="values",
         quantile=0.5,
         parts="the latencies in seconds, ascending",
+        evidence_us=_FOLLOWING_US,
     ),
     Metric(
         name="closed_loop_rate",
@@ -51,6 +58,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         direction="higher",
         events=("activity.published", "feedback.given", "improvement.linked"),
         source="District catalogue, metric 26",
+        evidence_us=_FOLLOWING_US + LOOP_WITHIN_US,
     ),
     Metric(
         name="reports_generated",
@@ -69,23 +77,26 @@ METRICS: Final[tuple[Metric, ...]] = (
         direction="context",
         events=("activity.published", "report.generated"),
         source="District catalogue, metric 27",
+        evidence_us=_FOLLOWING_US,
     ),
     Metric(
         name="improvements_per_report",
         number=27,
         chinese="每份报告改进数",
-        english="improvements per report",
+        english="feedback items that led to an improvement, per report",
         family="research",
         module="feedback",
         unit="improvements per report",
         highest=None,
-        numerator="distinct `improvement_id` of `improvement.linked`",
+        numerator="feedback items (distinct `feedback_id` of `feedback.given`) with an `improvement.linked` to it, at any "
+        "time: each counts once, however many improvements are linked to it",
         denominator="distinct `report_id` of `report.generated`",
         sample="the denominator",
         exists="when any event of the activity is stored",
         windows=_WINDOWS,
         direction="higher",
-        events=("activity.published", "report.generated", "improvement.linked"),
+        events=("activity.published", "report.generated", "feedback.given", "improvement.linked"),
         source="District catalogue, metric 27",
+        evidence_us=_FOLLOWING_US + LOOP_WITHIN_US,
     ),
 )

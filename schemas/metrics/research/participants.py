@@ -10,13 +10,13 @@ __all__ = ["METRICS", "PARTICIPANT_PARTS"]
 #: What ``parts`` of ``participant_activity`` holds, in order.
 PARTICIPANT_PARTS: Final = (
     "invited",  # 1 or 0
-    "joined",  # 1 or 0
+    "joined",  # 1 or 0: took part
     "effective",  # 1 or 0, of the invited
-    "attended_seconds",  # of presence within the scheduled time
+    "attended_seconds",
     "contributions",
     "observations",  # lesson.observed
     "feedback_items",  # distinct feedback_id given
-    "improvements",  # distinct improvement_id linked
+    "improvements",  # distinct feedback_id of the activity to which the teacher linked an improvement
 )
 
 METRICS: Final[tuple[Metric, ...]] = (
@@ -30,8 +30,8 @@ METRICS: Final[tuple[Metric, ...]] = (
         unit="contributions per attended minute",
         highest=None,
         numerator="`contribution.posted` of the teacher",
-        denominator="minutes of presence of the teacher within the scheduled time",
-        sample="the numerator",
+        denominator="minutes that the teacher attended",
+        sample="those minutes, whole ones",
         exists="for each teacher whom any `activity.published` invites, or who has an event of their own in the activity "
         "(not the host as such); the earliest announcement decides who is invited",
         windows=(WINDOW_PARTICIPANT,),

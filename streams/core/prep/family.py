@@ -11,7 +11,17 @@ from streams.core.prep import plans, prep_time
 from streams.core.rows import joined
 
 #: The columns of a stored event that the metrics need, besides those every event has.
-CACHED_COLUMNS = ("subject", "substantive", "editor_id", "origin", "platform", "lesson_start_us")
+CACHED_COLUMNS = (
+    "subject",
+    "substantive",
+    "characters_changed",
+    "had_input",
+    "editor_id",
+    "owner_id",
+    "origin",
+    "platform",
+    "lesson_start_us",
+)
 
 
 def rows(cached: pl.DataFrame, fresh: pl.DataFrame, rules: MetricRules) -> pl.DataFrame:

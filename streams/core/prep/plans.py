@@ -1,9 +1,11 @@
 """What becomes of a teacher's plans: metrics 18 to 21. Formulas: ``schemas/metrics/prep/plans.py``."""
 
+from typing import Any, Final
+
 import polars as pl
 
 from schemas.metrics.metric import SECOND_US, WINDOW_7D, WINDOW_28D, WINDOW_ISO_WEEK, Window
-from schemas.metrics.prep.plans import LEAD_REACH_US, TAUGHT_WITHIN_US
+from schemas.metrics.prep.plans import BULK_PERCENT, LEAD_REACH_US, TAUGHT_WITHIN_US
 from streams.core.days import days_in, local_day, windows_of, with_bounds
 from streams.core.rows import metric_rows
 
@@ -14,6 +16,8 @@ _TYPES = (_EDITED, _COEDITED, _ATTACHED, _COMPLETED, _TAUGHT)
 
 _PLAN = ["key", "subject"]
 _PLACE = ["key", "first_day"]
+#: How a lesson finds what is nearest to it of its plan.
+_BY_PLAN: Final[dict[str, Any]] = {"by": _PLAN, "check_sortedness": False}
 _WEEKLY = (WINDOW_7D, WINDOW_ISO_WEEK)
 _MONTHLY = (WINDOW_28D, WINDOW_ISO_WEEK)
 
@@ -35,26 +39,15 @@ def _of_plans(events: pl.DataFrame, time_zone: str) -> pl.DataFrame:
 
 
 def _lead_times(known: pl.DataFrame, new: pl.DataFrame, time_zone: str) -> list[pl.DataFrame]:
-    taught = _of_type(known, _TAUGHT)
-    edits = _substantive_edits(known)
-    # An edit may belong to every later lesson that the plan is taught in, as far as it reaches.
-    affected = taught.join(_substantive_edits(new), on=_PLAN).filter(
-        pl.col("lesson_start_us").is_between(pl.col("edited_us"), pl.col("edited_us") + LEAD_REACH_US)
+    taught = _of_type(known, _TAUGHT).select(*_PLAN, "day", "lesson_start_us")
+    # What is done to a plan may belong to every later lesson that the plan is taught in, as far as it reaches.
+    done = new.filter(_is_work() | (pl.col("type") == _COMPLETED)).select(*_PLAN, done_us="time_us")
+    affected = taught.join(done, on=_PLAN).filter(
+        pl.col("lesson_start_us").is_between(pl.col("done_us"), pl.col("done_us") + LEAD_REACH_US)
     )
     touched = pl.concat([_days(_of_type(new, _TAUGHT)), _days(affected)])
-    lead_us = pl.col("lesson_start_us") - pl.col("edited_us")
-    leads = (
-        taught.sort("lesson_start_us")
-        .join_asof(
-            edits.sort("edited_us"),
-            left_on="lesson_start_us",
-            right_on="edited_us",
-            by=_PLAN,
-            strategy="backward",
-            check_sortedness=False,
-        )
-        .select("key", "day", lead=pl.when(lead_us <= LEAD_REACH_US).then(lead_us / float(SECOND_US)))
-    )
+    lead_us = pl.col("lesson_start_us") - pl.col("ready_us")
+    leads = _with_ready(taught, known).select("key", "day", lead=lead_us / float(SECOND_US))
     found = []
     for window in _WEEKLY:
         computed = (
@@ -72,17 +65,58 @@ def _lead_times(known: pl.DataFrame, new: pl.DataFrame, time_zone: str) -> list[
     return found
 
 
-def _substantive_edits(events: pl.DataFrame) -> pl.DataFrame:
-    """Return ``key, subject, edited_us`` of the edits that are more than spelling."""
-    edits = events.filter((pl.col("type") == _EDITED) & pl.col("substantive"))
-    return edits.select(*_PLAN, edited_us="time_us")
+def _is_work() -> pl.Expr:
+    """Tell which events change the plan by more than spelling."""
+    kind = pl.col("type")
+    return (pl.col("characters_changed") > 0) & (((kind == _EDITED) & pl.col("substantive")) | (kind == _COEDITED))
+
+
+def _with_ready(taught: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """Add to ``taught`` when the plan was ready for the lesson (``ready_us``), NULL where it is not known.
+
+    The characters changed until each moment are a running sum of the plan. At the lesson's start and at the beginning of
+    its reach it says how many belong to the lesson, and so at which sum there were enough of them.
+    """
+    work = (
+        known.filter(_is_work())
+        .group_by(*_PLAN, pl.col("time_us").alias("ready_us"))
+        .agg(pl.col("characters_changed").sum())
+        .sort("ready_us")
+        .select(*_PLAN, "ready_us", changed=pl.col("characters_changed").cum_sum().over(_PLAN))
+    )
+    completed = _of_type(known, _COMPLETED).select(*_PLAN, completed_us="time_us").sort("completed_us")
+    before, until = pl.col("before").fill_null(0), pl.col("until").fill_null(0)
+    # Rounded up, in whole numbers, so that exactly 80 % is 80 %.
+    enough = before + ((until - before) * BULK_PERCENT + 99) // 100
+    with_sums = (
+        taught.with_columns(from_us=pl.col("lesson_start_us") - LEAD_REACH_US)
+        .sort("from_us")
+        .join_asof(work, left_on="from_us", right_on="ready_us", allow_exact_matches=False, **_BY_PLAN)
+        .rename({"changed": "before"})
+        .drop("ready_us")
+        .join_asof(work, left_on="lesson_start_us", right_on="ready_us", **_BY_PLAN)
+        .rename({"changed": "until"})
+        .drop("ready_us")
+        .join_asof(completed, left_on="from_us", right_on="completed_us", strategy="forward", **_BY_PLAN)
+        .with_columns(enough=enough, worked=until > before)
+    )
+    by_work = with_sums.sort("enough").join_asof(
+        work.sort("changed"), left_on="enough", right_on="changed", strategy="forward", **_BY_PLAN
+    )
+    in_time = pl.when(pl.col("completed_us") <= pl.col("lesson_start_us")).then("completed_us")
+    return by_work.with_columns(ready_us=pl.when("worked").then("ready_us").otherwise(in_time))
 
 
 def _co_prep(known: pl.DataFrame, new: pl.DataFrame, time_zone: str) -> list[pl.DataFrame]:
     kind = pl.col("type")
     editing = kind.is_in([_EDITED, _COEDITED])
-    person = pl.when(kind == _EDITED).then("key").otherwise("editor_id")
-    edits = known.filter(editing).select(*_PLAN, "day", person=person).unique()
+    editor = pl.when(kind == _EDITED).then("key").otherwise("editor_id")
+    edited = known.filter(editing)
+    # What an event does not name is NULL as it comes, and empty as it is read back.
+    of_others = edited.filter(pl.col("owner_id").fill_null("") != "")
+    edits = pl.concat(
+        [edited.select(*_PLAN, "day", person=editor), of_others.select(*_PLAN, "day", person="owner_id")]
+    ).unique()
     touched = _days(new.filter(editing))
     found = []
     for window in _MONTHLY:

@@ -8,12 +8,13 @@ import math
 import polars as pl
 
 from schemas.metrics.metric import DAY_US, MINUTE_US, WINDOW_7D, WINDOW_ISO_WEEK, Window
-from schemas.metrics.prep.prep_time import PREP_ACTIVITY_TYPES, PREP_GAP_US
+from schemas.metrics.prep.prep_time import LONGEST_DAY_US, PREP_ACTIVITY_TYPES, PREP_GAP_US
 from streams.core.days import days_in, local_day, midnight_us, windows_of, with_bounds
 from streams.core.rows import metric_rows
 
 #: What lies farther than this from every fresh event shares no window with one: a week, a longer day, and a gap.
 _FAR_US = 8 * DAY_US
+_HEARTBEAT, _COEDITED = "prep.heartbeat.recorded", "prep.plan.coedited"
 _WEEKDAYS = [f"weekday_{number}" for number in range(1, 8)]
 #: Who prepares evenly on them is regular; nobody has to on the weekend.
 _WORKDAYS = _WEEKDAYS[:5]
@@ -51,11 +52,14 @@ def rows(cached: pl.DataFrame, fresh: pl.DataFrame, time_zone: str) -> list[pl.D
 
 
 def _activity(events: pl.DataFrame) -> pl.DataFrame:
-    return events.filter(pl.col("type").is_in(PREP_ACTIVITY_TYPES)).select("key", "time_us")
+    idle = (pl.col("type") == _HEARTBEAT) & (pl.col("had_input") == pl.lit(value=False)).fill_null(value=False)
+    of_others = (pl.col("type") == _COEDITED) & (pl.col("editor_id") != pl.col("key"))
+    own = events.filter(pl.col("type").is_in(PREP_ACTIVITY_TYPES) & ~idle & ~of_others)
+    return own.select("key", "time_us")
 
 
 def _active_by_day(activity: pl.DataFrame, time_zone: str) -> pl.DataFrame:
-    """Return ``key, day, active_us``: the gaps that count, cut at local midnight."""
+    """Return ``key, day, active_us``: the gaps that count, cut at local midnight, up to the most that a day may have."""
     ordered = activity.unique().sort("key", "time_us")
     gaps = (
         ordered.with_columns(
@@ -75,7 +79,7 @@ def _active_by_day(activity: pl.DataFrame, time_zone: str) -> pl.DataFrame:
             ]
         )
         .group_by("key", "day")
-        .agg(pl.col("active_us").sum())
+        .agg(pl.col("active_us").sum().clip(upper_bound=LONGEST_DAY_US))
     )
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from schemas.metrics.research.activities import EFFECTIVE_PERCENT
-from streams.core.presence import intervals, overlap_us
+from schemas.metrics.research.activities import EFFECTIVE_PERCENT, LONGEST_ACTIVITY_US, MARGIN_US
+from streams.core.presence import FOREVER_US, intervals, overlap_us
 
 PUBLISHED = "research.activity.published"
 JOINED, LEFT = "research.participant.joined", "research.participant.left"
@@ -34,7 +34,9 @@ class Activities:
     published: pl.DataFrame
     #: ``key, person``: whom the earliest ``activity.published`` invites.
     invited: pl.DataFrame
-    #: ``key, person, attended_us, effective`` (a boolean) of all who were present within the scheduled time.
+    #: ``key`` of those that are published with a scheduled time that can be.
+    scheduled: pl.DataFrame
+    #: ``key, person, attended_us, effective`` (a boolean) of all who took part; 0 without a scheduled time.
     attended: pl.DataFrame
 
     def of_type(self, name: str) -> pl.DataFrame:
@@ -46,12 +48,18 @@ def read(cached: pl.DataFrame) -> Activities:
     """Read the activities out of ``cached``, which holds every stored event of each."""
     events = cached.rename({"teacher_id": "person"})
     kind = pl.col("type")
+    length_us = pl.col("scheduled_end_us") - pl.col("scheduled_start_us")
     plans = (
         events.filter(kind == PUBLISHED)
         .sort("time_us", "source", "id")
         .unique("key", keep="first", maintain_order=True)
         .select("key", "invited", "scheduled_start_us", "scheduled_end_us")
+        .with_columns(
+            pl.when(length_us.is_between(0, LONGEST_ACTIVITY_US, closed="right")).then(pl.col(name)).alias(name)
+            for name in ("scheduled_start_us", "scheduled_end_us")
+        )
     )
+    scheduled = plans.filter(pl.col("scheduled_end_us").is_not_null())
     bounds = (
         events.group_by("key")
         .agg(first_us=pl.col("time_us").min(), last_us=pl.col("time_us").max())
@@ -63,7 +71,10 @@ def read(cached: pl.DataFrame) -> Activities:
         )
     )
     marks = events.filter(kind.is_in([JOINED, LEFT])).select(*PERSON, "time_us", joined=kind == JOINED)
-    return Activities(events, bounds, plans.select("key"), _persons(plans), _attended(intervals(marks), plans))
+    joined = marks.filter("joined").select(PERSON).unique().join(scheduled, on="key", how="anti")
+    unscheduled = joined.with_columns(attended_us=pl.lit(0, pl.Int64), effective=pl.lit(value=False))
+    attended = pl.concat([_attended(intervals(marks), scheduled), unscheduled])
+    return Activities(events, bounds, plans.select("key"), _persons(plans), scheduled.select("key"), attended)
 
 
 def invited_ever(activities: Activities) -> pl.DataFrame:
@@ -77,12 +88,14 @@ def _persons(published: pl.DataFrame) -> pl.DataFrame:
 
 def _attended(stays: pl.DataFrame, plans: pl.DataFrame) -> pl.DataFrame:
     start_us, end_us = pl.col("scheduled_start_us"), pl.col("scheduled_end_us")
-    length_us = end_us - start_us
     # Whole numbers, so that exactly 80 % is 80 %.
-    enough = (length_us > 0) & (pl.col("attended_us") * 100 >= length_us * EFFECTIVE_PERCENT)
+    enough = pl.col("attended_us") * 100 >= (end_us - start_us) * EFFECTIVE_PERCENT
+    never_left = pl.col("end_us") == FOREVER_US
     return (
         stays.join(plans, on="key")
+        .with_columns(end_us=pl.when(never_left).then(end_us).otherwise("end_us"))
         .group_by(PERSON)
-        .agg(start_us.first(), end_us.first(), attended_us=overlap_us(start_us, end_us).sum())
+        .agg(start_us.first(), end_us.first(), attended_us=overlap_us(start_us - MARGIN_US, end_us + MARGIN_US).sum())
+        .filter(pl.col("attended_us") > 0)
         .select(*PERSON, "attended_us", effective=enough)
     )

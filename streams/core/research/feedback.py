@@ -3,7 +3,7 @@
 import polars as pl
 
 from schemas.metrics.metric import SECOND_US
-from schemas.metrics.research.feedback import LOOP_WITHIN_US
+from schemas.metrics.research.feedback import LONGEST_LATENCY_US, LONGEST_LESSON_US, LOOP_WITHIN_US
 from streams.core.research.activities import FEEDBACK, IMPROVED, REPORTED, Activities
 from streams.core.rows import metric_rows
 
@@ -22,9 +22,10 @@ def rows(activities: Activities) -> list[pl.DataFrame]:
         "feedback_latency_seconds": _latencies(items),
         "closed_loop_rate": _closed_loops(items, activities.of_type(IMPROVED)),
     }
+    reports = _reports(activities, items)
     of_reports = {
-        "reports_generated": _reports(activities).with_columns(denominator=1, numerator="reports", sample_size="reports"),
-        "improvements_per_report": _reports(activities).with_columns(
+        "reports_generated": reports.with_columns(denominator=1, numerator="reports", sample_size="reports"),
+        "improvements_per_report": reports.with_columns(
             numerator="improvements", denominator="reports", sample_size="reports"
         ),
     }
@@ -35,9 +36,11 @@ def rows(activities: Activities) -> list[pl.DataFrame]:
 
 
 def _latencies(items: pl.DataFrame) -> pl.DataFrame:
-    latency = (pl.col("given_us") - pl.col("lesson_end_us")).clip(lower_bound=0) / float(SECOND_US)
+    since_us = pl.col("given_us") - pl.col("lesson_end_us")
+    latency = pl.when(since_us >= -LONGEST_LESSON_US).then(since_us.clip(0, LONGEST_LATENCY_US) / float(SECOND_US))
+    known = latency.drop_nulls()
     return items.group_by("key").agg(
-        numerator=latency.median(), denominator=pl.lit(1), sample_size=pl.len(), parts=latency.sort()
+        numerator=known.median().fill_null(0.0), denominator=known.len() > 0, sample_size=known.len(), parts=known.sort()
     )
 
 
@@ -57,10 +60,12 @@ def _closed_loops(items: pl.DataFrame, improved: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _reports(activities: Activities) -> pl.DataFrame:
-    """Return ``key, reports, improvements`` of every activity: how many different ones."""
-    kind = pl.col("type")
-    return activities.cached.group_by("key").agg(
-        reports=pl.col("report_id").filter(kind == REPORTED).n_unique(),
-        improvements=pl.col("improvement_id").filter(kind == IMPROVED).n_unique(),
+def _reports(activities: Activities, items: pl.DataFrame) -> pl.DataFrame:
+    """Return ``key, reports, improvements`` of every activity: different reports, and feedback items that led to any."""
+    improved = items.select(_ITEM).join(activities.of_type(IMPROVED), on=_ITEM, how="semi")
+    return (
+        activities.cached.group_by("key")
+        .agg(reports=pl.col("report_id").filter(pl.col("type") == REPORTED).n_unique())
+        .join(improved.group_by("key").agg(improvements=pl.len()), on="key", how="left")
+        .with_columns(pl.col("improvements").fill_null(0))
     )

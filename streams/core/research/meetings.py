@@ -10,12 +10,12 @@ from streams.core.rows import metric_rows
 def rows(activities: Activities) -> list[pl.DataFrame]:
     """Return the rows of the activities that are published."""
     published = activities.published.join(activities.bounds, on="key")
-    came = activities.of_type(JOINED).select(PERSON).unique()
+    came = activities.attended.select(PERSON)
     stayed = activities.attended.filter("effective").select(PERSON)
     contributions = activities.of_type(CONTRIBUTED).group_by(PERSON).agg(count=pl.len().cast(pl.Int64))
     computed = {
         "participation_rate": _of_invited(activities.invited, came),
-        "effective_participation_rate": _of_invited(activities.invited, stayed),
+        "effective_participation_rate": _of_invited(activities.invited.join(activities.scheduled, on="key"), stayed),
         "contributions_per_minute": _per_minute(contributions, activities.attended),
         "contribution_gini": _gini(came, contributions),
         "cross_school_mix": _school_mix(activities),
@@ -45,7 +45,8 @@ def _of_invited(invited: pl.DataFrame, some: pl.DataFrame) -> pl.DataFrame:
 def _per_minute(contributions: pl.DataFrame, attended: pl.DataFrame) -> pl.DataFrame:
     posted = contributions.group_by("key").agg(numerator=pl.col("count").sum())
     minutes = attended.group_by("key").agg(denominator=pl.col("attended_us").sum() / float(MINUTE_US))
-    return posted.join(minutes, on="key", how="full", coalesce=True).with_columns(sample_size="numerator")
+    found = posted.join(minutes, on="key", how="full", coalesce=True)
+    return found.with_columns(sample_size=pl.col("denominator").floor())
 
 
 def _gini(came: pl.DataFrame, contributions: pl.DataFrame) -> pl.DataFrame:
@@ -67,6 +68,7 @@ def _gini(came: pl.DataFrame, contributions: pl.DataFrame) -> pl.DataFrame:
 def _school_mix(activities: Activities) -> pl.DataFrame:
     schools = (
         activities.of_type(JOINED)
+        .join(activities.attended, on=PERSON, how="semi")
         # A stored event that names no school has an empty text, a fresh one none at all.
         .filter(pl.col("schoolid").fill_null("") != "")
         .sort("time_us", "source", "id")

@@ -37,18 +37,20 @@ def rows(activities: Activities) -> pl.DataFrame:
         activities.cached.filter(kind.is_in(_OWN))
         .group_by(PERSON)
         .agg(
-            joined=(kind == JOINED).any(),
             contributions=(kind == CONTRIBUTED).sum(),
             observations=(kind == OBSERVED).sum(),
             feedback_items=pl.col("feedback_id").filter(kind == FEEDBACK).n_unique(),
-            improvements=pl.col("improvement_id").filter(kind == IMPROVED).n_unique(),
         )
     )
+    items = activities.of_type(FEEDBACK).select("key", "feedback_id").unique()
+    improved = activities.of_type(IMPROVED).join(items, on=["key", "feedback_id"])
+    improvements = improved.group_by(PERSON).agg(improvements=pl.col("feedback_id").n_unique())
     every = pl.concat([invited_ever(activities), own.select(PERSON)]).unique()
     computed = (
         every.join(own, on=PERSON, how="left")
         .join(activities.invited.with_columns(invited=True), on=PERSON, how="left")
-        .join(activities.attended, on=PERSON, how="left")
+        .join(activities.attended.with_columns(joined=True), on=PERSON, how="left")
+        .join(improvements, on=PERSON, how="left")
         .with_columns(
             effective=pl.col("effective") & pl.col("invited"), attended_seconds=pl.col("attended_us") / float(SECOND_US)
         )
@@ -58,7 +60,7 @@ def rows(activities: Activities) -> pl.DataFrame:
             item="person",
             numerator="contributions",
             denominator=pl.col("attended_us").fill_null(0) / float(MINUTE_US),
-            sample_size="contributions",
+            sample_size=pl.col("attended_us").fill_null(0) // MINUTE_US,
             parts=pl.concat_list(PARTICIPANT_PARTS),
         )
     )

@@ -124,6 +124,16 @@ def test_preparation_as_the_oracle(client: Client, time_zone: str, day: date, da
     check(client, "prep", draws, MetricRules(time_zone))
 
 
+def test_a_day_of_heartbeats_as_the_oracle(client: Client) -> None:
+    """Two days and nights of heartbeats are twelve hours each, over the change of the clocks as well."""
+    midnight_us = int(datetime(2026, 10, 24, tzinfo=ZoneInfo("Europe/Berlin")).timestamp()) * 1_000_000
+    beats: list[Event] = [
+        {"type": "prep.heartbeat.recorded", "source": "/d", "id": str(n), "time_us": midnight_us + n * 300_000_000}
+        for n in range(2 * 288)
+    ]
+    check(client, "prep", [lambda key: [{**beat, "key": key} for beat in beats]], MetricRules("Europe/Berlin"))
+
+
 def test_events_beyond_the_checkpoint_do_not_count(client: Client) -> None:
     """What a crashed worker stored beyond its checkpoint leads to no row."""
     event = {"type": "classroom.hand.raised", "key": "beyond", "source": "/d", "id": "1", "time_us": 5, "student_id": "a"}

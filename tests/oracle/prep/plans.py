@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 from zoneinfo import ZoneInfo
 
-from schemas.metrics.prep.plans import LEAD_REACH_US, TAUGHT_WITHIN_US
+from schemas.metrics.prep.plans import BULK_PERCENT, LEAD_REACH_US, TAUGHT_WITHIN_US
 from tests.oracle.prep.days import LocalWindow, row, windows_holding
 from tests.oracle.rows import Event, Rows, earliest, of_type
 
@@ -40,21 +40,35 @@ def plan_of(event: Event) -> str:
 
 
 def lead_time_row(key: str, events: Sequence[Event], window: LocalWindow) -> Rows:
-    """Metric 18: from the last substantive edit to the lesson."""
+    """Metric 18: from the moment the plan is ready to the lesson."""
     leads = []
     for lesson in of_type(events, TAUGHT):
         if not window.holds(lesson["time_us"]):
             continue
         start_us = lesson["lesson_start_us"]
-        edits_us = [
-            edit["time_us"]
-            for edit in of_type(events, EDITED)
-            if edit["substantive"] and plan_of(edit) == plan_of(lesson) and 0 <= start_us - edit["time_us"] <= LEAD_REACH_US
+        near = [
+            event
+            for event in events
+            if plan_of(event) == plan_of(lesson) and 0 <= start_us - event["time_us"] <= LEAD_REACH_US
         ]
-        if edits_us:
-            leads.append((start_us - max(edits_us)) / 1e6)
+        ready_us = ready(near)
+        if ready_us is not None:
+            leads.append((start_us - ready_us) / 1e6)
     middle = median(leads) if leads else 0
     return row("lead_time_seconds", key, window, middle, 1 if leads else 0, len(leads), sorted(leads))
+
+
+def ready(events: Sequence[Event]) -> int | None:
+    """Return when enough of the text was there, or else when the plan was completed first."""
+    edits = [event for event in of_type(events, EDITED) if event["substantive"]] + of_type(events, COEDITED)
+    total = sum(edit.get("characters_changed") or 0 for edit in edits)
+    changed = 0
+    for edit in sorted(edits, key=lambda edit: edit["time_us"]):
+        changed += edit.get("characters_changed") or 0
+        if total and changed * 100 >= total * BULK_PERCENT:
+            return int(edit["time_us"])
+    completions = of_type(events, COMPLETED)
+    return min(event["time_us"] for event in completions) if completions else None
 
 
 def co_prep_row(key: str, events: Sequence[Event], window: LocalWindow) -> Rows:
@@ -63,7 +77,8 @@ def co_prep_row(key: str, events: Sequence[Event], window: LocalWindow) -> Rows:
     for event in of_type(events, EDITED, COEDITED):
         if window.holds(event["time_us"]):
             editor = key if event["type"] == EDITED else event["editor_id"]
-            editors.setdefault(plan_of(event), set()).add(editor)
+            owner = event.get("owner_id")
+            editors.setdefault(plan_of(event), set()).update({editor, owner} if owner else {editor})
     shared = sum(len(persons) >= 2 for persons in editors.values())
     return row("co_prep_rate", key, window, shared, len(editors), len(editors))
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from schemas.metrics.research.activities import LONGEST_ACTIVITY_US, MARGIN_US
 from tests.oracle.rows import NEVER_US, Event, RowKey, Rows, earliest, of_type, overlap_us, presence, quotient
 
 __all__ = [
@@ -38,6 +39,8 @@ class Activity:
     invited: set[str]
     attended_us: Counter[str]
     effective: set[str]
+    is_scheduled: bool
+    came: set[str]
 
     def row(self, metric: str, numerator: float, denominator: float, sample_size: int, parts: Sequence[float] = ()) -> Rows:
         """Return one row of the activity."""
@@ -52,13 +55,20 @@ def read_activity(key: str, events: Sequence[Event]) -> Activity:
     attended_us: Counter[str] = Counter()
     invited: set[str] = set()
     scheduled_us = 0
+    came = {event["teacher_id"] for event in of_type(events, JOINED)}
     published = of_type(events, PUBLISHED)
     if published:
         plan = earliest(published)
         invited = set(plan["invited"])
-        start_us, end_us = plan["scheduled_start_us"], plan["scheduled_end_us"]
-        scheduled_us = end_us - start_us
-        for stay in presence(events, JOINED, LEFT, "teacher_id", NEVER_US):
-            attended_us[stay.person] += overlap_us(stay, start_us, end_us)
+        length_us = plan["scheduled_end_us"] - plan["scheduled_start_us"]
+        if 0 < length_us <= LONGEST_ACTIVITY_US:
+            start_us, end_us = plan["scheduled_start_us"], plan["scheduled_end_us"]
+            scheduled_us = length_us
+            for stay in presence(events, JOINED, LEFT, "teacher_id", NEVER_US):
+                known = stay if stay.end_us < NEVER_US else stay._replace(end_us=end_us)
+                attended_us[stay.person] += overlap_us(known, start_us - MARGIN_US, end_us + MARGIN_US)
+            came = {who for who in attended_us if attended_us[who] > 0}
     effective = {who for who in invited if scheduled_us > 0 and 10 * attended_us[who] >= 8 * scheduled_us}
-    return Activity(key, events, start_us, end_us, bool(published), invited, attended_us, effective)
+    return Activity(
+        key, events, start_us, end_us, bool(published), invited, attended_us, effective, scheduled_us > 0, came
+    )

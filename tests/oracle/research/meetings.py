@@ -14,24 +14,25 @@ def meeting_rows(activity: Activity) -> Rows:
     if not activity.is_published:
         return {}
     events, invited = activity.events, activity.invited
-    joined = {event["teacher_id"] for event in of_type(events, JOINED)}
+    joined = activity.came
     posted = Counter(event["teacher_id"] for event in of_type(events, CONTRIBUTED))
     everyone = joined | set(posted)
     count = sum(posted.values())
     differences = sum(abs(posted[one] - posted[other]) for one in everyone for other in everyone)
     school_of: dict[str, str] = {}
     for event in in_order(of_type(events, JOINED)):
-        if event.get("schoolid"):
+        if event.get("schoolid") and event["teacher_id"] in joined:
             school_of.setdefault(event["teacher_id"], event["schoolid"])
     schools = Counter(school_of.values())
     shares = [persons / len(school_of) for persons in schools.values()]
     entropy = -sum(share * math.log(share) for share in shares)
     asked = len(invited)
+    timed = asked if activity.is_scheduled else 0
     minutes = sum(activity.attended_us.values()) / 60e6
     return {
         **activity.row("participation_rate", len(invited & joined), asked, asked),
-        **activity.row("effective_participation_rate", len(activity.effective), asked, asked),
-        **activity.row("contributions_per_minute", count, minutes, count),
+        **activity.row("effective_participation_rate", len(activity.effective), timed, timed),
+        **activity.row("contributions_per_minute", count, minutes, int(minutes)),
         **activity.row("contribution_gini", differences, 2 * len(everyone) * count, len(everyone)),
         **activity.row("cross_school_mix", entropy, math.log(max(2, len(schools))) if schools else 0, len(school_of)),
     }

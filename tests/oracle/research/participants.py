@@ -22,14 +22,15 @@ def participant(activity: Activity, who: str) -> Metrics:
     own = [event for event in activity.events if event.get("teacher_id") == who]
     posted = len(of_type(own, CONTRIBUTED))
     attended_us = activity.attended_us[who]
+    given = {event["feedback_id"] for event in of_type(activity.events, FEEDBACK)}
     parts = (
         who in activity.invited,
-        bool(of_type(own, JOINED)),
+        who in activity.came,
         who in activity.effective,
         attended_us / 1e6,
         posted,
         len(of_type(own, OBSERVED)),
         len({event["feedback_id"] for event in of_type(own, FEEDBACK)}),
-        len({event["improvement_id"] for event in of_type(own, IMPROVED)}),
+        len({event["feedback_id"] for event in of_type(own, IMPROVED)} & given),
     )
-    return quotient(activity.start_us, activity.end_us, posted, attended_us / 60e6, posted, parts)
+    return quotient(activity.start_us, activity.end_us, posted, attended_us / 60e6, attended_us // 60_000_000, parts)

@@ -106,16 +106,43 @@ def test_a_week_is_bounded_by_local_midnights(time_zone: str, day: str, hours: i
     assert newest["window_end_us"] - newest["window_start_us"] == hours * 60 * MINUTE_US
 
 
-def test_the_lead_time_counts_from_the_last_substantive_edit() -> None:
+def work(time_us: int, characters: int = 100, **data: Any) -> Event:
+    """Return a substantive edit."""
+    return event("plan.edited", time_us, **{"substantive": True, "characters_changed": characters, **data})
+
+
+def test_the_lead_time_counts_from_when_most_of_the_plan_was_there() -> None:
+    """Four characters of five are enough: the last comma on the morning of the lesson costs nothing."""
+    lesson_us = at("2026-11-18T08:00")
+    events = [
+        work(lesson_us - 3 * DAY_US, 79),
+        event("plan.coedited", lesson_us - 2 * DAY_US, editor_id="李", characters_changed=1),
+        event("plan.completed", lesson_us - 10 * DAY_US),
+        work(lesson_us - MINUTE_US, 20),
+        event("plan.taught", lesson_us, lesson_start_us=lesson_us),
+    ]
+    assert week(rows(events), "lead_time_seconds")["value"] == 2 * 86_400
+    assert week(rows([*events, work(lesson_us, 1)]), "lead_time_seconds")["value"] == 60
+
+
+def test_a_plan_that_nobody_changed_is_ready_since_its_completion() -> None:
+    """Of several completions within 28 days the earliest counts; to press the button again changes nothing."""
+    lesson_us = at("2026-11-18T08:00")
+    completed = [event("plan.completed", lesson_us - days * DAY_US) for days in (1, 5, 29)]
+    row = week(rows([*completed, event("plan.taught", lesson_us, lesson_start_us=lesson_us)]), "lead_time_seconds")
+    assert row["parts"] == [5 * 86_400.0]
+
+
+def test_only_work_of_the_lesson_counts_for_its_lead_time() -> None:
     """Spelling, an edit after the lesson began, and one a microsecond beyond 28 days do not count."""
     lesson_us = at("2026-11-18T08:00")
     events = [
-        event("plan.edited", lesson_us - 28 * DAY_US, substantive=True),
-        event("plan.edited", lesson_us - MINUTE_US, substantive=False),
-        event("plan.edited", lesson_us + 1, substantive=True),
+        work(lesson_us - 28 * DAY_US),
+        work(lesson_us - MINUTE_US, substantive=False),
+        work(lesson_us + 1, 500),
         event("plan.taught", lesson_us, lesson_start_us=lesson_us),
         event("plan.taught", lesson_us, lesson_start_us=lesson_us + 1),
-        event("plan.edited", lesson_us - 28 * DAY_US, substantive=True, subject="教案二"),
+        work(lesson_us - 28 * DAY_US, subject="教案二"),
         event("plan.taught", lesson_us, lesson_start_us=lesson_us + 1, subject="教案二"),
     ]
     row = week(rows(events), "lead_time_seconds")
@@ -128,7 +155,7 @@ def test_a_late_edit_rewrites_the_lessons_it_reaches() -> None:
     """An edit stored last changes the windows of later lessons of its plan, up to 28 days, and no others."""
     monday_us = at("2026-11-02T08:00")
     events = [
-        event("plan.edited", monday_us, substantive=True),
+        work(monday_us),
         event("plan.taught", monday_us + 21 * DAY_US, lesson_start_us=monday_us + 21 * DAY_US),
         event("plan.taught", monday_us + 35 * DAY_US, lesson_start_us=monday_us + 35 * DAY_US),
         event("plan.taught", monday_us + 7 * DAY_US, lesson_start_us=monday_us + 7 * DAY_US, subject="another"),
@@ -153,6 +180,34 @@ def test_co_preparation_needs_two_persons() -> None:
     ]
     row = week(rows(events), "co_prep_rate")
     assert (row["numerator"], row["denominator"], row["sample_size"]) == (2, 4, 4)
+
+
+def test_the_editor_of_anothers_plan_gets_the_time_and_the_company() -> None:
+    """What the editor's own tool reports is the editor's preparation, and a plan of two; what others do is neither."""
+    now_us = at("2026-11-16T08:00")
+    own = {"editor_id": "王老师", "owner_id": "李"}
+    found = rows([event("plan.coedited", now_us, **own), event("plan.coedited", now_us + 2 * MINUTE_US, **own)])
+    assert week(found, "active_prep_minutes")["value"] == 2
+    assert week(found, "co_prep_rate")["value"] == 1
+    of_others = rows([event("plan.coedited", now_us + n * MINUTE_US, editor_id="李") for n in range(3)])
+    assert set(of_others["metric"]) == {"co_prep_rate"}
+
+
+def test_an_open_plan_is_no_work() -> None:
+    """Heartbeats without input do not count; those of tools that cannot tell do."""
+    now_us = at("2026-11-16T08:00")
+    for had_input, minutes in ((None, 2), (True, 2), (False, None)):
+        beats = [event("heartbeat.recorded", now_us + n * MINUTE_US, had_input=had_input) for n in range(3)]
+        found = rows(beats)
+        assert minutes is None if found.is_empty() else week(found, "active_prep_minutes")["value"] == minutes
+
+
+def test_no_day_has_more_than_twelve_hours() -> None:
+    """A device that sends heartbeats day and night makes twelve hours a day of them."""
+    midnight_us = at("2026-11-16T00:00")
+    found = rows([event("heartbeat.recorded", midnight_us + n * 5 * MINUTE_US) for n in range(2 * 288 + 1)])
+    row = week(found, "active_prep_minutes")
+    assert (row["value"], week(found, "prep_regularity")["parts"]) == (2 * 720, [720.0, 720.0, *[0.0] * 5])
 
 
 def test_resources_are_counted_by_platform() -> None:
@@ -196,7 +251,7 @@ def test_a_heartbeat_rewrites_its_week_alone() -> None:
     """A heartbeat changes metrics 16 and 17 of the seven windows and the week around it, whatever else is stored."""
     now_us = at("2026-11-18T08:00")
     events = [
-        event("plan.edited", now_us, substantive=True),
+        work(now_us),
         event("plan.completed", now_us),
         event("resource.attached", now_us, origin="reused", platform="school"),
         event("plan.taught", now_us, lesson_start_us=now_us),

@@ -64,26 +64,44 @@ def test_nobody_was_invited() -> None:
 
 
 def test_an_activity_of_no_length_has_no_minutes() -> None:
-    """Scheduled from an instant to the same one, nobody is there effectively, and there is nothing to divide by."""
-    found = rows(
-        published("甲", start=5, end=5), event("participant.joined", 0, "甲"), event("contribution.posted", 5, "甲")
-    )
-    assert told(found, "effective_participation_rate") == (0, 1, 1)
-    assert told(found, "contributions_per_minute") == (1, 0, 1)
+    """A schedule of no length, or one whose end was typed ten years later, counts as none: who joined took part."""
+    for end in (5, 10 * 365 * 24 * 60):
+        found = rows(
+            published("甲", start=5, end=end), event("participant.joined", 0, "甲"), event("contribution.posted", 5, "甲")
+        )
+        assert told(found, "participation_rate") == (1, 1, 1)
+        assert told(found, "effective_participation_rate") == (0, 0, 0)
+        assert told(found, "contributions_per_minute") == (1, 0, 0)
+        assert set(found["window_end_us"]) == {5 * MINUTE_US}
 
 
 def test_contributions_are_over_all_minutes_within_the_schedule() -> None:
-    """Who comes early and leaves late is there from the scheduled start to the end; who returns adds up."""
+    """Half an hour before and after the scheduled time counts; who never left stayed until its end; who returns adds up."""
     found = rows(
         published("甲"),
-        event("participant.joined", -10, "甲"),
+        event("participant.joined", -40, "甲"),
+        event("participant.left", 140, "甲"),
         event("participant.joined", 10, "乙"),
         event("participant.left", 20, "乙"),
         event("participant.joined", 90, "乙"),
         event("contribution.posted", 200, "丙"),
     )
-    assert told(found, "contributions_per_minute") == (1, 120, 1)
+    assert told(found, "contributions_per_minute") == (1, 180, 180)
     assert persons(found)["乙"] == [0, 1, 0, 1200, 0, 0, 0, 0]
+
+
+def test_an_activity_that_began_late_costs_nobody() -> None:
+    """Present from twenty minutes after the scheduled start to twenty after the end: all of it; who came after it: none."""
+    found = rows(
+        published("甲", "乙", "丙"),
+        event("participant.joined", 20, "甲"),
+        event("participant.left", 120, "甲"),
+        event("participant.joined", 131, "乙", schoolid="一小"),
+        event("participant.joined", 101, "丙"),
+    )
+    assert told(found, "participation_rate") == (1, 3, 3)
+    assert told(found, "effective_participation_rate") == (1, 3, 3)
+    assert told(found, "cross_school_mix") == (0, 0, 0)
 
 
 def test_the_gini_of_contributions_counts_the_silent() -> None:
@@ -127,6 +145,15 @@ def test_feedback_counts_from_its_first_time() -> None:
     assert (row["window_start_us"], row["window_end_us"]) == (10 * MINUTE_US, 30 * MINUTE_US)
 
 
+@pytest.mark.parametrize(("days", "latency"), [(0.5, 0), (0.5 + 1e-6, None), (-28, 28 * 86_400), (-10_000, 28 * 86_400)])
+def test_a_typing_error_makes_no_feedback_fast(days: float, latency: float | None) -> None:
+    """The end of a lesson that is more than half a day away does not count, and no feedback is later than four weeks."""
+    found = rows(event("feedback.given", 0, "甲", feedback_id="f1", lesson_end_us=round(days * DAY_US)))
+    row = found.filter(metric="feedback_latency_seconds").row(0, named=True)
+    assert (row["value"], row["sample_size"]) == (latency, 0 if latency is None else 1)
+    assert told(found, "closed_loop_rate") == (0, 1, 1)
+
+
 @pytest.mark.parametrize(("after_us", "closed"), [(-1, 0), (0, 1), (14 * DAY_US, 1), (14 * DAY_US + 1, 0)])
 def test_a_loop_closes_within_14_days(after_us: int, closed: int) -> None:
     """An improvement at the feedback counts, and one exactly 14 days later; a microsecond beside does not."""
@@ -137,18 +164,19 @@ def test_a_loop_closes_within_14_days(after_us: int, closed: int) -> None:
 
 
 def test_reports_and_improvements_are_distinct() -> None:
-    """The same report or improvement named again is one."""
-    linked = {"feedback_id": "f1", "improvement_id": "i1"}
+    """The same report named again is one, and so are a hundred improvements linked to one feedback item."""
+    linked = {"feedback_id": "f1"}
     found = rows(
+        event("feedback.given", 0, "乙", lesson_end_us=0, **linked),
         event("report.generated", 1, report_id="r1"),
         event("report.generated", 2, report_id="r1"),
         event("report.generated", 3, report_id="r2"),
-        event("improvement.linked", 4, "甲", **linked),
-        event("improvement.linked", 5, "甲", **linked),
+        *(event("improvement.linked", 4 + n, "甲", improvement_id=f"i{n}", **linked) for n in range(100)),
+        event("improvement.linked", 4, "甲", feedback_id="of nobody", improvement_id="i"),
     )
     assert told(found, "reports_generated") == (2, 1, 2)
     assert told(found, "improvements_per_report") == (1, 2, 2)
-    assert persons(found) == {"甲": [0, 0, 0, 0, 0, 0, 0, 1]}
+    assert persons(found) == {"甲": [0, 0, 0, 0, 0, 0, 0, 1], "乙": [0, 0, 0, 0, 0, 0, 1, 0]}
 
 
 def test_an_unannounced_activity_has_no_meeting() -> None:
@@ -182,4 +210,4 @@ def test_everything_a_participant_did() -> None:
     )
     assert told(found, "effective_participation_rate") == (1, 1, 1)
     assert persons(found) == {"甲": [1, 1, 1, 4800, 2, 1, 1, 0]}
-    assert told(found, "participant_activity") == (2, 80, 2)
+    assert told(found, "participant_activity") == (2, 80, 80)

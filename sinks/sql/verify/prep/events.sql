@@ -8,7 +8,7 @@
         SELECT
             key, subject AS plan, type, source, id, toUnixTimestamp64Micro(time) AS at,
             toDate32(toTimeZone(time, {time_zone:String})) AS day,
-            substantive, editor_id, origin, platform, ifNull(toUnixTimestamp64Micro(lesson_start), 0) AS lesson_at
+            substantive, characters_changed, had_input, editor_id, owner_id, origin, platform, ifNull(toUnixTimestamp64Micro(lesson_start), 0) AS lesson_at
         FROM events_prep FINAL
         WHERE key >= {key_from:String} AND key <= {key_to:String}
           AND (empty({keys:Array(String)}) OR has({keys:Array(String)}, key))

@@ -1,21 +1,31 @@
 -- 备课: every row of metrics 18 to 21, recomputed from the stored events. Defined in schemas/metrics/prep/plans.py.
 WITH
     /* events */
-    edits AS
+    -- What was done to each plan, in the order of time: when, and how many characters it changed.
+    work AS
     (
-        SELECT key, plan, at AS edited_at
+        SELECT
+            key, plan,
+            arraySort(
+                groupArrayIf((at, assumeNotNull(characters_changed)), type != 'prep.plan.completed' AND characters_changed > 0)
+            ) AS changes,
+            groupArrayIf(at, type = 'prep.plan.completed') AS completed
         FROM events
-        WHERE type = 'prep.plan.edited' AND substantive
+        WHERE (type = 'prep.plan.edited' AND substantive) OR type IN ('prep.plan.coedited', 'prep.plan.completed')
+        GROUP BY key, plan
     ),
-    -- Every plan.taught with the last edit before its lesson; 28 days are 2419200 seconds.
+    -- Every plan.taught and when its plan was ready; 28 days are 2419200 seconds.
     lessons AS
     (
         SELECT
             t.key AS key, t.day AS day, t.lesson_at AS lesson_at,
-            maxOrNullIf(e.edited_at, e.there AND e.edited_at <= t.lesson_at AND e.edited_at >= t.lesson_at - 2419200000000) AS edited
-        FROM (SELECT * FROM events WHERE type = 'prep.plan.taught') AS t
-        LEFT JOIN (SELECT *, true AS there FROM edits) AS e ON t.key = e.key AND t.plan = e.plan
-        GROUP BY t.key, t.day, t.source, t.id, t.lesson_at
+            arrayFilter(one -> one.1 BETWEEN lesson_at - 2419200000000 AND lesson_at, w.changes) AS own,
+            arrayFilter(at -> at BETWEEN lesson_at - 2419200000000 AND lesson_at, w.completed) AS done,
+            arrayCumSum(one -> one.2, own) AS sums,
+            notEmpty(own) OR notEmpty(done) AS is_known,
+            if(notEmpty(own), own[arrayFirstIndex(sum -> sum * 100 >= sums[-1] * 80, sums)].1, arrayMin(done)) AS ready
+        FROM (SELECT key, plan, day, lesson_at FROM events WHERE type = 'prep.plan.taught') AS t
+        LEFT JOIN work AS w ON t.key = w.key AND t.plan = w.plan
     ),
     completions AS
     (
@@ -43,7 +53,7 @@ WITH
     (
         SELECT
             'lead_time_seconds' AS metric, w.1 AS window, key, '' AS item, w.2 AS first_day, w.3 AS days,
-            arraySort(groupArrayIf(assumeNotNull(lesson_at - edited) / 1000000, isNotNull(edited))) AS leads,
+            arraySort(groupArrayIf((lesson_at - ready) / 1000000, is_known)) AS leads,
             length(leads) AS found,
             if(found = 0, 0, (leads[intDiv(found + 1, 2)] + leads[intDiv(found + 2, 2)]) / 2) AS numerator,
             toFloat64(found > 0) AS denominator, found AS sample_size,
@@ -61,7 +71,7 @@ WITH
         (
             SELECT
                 w.1 AS window, key, w.2 AS first_day, w.3 AS days, plan,
-                uniqExact(if(type = 'prep.plan.edited', key, editor_id)) AS persons
+                uniqExactArray(arrayFilter(one -> one != '', [if(type = 'prep.plan.edited', key, editor_id), owner_id])) AS persons
             FROM events
             ARRAY JOIN arrayConcat(
                 arrayMap(back -> ('28d/1d', day - back, 28), range(28)), [('iso_week', day - (toDayOfWeek(day) - 1), 7)]

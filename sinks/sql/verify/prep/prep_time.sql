@@ -6,9 +6,11 @@ WITH
         SELECT key, at, day
         FROM events
         WHERE type IN (
-            'prep.plan.opened', 'prep.heartbeat.recorded', 'prep.plan.edited', 'prep.resource.attached',
-            'prep.plan.shared', 'prep.plan.completed'
+            'prep.plan.opened', 'prep.heartbeat.recorded', 'prep.plan.edited', 'prep.plan.coedited',
+            'prep.resource.attached', 'prep.plan.shared', 'prep.plan.completed'
         )
+          AND NOT (type = 'prep.heartbeat.recorded' AND ifNull(NOT had_input, false))
+          AND NOT (type = 'prep.plan.coedited' AND editor_id != key)
     ),
     stretches AS
     (
@@ -35,8 +37,9 @@ WITH
     ),
     days AS
     (
-        SELECT key, day, sum(activity) AS activities, sum(active_us) AS active_us
-        FROM pieces
+        -- 12 hours a day at most.
+        SELECT key, day, sum(activity) AS activities, least(sum(active_us), 43200000000) AS active_us
+        FROM pieces AS p
         GROUP BY key, day
     ),
     -- A day lies in seven windows of seven days and in one ISO week.

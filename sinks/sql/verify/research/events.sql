@@ -19,12 +19,14 @@
               transform(partition, applied.1, applied.2, toUInt64(0)), transform(key, ahead.1, ahead.2, toUInt64(0))
           )
     ),
-    -- Without an announcement nothing is scheduled: the events alone bound the rows, and nobody was there in time.
+    -- Without an announcement nothing is scheduled: the events alone bound the rows. A scheduled time of no length, or of
+    -- more than 7 days, counts as none.
     activities AS
     (
         SELECT
             key, published, plan.1 AS guests, plan.2 AS due_start, plan.3 AS due_stop,
-            if(published, due_start, first_at) AS start, if(published, due_stop, last_at) AS stop
+            published AND due_stop > due_start AND due_stop - due_start <= 604800000000 AS scheduled,
+            if(scheduled, due_start, first_at) AS start, if(scheduled, due_stop, last_at) AS stop
         FROM
         (
             SELECT
@@ -57,15 +59,22 @@
         FROM attendance
         WHERE joined != joined_before
     ),
+    -- Up to 30 minutes before and after the scheduled time; who never left stayed until its end.
     presence AS
     (
         SELECT t.key AS key, t.teacher_id AS teacher_id,
-            sum(greatest(0, least(t.next_at, a.due_stop) - greatest(t.at, a.due_start))) AS present_us
+            sum(
+                greatest(
+                    0, least(if(t.next_at = never, a.due_stop, t.next_at), a.due_stop + 1800000000)
+                        - greatest(t.at, a.due_start - 1800000000)
+                )
+            ) AS present_us
         FROM turns AS t
         INNER JOIN activities AS a ON t.key = a.key
-        WHERE t.joined AND a.published
+        WHERE t.joined AND a.scheduled
         GROUP BY t.key, t.teacher_id
     ),
+    given AS (SELECT DISTINCT key, feedback_id FROM events WHERE type = 'research.feedback.given'),
     -- Everyone who is invited by any announcement or has an event of their own, with what they did.
     persons AS
     (
@@ -75,14 +84,16 @@
             countIf(type = 'research.contribution.posted') AS contributions,
             countIf(type = 'research.lesson.observed') AS observations,
             uniqExactIf(feedback_id, type = 'research.feedback.given') AS feedback_items,
-            uniqExactIf(improvement_id, type = 'research.improvement.linked') AS improvements
+            uniqExactIf(
+                feedback_id, type = 'research.improvement.linked' AND (key, feedback_id) IN given
+            ) AS improvements
         FROM
         (
-            SELECT key, teacher_id, type, feedback_id, improvement_id
+            SELECT key, teacher_id, type, feedback_id
             FROM events
             WHERE teacher_id != ''
             UNION ALL
-            SELECT key, arrayJoin(invited), type, '', ''
+            SELECT key, arrayJoin(invited), type, ''
             FROM events
             WHERE type = 'research.activity.published'
         )
@@ -92,11 +103,11 @@
     participants AS
     (
         SELECT
-            p.key AS key, p.teacher_id AS teacher_id, p.joins > 0 AS came, p.contributions AS contributions,
+            p.key AS key, p.teacher_id AS teacher_id, if(a.scheduled, s.present_us > 0, p.joins > 0) AS came, p.contributions AS contributions,
             p.observations AS observations, p.feedback_items AS feedback_items, p.improvements AS improvements,
             a.published AS published, a.start AS start, a.stop AS stop, has(a.guests, p.teacher_id) AS is_invited,
             s.present_us AS present_us,
-            is_invited AND a.due_stop > a.due_start AND s.present_us * 5 >= (a.due_stop - a.due_start) * 4 AS stayed
+            is_invited AND a.scheduled AND s.present_us * 5 >= (a.due_stop - a.due_start) * 4 AS stayed
         FROM persons AS p
         INNER JOIN activities AS a ON p.key = a.key
         LEFT JOIN presence AS s ON p.key = s.key AND p.teacher_id = s.teacher_id

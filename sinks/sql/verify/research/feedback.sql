@@ -12,7 +12,11 @@ WITH
     items AS
     (
         SELECT
-            f.key AS key, f.given_at AS given_at, greatest(f.given_at - f.lesson_stop, 0) / 1000000 AS latency,
+            f.key AS key, f.given_at AS given_at,
+            -- A lesson that ends more than 12 hours after its feedback cannot be; no feedback is later than 28 days.
+            f.given_at - f.lesson_stop >= -43200000000 AS has_latency,
+            least(greatest(f.given_at - f.lesson_stop, 0), 2419200000000) / 1000000 AS latency,
+            notEmpty(l.linked_at) AS improved,
             arrayExists(at -> at >= given_at AND at <= given_at + 1209600000000, l.linked_at) AS closed
         FROM
         (
@@ -31,14 +35,16 @@ WITH
         FROM
         (
             SELECT
-                key, arraySort(groupArray(latency)) AS latencies, length(latencies) AS given, countIf(closed) AS loops
+                key, arraySort(groupArrayIf(latency, has_latency)) AS latencies, length(latencies) AS timed,
+                count() AS given, countIf(closed) AS loops
             FROM items
             GROUP BY key
         )
         ARRAY JOIN [
             (
                 'feedback_latency_seconds',
-                (latencies[intDiv(given + 1, 2)] + latencies[intDiv(given + 2, 2)]) / 2, toFloat64(1), given,
+                if(timed = 0, 0, (latencies[intDiv(timed + 1, 2)] + latencies[intDiv(timed + 2, 2)]) / 2),
+                toFloat64(timed > 0), timed,
                 CAST(latencies, 'Array(Nullable(Float64))')
             ),
             (
@@ -49,11 +55,14 @@ WITH
         SELECT m.1, key, m.2, m.3, m.4, CAST([], 'Array(Nullable(Float64))')
         FROM
         (
-            SELECT
-                key, uniqExactIf(report_id, type = 'research.report.generated') AS reports,
-                uniqExactIf(improvement_id, type = 'research.improvement.linked') AS improvements
-            FROM events
-            GROUP BY key
+            SELECT e.key AS key, e.reports AS reports, i.improvements AS improvements
+            FROM
+            (
+                SELECT key, uniqExactIf(report_id, type = 'research.report.generated') AS reports
+                FROM events
+                GROUP BY key
+            ) AS e
+            LEFT JOIN (SELECT key, countIf(improved) AS improvements FROM items GROUP BY key) AS i ON e.key = i.key
         )
         ARRAY JOIN [
             ('reports_generated', toFloat64(reports), toFloat64(1), reports),

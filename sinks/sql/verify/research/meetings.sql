@@ -21,6 +21,7 @@ WITH
                 SELECT key, argMin(schoolid, (at, source, id)) AS school
                 FROM events
                 WHERE type = 'research.participant.joined' AND schoolid != ''
+                  AND (key, teacher_id) IN (SELECT key, teacher_id FROM participants WHERE came)
                 GROUP BY key, teacher_id
             )
             GROUP BY key, school
@@ -51,9 +52,10 @@ WITH
             ),
             (
                 'effective_participation_rate', toFloat64(c.effective),
-                toFloat64(length(arrayDistinct(a.guests))), toUInt64(length(arrayDistinct(a.guests)))
+                toFloat64(a.scheduled * length(arrayDistinct(a.guests))),
+                toUInt64(a.scheduled * length(arrayDistinct(a.guests)))
             ),
-            ('contributions_per_minute', toFloat64(c.posted), c.present_us / 60000000, c.posted),
+            ('contributions_per_minute', toFloat64(c.posted), c.present_us / 60000000, toUInt64(intDiv(c.present_us, 60000000))),
             (
                 'contribution_gini', toFloat64(d.apart), toFloat64(2 * length(d.counts) * arraySum(d.counts)),
                 toUInt64(length(d.counts))

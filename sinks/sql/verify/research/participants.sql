@@ -7,7 +7,8 @@ SELECT
     fromUnixTimestamp64Micro(start, 'UTC') AS window_start,
     fromUnixTimestamp64Micro(stop, 'UTC') AS window_end,
     if(present_us = 0, NULL, contributions / (present_us / 60000000)) AS value,
-    toFloat64(contributions) AS numerator, present_us / 60000000 AS denominator, toUInt32(contributions) AS sample_size,
+    toFloat64(contributions) AS numerator, present_us / 60000000 AS denominator,
+    toUInt32(intDiv(present_us, 60000000)) AS sample_size,
     CAST(
         [
             is_invited, came, stayed, present_us / 1000000, contributions, observations, feedback_items, improvements
