@@ -6,7 +6,7 @@ from docs.generate.markdown import code, table
 from schemas.events.event_types import FAMILIES
 from schemas.metrics import classroom, prep, research
 from schemas.metrics.catalogue import CATALOGUE_VERSION, METRICS
-from schemas.metrics.metric import SECOND_US, WINDOWS, Metric
+from schemas.metrics.metric import DAY_US, SECOND_US, WINDOWS, Metric
 
 __all__ = ["blocks", "section"]
 
@@ -85,6 +85,7 @@ def section(metric: Metric) -> str:
         *([["item", metric.item]] if metric.item else []),
         *([["parts", metric.parts]] if metric.parts else []),
         ["sample size", metric.sample],
+        ["closes", _closing(metric)],
         ["a row exists", metric.exists],
         ["direction", _DIRECTIONS[metric.direction]],
         ["events used", ", ".join(code(f"{metric.family}.{name}") for name in metric.events)],
@@ -95,6 +96,12 @@ def section(metric: Metric) -> str:
         ["recomputed in", code(f"sinks/sql/verify/{metric.path}.sql")],
     ]
     return f"### {metric.name}\n\n{metric.chinese}, {metric.english}\n\n{table(['', ''], rows)}"
+
+
+def _closing(metric: Metric) -> str:
+    if not metric.evidence_us:
+        return "at `window_end`"
+    return f"{metric.evidence_us / DAY_US:g} days after `window_end`: until then on-time events may change it"
 
 
 def _shared(about: str | None) -> str:

@@ -8,6 +8,7 @@ Parameters are those of :mod:`sinks.clickhouse.answers`.
 from typing import Final
 
 from schemas.metrics.classroom.lessons import LESSON_GRACE_US, LONGEST_LESSON_US
+from sinks.closing import CLOSES_AT
 
 __all__ = ["CANDIDATES", "INSERT", "MARK", "MARK_REGISTRY", "MOVED_TEACHERS", "PARTICIPATIONS", "metrics"]
 
@@ -112,7 +113,7 @@ _CURRENT: Final = {
     "classroom": f"""WITH {_LESSON_PLACES}
 SELECT p.school_id AS school_id, p.class_id AS class_id, p.teacher_id AS teacher_id, p.course AS course,
     toUInt8(p.grade) AS grade, p.day AS day, p.earlier AS earlier,
-    greatest(f.window_end, p.earliest_close) AS closes_at, {_TAKEN}
+    greatest({CLOSES_AT}, p.earliest_close) AS closes_at, {_TAKEN}
 FROM metrics AS f INNER JOIN places AS p ON f.key = p.key""",
     "prep": f"""WITH {_TEACHERS},
     latest AS
@@ -123,13 +124,21 @@ FROM metrics AS f INNER JOIN places AS p ON f.key = p.key""",
 SELECT if(t.registered.1 != '', t.registered.1, l.school_id) AS school_id, '' AS class_id, f.key AS teacher_id,
     t.registered.2 AS course, toUInt8(0) AS grade, toDate(f.window_start, {{time_zone:String}}) AS day,
     {_NO_PLACES} AS earlier,
-    f.window_end AS closes_at, {_TAKEN}
+    {CLOSES_AT} AS closes_at, {_TAKEN}
 FROM metrics AS f LEFT JOIN teachers AS t ON f.key = t.teacher_id LEFT JOIN latest AS l ON f.key = l.key""",
     "research": f"""WITH {_TEACHERS},
-    published AS
+    -- The school of the earliest announcement; of an activity that nobody announced, the first that any event names.
+    told AS
     (
-        SELECT key, argMin((schoolid, host_id), (time, source, id)) AS first
-        FROM events_research WHERE type = 'research.activity.published' AND key IN {{keys:Array(String)}} GROUP BY key
+        SELECT key,
+            argMin(
+                (schoolid, host_id),
+                (
+                    type != 'research.activity.published',
+                    type != 'research.activity.published' AND schoolid = '', time, source, id
+                )
+            ) AS first
+        FROM events_research WHERE key IN {{keys:Array(String)}} GROUP BY key
     )
 -- What a participant did belongs to the participant's school; the metrics of the activity belong to that of the host.
 SELECT if(f.window = 'participant' AND t.registered.1 != '', t.registered.1, toString(p.first.1)) AS school_id,
@@ -137,8 +146,8 @@ SELECT if(f.window = 'participant' AND t.registered.1 != '', t.registered.1, toS
     if(f.window = 'participant', f.item, p.first.2) AS teacher_id,
     if(f.window = 'participant', t.registered.2, '') AS course, toUInt8(0) AS grade,
     toDate(f.window_end, {{time_zone:String}}) AS day, {_NO_PLACES} AS earlier,
-    f.window_end AS closes_at, {_TAKEN}
-FROM metrics AS f INNER JOIN published AS p ON f.key = p.key LEFT JOIN teachers AS t ON f.item = t.teacher_id""",
+    {CLOSES_AT} AS closes_at, {_TAKEN}
+FROM metrics AS f INNER JOIN told AS p ON f.key = p.key LEFT JOIN teachers AS t ON f.item = t.teacher_id""",
 }
 
 _WINDOWS: Final = {

@@ -6,7 +6,8 @@ from typing import Final
 from schemas.metrics.catalogue import CATALOGUE_VERSION, METRICS
 from schemas.metrics.classroom.course import PLATFORMS, STRATEGIES
 from schemas.metrics.classroom.talk import ST_MODES
-from schemas.metrics.metric import WINDOW_LESSON, Metric
+from schemas.metrics.metric import SECOND_US, WINDOW_LESSON, Metric
+from sinks.closing import CLOSES_AT
 from sinks.views.contract import View
 
 __all__ = ["VIEWS", "WIDE_COLUMNS", "wide_meaning"]
@@ -24,7 +25,8 @@ _METRIC: Final = {
     "denominator": "see v1_catalogue",
     "sample_size": "see v1_catalogue",
     "revision": "position up to which events are in",
-    "closed": "1 once the watermark of the row's partition has reached window_end: only a late event can change it still",
+    "closed": "1 once the watermark of the row's partition has reached window_end and, after it, evidence_seconds of "
+    "v1_catalogue: only a late event can change it still",
     "catalogue_version": "version of the formulas",
     "written_at": "when this value was stored",
     "parts": "what the metric is merged from; see v1_catalogue",
@@ -121,7 +123,8 @@ def _catalogue_row(metric: Metric) -> str:
     ]
     windows = ", ".join(_text(window.name) for window in metric.windows)
     highest = "NULL" if metric.highest is None else repr(metric.highest)
-    return f"({metric.number}, [{windows}], {', '.join(map(_text, texts))}, CAST({highest}, 'Nullable(Float64)'))"
+    seconds = metric.evidence_us // SECOND_US
+    return f"({metric.number}, [{windows}], {', '.join(map(_text, texts))}, CAST({highest}, 'Nullable(Float64)'), {seconds})"
 
 
 _CATALOGUE: Final = View(
@@ -146,11 +149,12 @@ _CATALOGUE: Final = View(
         "catalogue_version": "version of the formulas that this program computes",
         "lowest": "smallest value possible",
         "highest": "largest value possible; NULL: there is no bound that holds for all",
+        "evidence_seconds": "so long after the end of its window an on-time event may still change a row",
     },
     f"""SELECT t.3 AS metric, t.1 AS number, t.4 AS chinese, t.5 AS family, t.6 AS unit, t.7 AS numerator,
     t.8 AS denominator, t.9 AS sample_size, t.10 AS row_exists, t.2 AS windows, t.11 AS direction, t.12 AS merge,
     t.13 AS item, t.14 AS parts, t.15 AS source, toUInt16({CATALOGUE_VERSION}) AS catalogue_version,
-    toFloat64(0) AS lowest, t.16 AS highest
+    toFloat64(0) AS lowest, t.16 AS highest, toUInt32(t.17) AS evidence_seconds
 FROM (SELECT arrayJoin([{", ".join(map(_catalogue_row, METRICS))}]) AS t)""",
 )
 
@@ -257,9 +261,9 @@ FROM checkpoints FINAL""",
         "v1_figures",
         "Every metric as it stands now; closed: no on-time event can change it, a late one still can",
         _METRIC,
-        """SELECT f.metric AS metric, f.window AS window, f.key AS key, f.item AS item, f.window_start AS window_start,
+        f"""SELECT f.metric AS metric, f.window AS window, f.key AS key, f.item AS item, f.window_start AS window_start,
     f.window_end AS window_end, f.value AS value, f.numerator AS numerator, f.denominator AS denominator,
-    f.sample_size AS sample_size, f.revision AS revision, f.window_end <= w.watermark AS closed,
+    f.sample_size AS sample_size, f.revision AS revision, {CLOSES_AT} <= w.watermark AS closed,
     f.catalogue_version AS catalogue_version, f.written_at AS written_at, f.parts AS parts
 FROM metric_rows AS f FINAL
 LEFT JOIN v1_watermarks AS w ON f.topic = w.topic AND f.partition = w.partition""",
@@ -298,10 +302,10 @@ WHERE f.metric IN ({_names(_family("research"))})""",
             "day": "last of the 28 local days (Asia/Shanghai)",
             "activities": "activities scheduled to end on one of the 28 days",
             "invited": "invitations to them, added up",
-            "attended": "invited teachers who joined, added up",
-            "effective": "invited teachers present for at least 80 % of the time, added up",
+            "attended": "invited teachers who took part, added up",
+            "effective": "invited teachers who attended at least 80 % of the scheduled minutes, added up",
             "participation_rate": "attended / invited; NULL where nobody was invited",
-            "effective_participation_rate": "effective / invited; NULL where nobody was invited",
+            "effective_participation_rate": "effective / invitations to activities with a scheduled time; NULL without any",
         },
         """WITH
     published AS
@@ -328,7 +332,7 @@ SELECT
     sumIf(numerator, metric = 'participation_rate') AS attended,
     sumIf(numerator, metric = 'effective_participation_rate') AS effective,
     if(invited = 0, NULL, attended / invited) AS participation_rate,
-    if(invited = 0, NULL, effective / invited) AS effective_participation_rate
+    effective / nullIf(sumIf(denominator, metric = 'effective_participation_rate'), 0) AS effective_participation_rate
 FROM activities
 GROUP BY school_id, day""",
     ),
