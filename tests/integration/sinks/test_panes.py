@@ -308,3 +308,28 @@ def test_many_keys_in_several_statements(district: District, monkeypatch: pytest
         district.figure("response_rate", "lesson", f"l{number}'\\")
     assert district.step() == 5
     assert district.step() == 0
+
+
+def test_an_activity_that_nobody_announced_belongs_to_the_school_its_events_name(district: District) -> None:
+    """Its reports count for the school that the first event with a school names, and for no host."""
+    district.event("research.contribution.posted", "a1", teacher_id="t1")
+    district.event("research.report.generated", "a1", T0 + timedelta(minutes=1), report_id="r1", schoolid="s3")
+    district.event("research.participant.joined", "a1", T0 + timedelta(minutes=2), teacher_id="t1", schoolid="s4")
+    district.figure("reports_generated", "activity", "a1")
+    district.watermark("research", NOW + timedelta(days=30))
+    district.step()
+    assert [(row["school_id"], row["teacher_id"]) for row in district.as_of()] == [("s3", "")]
+
+
+def test_what_looks_ahead_closes_when_its_evidence_is_in(district: District) -> None:
+    """A plan completed in the week may be taught until two weeks after it: until then nothing is taken over."""
+    week_end = T0 + timedelta(days=7)
+    district.event("prep.plan.completed", "t1", schoolid="s1")
+    for metric in ("plan_to_class_rate", "active_prep_minutes"):
+        district.figure(metric, "iso_week", "t1", slot=T0, window_end=week_end)
+    district.watermark("prep", week_end + timedelta(days=14) - timedelta(microseconds=1))
+    district.step()
+    assert {row["metric"] for row in district.as_of()} == {"active_prep_minutes"}
+    district.watermark("prep", week_end + timedelta(days=14))
+    district.step(NOW + timedelta(minutes=1))
+    assert {row["metric"] for row in district.as_of()} == {"active_prep_minutes", "plan_to_class_rate"}
