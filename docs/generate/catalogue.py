@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from docs.generate import capacity, events, example, metrics, operations, settings, tables
+from docs.generate import capacity, events, example, metrics, operations, portraits, settings, tables, worked
 from docs.generate.pages import fill
 
 __all__ = ["folder", "rendered"]
@@ -27,5 +27,7 @@ def rendered(docs: Path) -> dict[Path, str]:
             "settings.md": settings.blocks(),
             "operations.md": operations.blocks(),
             "tables.md": tables.blocks(client),
+            "portraits.md": portraits.blocks(),
+            worked.PAGE: worked.blocks(),
         }
     return {docs / page: fill(page, (docs / page).read_text(encoding="utf-8"), of_page) for page, of_page in blocks.items()}

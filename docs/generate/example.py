@@ -12,17 +12,17 @@ __all__ = ["blocks"]
 _NAME: Final = "long_wait_share"
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _DECLARATION: Final = (
-    "schemas/metrics/classroom/questions.py",
+    "schemas/metrics/classroom/waiting.py",
     r'    Metric\(\n        name="long_wait_share".*?\n    \),',
 )
 _FOLD: Final = (
-    "streams/core/classroom/questions.py",
+    "streams/core/classroom/waiting.py",
     r" *long=\(wait_us.*?,",
     r'        metric_rows\(\n            "long_wait_share".*?\n        \),',
 )
 _SQL: Final = (
-    "sinks/sql/verify/classroom/questions.sql",
-    r" *\('long_wait_share'[^\n]*",
+    "sinks/sql/verify/classroom/waiting.sql",
+    r" *\(\n *'long_wait_share'[^\n]*\n[^\n]*\n *\),?",
 )
 
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from docs.generate import worked
 from docs.generate.markdown import code, table
 from schemas.events.event_types import FAMILIES
 from schemas.metrics import classroom, prep, research
@@ -90,6 +91,7 @@ def section(metric: Metric) -> str:
         ["direction", _DIRECTIONS[metric.direction]],
         ["events used", ", ".join(code(f"{metric.family}.{name}") for name in metric.events)],
         ["merged", _MERGES[metric.merge]],
+        ["example", f"{worked.example(metric)} ([worked-example.md]({worked.PAGE}))"],
         ["source", metric.source],
         ["declared in", code(f"schemas/metrics/{metric.path}.py")],
         ["computed in", code(f"streams/core/{metric.path}.py")],

@@ -16,6 +16,7 @@ from schemas.codec.columns import ENVELOPE_COLUMNS, DataColumn, Kind, data_colum
 from schemas.codec.records import ClockLimits, Record
 from schemas.codec.times import timestamps_us
 from schemas.codec.validate import EQUAL_TO_KEY
+from schemas.events.consistency import CODES_OF_SPEAKER, LATE_ENDS_US, SCHEDULES_US, SPEECH
 from schemas.events.envelope import SUPPORTED_MAJOR_VERSION, Envelope
 from schemas.events.event_types import Family, type_uri
 from schemas.events.fields import TIME_REACH_US
@@ -105,6 +106,7 @@ def accept(family: Family, records: Sequence[Record], table: Table, *, clock: Cl
             columns[column.column] = values
             if column.is_timestamp:
                 _check_reach(doubt, values, time_us)
+    _check_consistency(doubt, family, types, columns, time_us)
     if "recordedtime" in times:
         _check_reach(doubt, times["recordedtime"], time_us)
     events = _frame(_assemble(family, columns, len(rows)))
@@ -210,6 +212,29 @@ def _text(value: bytes | None) -> str | None:
 def _check_reach(doubt: _Mask, values: pa.Array, time_us: _Ints) -> None:
     far = np.abs(values.fill_null(0).to_numpy() - time_us) > TIME_REACH_US
     doubt |= values.is_valid().to_numpy(zero_copy_only=False) & far
+
+
+def _check_consistency(
+    doubt: _Mask, family: Family, types: _Index, columns: dict[str, pa.Array | None], time_us: _Ints
+) -> None:
+    """Doubt every event whose fields contradict each other, as ``schemas/events/consistency.py`` says."""
+    for number, name in enumerate(family.models):
+        if name in SCHEDULES_US:
+            start_us, end_us = columns.get("scheduled_start_us"), columns.get("scheduled_end_us")
+            if start_us is not None and end_us is not None:
+                length_us = end_us.fill_null(0).to_numpy() - start_us.fill_null(0).to_numpy()
+                doubt |= (types == number) & ((length_us <= 0) | (length_us > SCHEDULES_US[name]))
+        if name in LATE_ENDS_US and (end_us := columns.get("lesson_end_us")) is not None:
+            doubt |= (types == number) & (end_us.fill_null(0).to_numpy() - time_us > LATE_ENDS_US[name])
+        if (
+            name == SPEECH
+            and (code := columns.get("fias_code")) is not None
+            and (said := columns.get("speaker")) is not None
+        ):
+            for speaker, codes in CODES_OF_SPEAKER.items():
+                other = pc.and_(pc.equal(said, speaker), pc.invert(pc.is_in(code, pa.array(codes, pa.int64()))))
+                spoken = pc.and_(other, pc.is_valid(code)).fill_null(fill_value=False)
+                doubt |= (types == number) & spoken.to_numpy(zero_copy_only=False)
 
 
 def _check_clock(doubt: _Mask, time_us: _Ints, timestamps_ms: list[int], clock: ClockLimits, now_us: int) -> None:

@@ -15,6 +15,7 @@ from schemas.codec.columns import Kind, model_fields
 from schemas.codec.explain import explanations
 from schemas.codec.records import DETAIL_LIMIT_CHARS, ClockLimits, Reason, Record, Reject, quote
 from schemas.codec.validate_read import Fault, JsonObject, Rejected, read, reject_substitute
+from schemas.events.consistency import contradictions
 from schemas.events.envelope import SUPPORTED_MAJOR_VERSION, Data, Envelope
 from schemas.events.event_types import MODELS, PREFIX, REGISTRY, RETIRED, SUFFIX, Family, schema_uri, type_uri
 from schemas.events.fields import TIME_REACH_DAYS, TIME_REACH_US, Identifier, timestamp_us
@@ -66,7 +67,7 @@ def validate(
     the entry was retired: its source is ``log``, its id the offset, its time the record's timestamp.
 
     Checked in this order, the first fault decides: value and its encoding, content mode, JSON, envelope, type and
-    version, record key, the family's rules, data, clock, the other times beside ``time``.
+    version, record key, the family's rules, data, clock, the other times beside ``time``, contradictions.
     """
     found = _examined(family, record, row, clock=clock, now_us=now_us, max_value_bytes=max_value_bytes, log=log)
     try:
@@ -134,8 +135,8 @@ def _examined(
         is_in_time = yield from _clock(sound["time"], record, clock, now_us)
         if is_in_time:
             yield from _reach(time_us, Envelope, sound, Reason.ENVELOPE, "")
-            if name is not None:
-                yield from _reach(time_us, family.models[name], sound_data, Reason.DATA, "data.")
+        if is_in_time and name is not None:
+            yield from _consistent(time_us, family, name, sound_data)
     if envelope is None or name is None or key is None or content is None:
         return None
     return Event(row, record.offset, name, key, envelope, content)
@@ -264,6 +265,13 @@ def _clock(text: str, record: Record, clock: ClockLimits, now_us: int) -> _Check
         yield Fault(Reason.CLOCK_AHEAD, "time", f"time: {detail}, {got}; check the device's clock")
         return False
     return True
+
+
+def _consistent(time_us: int, family: Family, name: str, sound_data: dict[str, Any]) -> _Checked:
+    """Yield what in the data cannot be of one event: times far from ``time``, fields that contradict each other."""
+    yield from _reach(time_us, family.models[name], sound_data, Reason.DATA, "data.")
+    for field, detail in contradictions(name, time_us, sound_data):
+        yield Fault(Reason.DATA, f"data.{field}", f"data.{field}: {detail}")
 
 
 def _reach(time_us: int, model: type[BaseModel], sound: dict[str, Any], reason: Reason, prefix: str) -> _Checked:

@@ -4,9 +4,11 @@
 (``v1_rollup_days``), has a value; a NULL observes nothing. A metric of whole weeks is observed on the week's last day, the
 Sunday, since it is not known before; that Sunday counts as one active day.
 
-**28, decayed level.** ``m <- a x + (1 - a) m`` with ``a = 1 - 2^(-dt / h)``: ``x`` is the observation, ``dt`` the days
-since the entity's previous observation in this dimension, ``h`` is ``HALF_LIFE_DAYS``. The first observation sets
-``m = x``. A late event that changes an earlier day changes all later days too: each gets a new version, the old ones stay.
+**28, decayed level.** ``m = sum(w n x) / sum(w n)`` over the entity's observations in this dimension until the day: ``x``
+is an observation, ``n`` its sample size (1 where that is 0), and ``w = 2^(-age / h)`` with its age in days and
+``HALF_LIFE_DAYS`` as ``h``. So what lies a half-life back counts half, the first observation fades like any other, and a
+day of six lessons counts six times a day of one. ``weight`` is ``sum(w n)``. A late event that changes an earlier day
+changes all later days too: each gets a new version, the old ones stay.
 
 **29, robust z.** ``z = (m - median) / (1.4826 MAD)`` (Iglewicz and Hoaglin 1993): ``m`` is the entity's level at the end of
 the day, median and MAD (the median of the absolute deviations from the median) are those of the peers' last levels within
@@ -46,7 +48,7 @@ Kind = Literal["student", "teacher", "class", "school", "group"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 #: Raised by one whenever a formula or a dimension changes its meaning; stored in every row.
-PORTRAIT_VERSION: Final = 1
+PORTRAIT_VERSION: Final = 2
 
 HALF_LIFE_DAYS: Final = 14
 #: With fewer peers a comparison would tell about single persons.

@@ -7,7 +7,7 @@ recomputes it from the stored events for ``classpulse verify``, and ``tests/orac
 
 from typing import Final
 
-from schemas.metrics.classroom import course, engagement, hands, participation, questions, students, talk
+from schemas.metrics.classroom import course, engagement, hands, participation, questions, students, talk, waiting
 from schemas.metrics.metric import Metric
 from schemas.metrics.prep import plans, prep_time
 from schemas.metrics.research import feedback, meetings, participants
@@ -19,6 +19,7 @@ CATALOGUE_VERSION: Final = 3
 
 METRICS: Final[tuple[Metric, ...]] = (
     *talk.METRICS,
+    *waiting.METRICS,
     *questions.METRICS,
     *participation.METRICS,
     *hands.METRICS,

@@ -20,7 +20,7 @@ from sinks.clickhouse.client import WRITE_SETTINGS
 __all__ = ["FOLDS", "PEER_METRICS", "ROWS_AT_ONCE", "Pending", "PortraitStore", "Run"]
 
 #: Columns of ``portraits`` that carry what it says, besides those that name the place.
-FOLDS: Final = ("observed", "level", "active_days_7", "active_days_28", "inactive", "peer_group")
+FOLDS: Final = ("observed", "sample_size", "level", "weight", "active_days_7", "active_days_28", "inactive", "peer_group")
 PEER_METRICS: Final = ("peers", "median", "mad")
 #: A merge costs some time however little it merges; up to so many rows, all that is needed is merged at once.
 ROWS_AT_ONCE: Final = 200_000
@@ -160,7 +160,7 @@ class PortraitStore:
         return int(answered(self._client, sql, {"first": first, "last": last}).item())
 
     def observed(self, kind: Kind, days: Sequence[date]) -> pl.DataFrame:
-        """Return ``entity_id, dimension, day, observed``: the merged metrics of the ``days``, at least one.
+        """Return ``entity_id, dimension, day, observed, sample_size``: the merged metrics of the ``days``, at least one.
 
         The metrics of a whole week are those of its Sunday; the roll-ups have them on the Monday.
         """
@@ -171,7 +171,8 @@ class PortraitStore:
         )
         found = answered(
             self._client,
-            "SELECT entity_id, toDate32(day) AS day, metric, item, value AS observed FROM v1_rollup_days("
+            "SELECT entity_id, toDate32(day) AS day, metric, item, value AS observed, toUInt64(sample_size) AS sample_size"
+            " FROM v1_rollup_days("
             "level = {kind:String}, school = '', as_of = {as_of:DateTime64(3, 'UTC')},"
             " day_from = {day_from:Date}, day_to = {day_to:Date})"
             " WHERE metric IN {metrics:Array(String)} AND value IS NOT NULL AND entity_id != ''",
@@ -184,7 +185,9 @@ class PortraitStore:
             },
         )
         day = pl.when("weekly").then(pl.col("day").dt.offset_by("6d")).otherwise("day")
-        observed = found.join(named, on=["metric", "item"]).select("entity_id", "dimension", "observed", day=day)
+        observed = found.join(named, on=["metric", "item"]).select(
+            "entity_id", "dimension", "observed", "sample_size", day=day
+        )
         return observed.filter(pl.col("day").is_in(days))
 
     def said(self, kind: Kind, day: date, entities: pl.Series | None = None) -> pl.DataFrame:
@@ -206,7 +209,8 @@ class PortraitStore:
         parameters |= {"kind": kind, "day": day, "mask_days": _MASK_DAYS}
         levels = answered(
             self._client,
-            "SELECT entity_id, dimension, argMax(level, day) AS level, max(day) AS observed_on"
+            "SELECT entity_id, dimension, argMax(level, day) AS level, argMax(weight, day) AS weight,"
+            " max(day) AS observed_on"
             f" FROM ({latest}) WHERE observed IS NOT NULL GROUP BY entity_id, dimension {_IN_ORDER}",
             parameters,
         )

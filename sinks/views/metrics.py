@@ -60,7 +60,14 @@ def _family(name: str) -> list[Metric]:
 #: Items of the lesson's metrics that have some; the empty item is the column with the figure's own name.
 _ITEMS: Final = {"strategy_share": STRATEGIES, "tool_share": ("", *PLATFORMS), "st_mode": ST_MODES}
 #: Metrics that came after version 2 of the catalogue: their columns come last, so that no column changes its position.
-_LATER: Final = ("st_mode", "cold_call_share", "call_delay_seconds", "longest_call_delay_seconds")
+_LATER: Final = (
+    "st_mode",
+    "cold_call_share",
+    "call_delay_seconds",
+    "longest_call_delay_seconds",
+    "first_answer_seconds",
+    "second_wait_time_seconds",
+)
 _WIDE: Final = sorted(
     (metric for metric in METRICS if WINDOW_LESSON in metric.windows),
     key=lambda one: (_LATER.index(one.name) + 1 if one.name in _LATER else 0, one.number),
@@ -124,7 +131,9 @@ def _catalogue_row(metric: Metric) -> str:
     windows = ", ".join(_text(window.name) for window in metric.windows)
     highest = "NULL" if metric.highest is None else repr(metric.highest)
     seconds = metric.evidence_us // SECOND_US
-    return f"({metric.number}, [{windows}], {', '.join(map(_text, texts))}, CAST({highest}, 'Nullable(Float64)'), {seconds})"
+    return (
+        f"({metric.number}, [{windows}], {', '.join(map(_text, texts))}, CAST({highest}, 'Nullable(Float64)'), {seconds})"
+    )
 
 
 _CATALOGUE: Final = View(

@@ -15,7 +15,8 @@ _COLUMNS: Final = {
     "day": "local day of the district; there is a row for each day with an observation and for the day on which the entity "
     "becomes inactive",
     "observed": "the dimension's metric of the day; NULL on the day on which the entity becomes inactive",
-    "level": "decayed level at the end of the day, half-life 14 days (metric 28)",
+    "level": "decayed level at the end of the day: mean of the observations, weighted by sample size and age, half-life 14 "
+    "days (metric 28)",
     "z": f"robust z of the level among the peers of the ISO week (metric 29); NULL with fewer than {MIN_PEERS} peers",
     "peers": "peers observed in the dimension in the ISO week, the entity among them; 0 where z has no meaning",
     "peer_group": "whom it is compared with: career stage/subject, grade, stage of school; empty: nobody",
@@ -24,6 +25,8 @@ _COLUMNS: Final = {
     "inactive": "1: on this day the entity has been without an observation for 7 days",
     "portrait_version": "version of the formulas and dimensions",
     "recorded_at": "since when the portrait says so, but for z, which moves with the peers",
+    "sample_size": "sample size of the observation; 0 on the day on which the entity becomes inactive",
+    "weight": "sum of the sample sizes behind the level, each halved with 14 days of age, as of the latest observation",
 }
 _PARAMETERS: Final = {
     "school": "only this school; empty: all, and the groups",
@@ -37,6 +40,8 @@ _METRICS: Final = (
     "inactive",
     "peer_group",
     "portrait_version",
+    "sample_size",
+    "weight",
     "live",
 )
 _OF_SCHOOL: Final = "({school:String} = '' OR school_id = {school:String})"
@@ -81,7 +86,8 @@ def _select(rows: str, peers: str) -> str:
         (r.level - p.median) / ({MAD_SCALE} * p.mad), NULL) AS z,
     if(r.observed IS NOT NULL, p.peers_of_week, 0) AS peers,
     r.peer_group AS peer_group, r.active_days_7 AS active_days_7, r.active_days_28 AS active_days_28,
-    r.inactive AS inactive, r.portrait_version AS portrait_version, r.latest AS recorded_at
+    r.inactive AS inactive, r.portrait_version AS portrait_version, r.latest AS recorded_at,
+    r.sample_size AS sample_size, r.weight AS weight
 FROM {rows} AS r
 LEFT JOIN {peers} AS p
     ON p.kind = r.kind AND p.week = toDate32(toMonday(r.day)) AND p.dimension = r.dimension

@@ -174,7 +174,7 @@ class _Update:
         elif self._everything:
             self._carry(pl.concat([observed["entity_id"], stored["entity_id"]]), day)
         else:
-            differing = _changes(observed, observed_before, ["entity_id", "dimension"], ("observed",))
+            differing = _changes(observed, observed_before, ["entity_id", "dimension"], ("observed", "sample_size"))
             self._carry(differing["entity_id"], day)
         carried = self._carried.implode()
         observed = observed.filter(pl.col("entity_id").is_in(carried))

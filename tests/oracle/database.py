@@ -35,6 +35,7 @@ DATA_COLUMNS = {
         "duration_ms",
         "fias_code",
         "grade",
+        "kind",
         "latency_ms",
         "mode",
         "plan_id",

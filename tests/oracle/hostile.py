@@ -131,7 +131,8 @@ def _questions(times: st.SearchStrategy[int]) -> list[st.SearchStrategy[Drawn]]:
         correct=st.sampled_from([None, False, True]),
         latency_ms=st.sampled_from([None, 0, 1, 2, 99, 100, 101, 5_400, 86_400_000]),
     )
-    asked = _event("classroom.question.asked", times, prompt_id=prompts)
+    kinds = st.sampled_from(["open", "open", "choice", ""])
+    asked = _event("classroom.question.asked", times, prompt_id=prompts, kind=kinds)
     return [asked, asked, answered, answered, answered, _event("classroom.question.closed", times, prompt_id=prompts)]
 
 

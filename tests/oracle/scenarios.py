@@ -30,7 +30,9 @@ def lesson(key: str, answers: int = 4) -> list[Event]:
         event("classroom.attendance.joined", 11.5 * n, 10 + n, key, student_id=student)
         for n, student in enumerate(("ann", "bo", "chen"))
     ]
-    events += [event("classroom.question.asked", 300 + 400 * n, 20 + n, key, prompt_id=f"q{n}") for n in range(2)]
+    events += [
+        event("classroom.question.asked", 300 + 400 * n, 20 + n, key, prompt_id=f"q{n}", kind="open") for n in range(2)
+    ]
     for n in range(answers):
         told = {"prompt_id": f"q{n // 2 % 2}", "correct": n % 3 > 0, "latency_ms": 900 + 1700 * n}
         events.append(

@@ -14,9 +14,10 @@ from typing import Any
 from schemas.codec import media_types
 from schemas.codec.columns import Kind, Rule, model_fields
 from schemas.codec.decode import ClockLimits
+from schemas.events.consistency import CODES_OF_SPEAKER, LATE_ENDS_US, SCHEDULES_US, SPEECH, contradictions
 from schemas.events.envelope import Envelope
 from schemas.events.event_types import FAMILIES, Family, schema_uri, type_uri
-from schemas.events.fields import IDENTIFIER_PATTERN
+from schemas.events.fields import IDENTIFIER_PATTERN, timestamp_us
 
 NOW_US = 1_800_000_000_000_000
 CLOCK = ClockLimits(earliest_us=1_500_000_000_000_000, max_ahead_us=3_600_000_000)
@@ -104,6 +105,35 @@ def some_value(rng: random.Random, rule: Rule, moment: datetime) -> Any:
     return some_text(rng, rule.min_length, rule.max_length or 20, spaces=rule.pattern != IDENTIFIER_PATTERN)
 
 
+def agree(rng: random.Random, name: str, moment: datetime, data: dict[str, Any]) -> None:
+    """Change fields of ``data`` that would contradict each other, often to what is just allowed."""
+    if name in SCHEDULES_US:
+        start, longest = moment + timedelta(days=rng.randint(-300, 300)), timedelta(microseconds=SCHEDULES_US[name])
+        length = rng.choice([timedelta(seconds=2), timedelta(minutes=40), longest - timedelta(seconds=1)])
+        data |= {"scheduled_start": some_time(rng, start), "scheduled_end": some_time(rng, start + length)}
+    if name in LATE_ENDS_US:
+        latest = timedelta(microseconds=LATE_ENDS_US[name])
+        data["lesson_end"] = some_time(
+            rng, moment + rng.choice([-timedelta(days=300), timedelta(), latest - timedelta(seconds=1)])
+        )
+    if name == SPEECH and data.get("fias_code") is not None:
+        data["fias_code"] = rng.choice(CODES_OF_SPEAKER[data["speaker"]])
+
+
+def contradiction(rng: random.Random, draft: Draft) -> None:
+    """Change one field so that it may contradict another one."""
+    fields = {"scheduled_start", "scheduled_end", "lesson_end", "speaker", "fias_code"} & draft.data.keys()
+    if fields:
+        field = rng.choice(sorted(fields))
+        choices: dict[str, tuple[Any, ...]] = {
+            "speaker": ("teacher", "student", "both", "silence"),
+            "fias_code": (1, 7, 8, 9, 10),
+        }
+        text = str(draft.attributes.get("time"))
+        near = [text, *(value for name, value in draft.data.items() if name.startswith("scheduled"))]
+        draft.data[field] = rng.choice(choices.get(field, near))
+
+
 def valid_draft(rng: random.Random, family: Family, name: str) -> Draft:
     """Return an event that the models accept."""
     key, moment = some_text(rng, 1, 128, spaces=False), some_moment(rng)
@@ -126,6 +156,9 @@ def valid_draft(rng: random.Random, family: Family, name: str) -> Draft:
         for field, declared in model_fields(family.models[name]).items()
         if declared.required or rng.random() < 0.7
     }
+    # A leap second is at the end of a month, wherever it was to be.
+    while any(contradictions(name, timestamp_us(attributes["time"]), data)):
+        agree(rng, name, moment, data)
     timestamp = rng.choice([-1, NOW_US // 1000, NOW_US // 1000 - 50_000, 2**62])
     return Draft(attributes, data, rng.random() < 0.4, key.encode(), timestamp)
 
@@ -257,6 +290,7 @@ def wrong_clock(rng: random.Random, draft: Draft) -> None:
 EDITS: tuple[Callable[[random.Random, Draft], None], ...] = (
     *(wrong_attribute, wrong_attribute, wrong_data, wrong_data, wrong_data, missing, foreign_fields),
     *(wrong_key, unequal, wrong_type, wrong_clock, strange_text, strange_text, far_time, strange_media_type),
+    *(contradiction, contradiction),
     *(wrong_time, wrong_time),
 )
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from deploy.local.simulator.district import School, SchoolClass, Student, Teacher
 from deploy.local.simulator.draft import KINDS, LAST, Context, Draft, Kind, Script
 from deploy.local.simulator.school_day import LESSON_MS, rfc3339
-from deploy.local.simulator.speech import speech_between
+from deploy.local.simulator.speech import question_and_answer, speech_between
 
 STARTED: Final = KINDS["classroom.lesson.started"]
 ENDED: Final = KINDS["classroom.lesson.ended"]
@@ -141,6 +141,8 @@ class _Stage:
     seats: list[_Seat] = field(default_factory=list)
     drafts: list[Draft] = field(default_factory=list)
     prompts: int = 0
+    #: What is said in the episode about its question: (start in ms, data).
+    dialogue: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, time_ms: int, kind: Kind, data: str, room: _Room | None = None) -> None:
         """Tell what the terminal of a room sends, of the first room if none is given."""
@@ -167,9 +169,10 @@ def lesson_script(lesson: Lesson, rng: random.Random, outages: Outages) -> Scrip
     for strategy, start_ms, end_ms in _phases(rng, stage.started_ms, stage.ended_ms):
         stage.add(start_ms + 50, STRATEGY, f'{{"strategy":"{strategy}"}}')
         for episode_ms, next_ms in _episodes(rng, start_ms, end_ms):
-            _speak(stage, strategy, episode_ms, next_ms)
+            stage.dialogue = []
             activity = _ACTIVITIES[strategy][int(rng.random() * len(_ACTIVITIES[strategy]))]
             activity(stage, episode_ms, next_ms)
+            _speak(stage, strategy, episode_ms, next_ms)
             yield next_ms, _taken(stage)
     _close(stage)
     yield LAST, _taken(stage)
@@ -275,7 +278,13 @@ def _speak(stage: _Stage, strategy: str, start_ms: int, end_ms: int) -> None:
     room = stage.rooms[0]
     terminal = room.school_class.terminal
     end_ms = min(end_ms, stage.latest_ms)
-    segments = speech_between(stage.rng, strategy, stage.lesson.teacher.lecturing, start_ms, end_ms)
+    segments = list(stage.dialogue)
+    lecturing = stage.lesson.teacher.lecturing
+    if segments:
+        (first_ms, _), (last_ms, last) = segments[0], segments[-1]
+        segments += speech_between(stage.rng, strategy, lecturing, start_ms, first_ms)
+        start_ms = last_ms + json.loads(last)["duration_ms"]
+    segments += speech_between(stage.rng, strategy, lecturing, start_ms, end_ms)
     stage.drafts += [Draft(time_ms, SPEECH, terminal, room.context, data) for time_ms, data in segments]
 
 
@@ -290,6 +299,8 @@ def _question(stage: _Stage, start_ms: int, end_ms: int) -> None:
     prompt_id = f"q-{stage.prompts:02d}"
     kind = ("open", "choice", "choice", "exercise")[int(rng.random() * 4)]
     stage.add(asked_ms, ASKED, f'{{"prompt_id":"{prompt_id}","kind":"{kind}"}}')
+    if kind == "open":
+        stage.dialogue = question_and_answer(rng, asked_ms, min(end_ms, stage.latest_ms))
     seats = stage.seats_at(asked_ms)
     question = _Question(prompt_id, kind, rng.uniform(0.75, 1.2), asked_ms, closed_ms)
     for seat in seats:

@@ -73,6 +73,29 @@ _HEADS: Final = {
 }
 
 
+def question_and_answer(rng: random.Random, asked_ms: int, end_ms: int) -> list[tuple[int, str]]:
+    """Return the segments of an oral question, as :func:`speech_between` does: question, wait, answer, wait, reply.
+
+    The question ends soon after ``asked_ms``; nothing is said at or after ``end_ms``.
+    """
+    waited, replied = int(400 + 5_000 * rng.random() ** 2), int(300 + 3_000 * rng.random() ** 2)
+    parts = [
+        ("teacher", 4, 2_500 + int(rng.random() * 1_500)),
+        ("silence", 10, waited),
+        ("student", 8, 2_500 + int(rng.random() * 6_000)),
+        ("silence", 10, replied),
+        ("teacher", 2, 2_000 + int(rng.random() * 3_000)),
+    ]
+    time_ms = asked_ms - 2_000
+    segments = []
+    for speaker, fias_code, length_ms in parts:
+        duration_ms = min(length_ms, end_ms - time_ms)
+        if duration_ms > 0:
+            segments.append((time_ms, f"{_head(speaker, fias_code)}{duration_ms}}}"))
+        time_ms += length_ms
+    return segments
+
+
 def speech_between(
     rng: random.Random, strategy: str, lecturing: float, start_ms: int, end_ms: int
 ) -> list[tuple[int, str]]:

@@ -8,5 +8,10 @@ as none. **Presence** of a student: from ``joined`` to the next ``left`` or the 
 the latest end possible); a repeated joined or left has no effect, nor has a left before any joined; at one instant left
 comes before joined. **Present** in a window: at any moment of it. **Several lesson.started**: of each school and class
 the earliest (by time, source, id) counts; their rosters join (双师, a dual-teacher lesson in two schools), and teacher
-and timetable are those of the earliest of all.
+and timetable are those of the earliest of all. **Class**: the students of the rosters; of a lesson without any, all.
+Others are guests: they have rows of their own (``student_lesson``), and count in no metric of the class. **Without
+attendance**, that is without any ``joined``, nobody is absent: whoever is on the roster counts as one who may take
+part, and what is taken per minute of presence is NULL. **In the lesson so far**: from the earliest ``lesson.started``
+to ``lesson.ended`` or the latest end possible; what happens outside counts in the hopping windows alone. **Answers
+count** until their question closes (the latest ``question.closed``) or the lesson ends.
 """

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from schemas.events.consistency import LONGEST_LESSON_US
 from schemas.metrics.metric import MINUTE_US, SECOND_US
 
 __all__ = [
@@ -17,8 +18,6 @@ __all__ = [
 CLASSROOM_PANE_US: Final = 10 * SECOND_US
 #: A lesson without ``lesson.ended`` ends at the latest so long after its scheduled end.
 LESSON_GRACE_US: Final = 30 * MINUTE_US
-#: A timetable of no length, or of a longer one, is a typing error and counts as none.
-LONGEST_LESSON_US: Final = 12 * 60 * MINUTE_US
 
 #: The event types that are a student's interaction (metrics 8, 9 and 11).
 INTERACTION_TYPES: Final = (

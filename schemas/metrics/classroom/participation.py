@@ -19,14 +19,16 @@ METRICS: Final[tuple[Metric, ...]] = (
         module="participation",
         unit="share",
         highest=1.0,
-        numerator="distinct students with at least one interaction in the window",
-        denominator="distinct students present at any moment of the window, and those who interacted in it",
+        numerator="distinct students of the class with at least one interaction in the window",
+        denominator="distinct students of the class present at any moment of the window (without attendance: the roster), "
+        "and those who interacted in it",
         sample="the denominator",
         exists=_ANY,
         windows=(WINDOW_5M, WINDOW_10M, WINDOW_LESSON),
         direction="higher",
         events=(*INTERACTION_EVENTS, *PRESENCE_EVENTS),
         source="District catalogue, metric 8",
+        parts="lesson: the number of guests, who were there or interacted and are on no roster. Otherwise nothing",
     ),
     Metric(
         name="participation_gini",
@@ -44,8 +46,10 @@ METRICS: Final[tuple[Metric, ...]] = (
         windows=(WINDOW_LESSON,),
         direction="lower",
         events=(*INTERACTION_EVENTS, *PRESENCE_EVENTS),
-        source="Gini's mean difference, relative (Gini 1912). Merged as sums over lessons: who was in more of them, or a "
-        "guest in one (双师), makes no inequality",
+        parts="the same with the correction n / (n - 1) for few students (Deltas 2003); NULL for one student, or without "
+        "interactions",
+        source="Gini's mean difference, relative, without correction (Gini 1912). Merged as sums over lessons: who was in "
+        "more of them, or a guest in one (双师), makes no inequality",
     ),
     Metric(
         name="hand_raises_per_student_minute",
@@ -56,8 +60,8 @@ METRICS: Final[tuple[Metric, ...]] = (
         module="participation",
         unit="hands per student and minute",
         highest=None,
-        numerator="`hand.raised` in the window",
-        denominator="minutes of presence of all students in the window, added up",
+        numerator="`hand.raised` of the class in the window",
+        denominator="minutes of presence of the class in the window, added up",
         sample="those minutes, whole ones",
         exists=_ANY,
         windows=(WINDOW_10M, WINDOW_LESSON),
@@ -74,8 +78,8 @@ METRICS: Final[tuple[Metric, ...]] = (
         module="participation",
         unit="interactions per student and minute",
         highest=None,
-        numerator="interactions in the window",
-        denominator="minutes of presence of all students in the window, added up",
+        numerator="interactions of the class in the window",
+        denominator="minutes of presence of the class in the window, added up",
         sample="those minutes, whole ones",
         exists=_ANY,
         windows=(WINDOW_1M, WINDOW_5M, WINDOW_10M, WINDOW_LESSON),

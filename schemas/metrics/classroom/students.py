@@ -11,7 +11,7 @@ __all__ = ["METRICS", "STUDENT_PARTS"]
 STUDENT_PARTS: Final = (
     "scheduled_seconds",  # of the lesson, if the student is on the roster and attendance is taken; otherwise 0
     "attended_seconds",  # as attendance_rate counts them, if on the roster; otherwise 0
-    "present_seconds",  # of presence
+    "present_seconds",  # of presence in the lesson so far
     "interactions",
     "answers",
     "graded_answers",  # answers that say whether they are correct
@@ -35,8 +35,8 @@ METRICS: Final[tuple[Metric, ...]] = (
         unit="interactions per minute",
         highest=None,
         numerator="interactions of the student in the lesson",
-        denominator="minutes of presence of the student: stays that a left or the end of the lesson has closed",
-        sample="the numerator",
+        denominator="minutes of presence of the student in the lesson: stays that a left or its end has closed",
+        sample="those minutes, whole ones",
         exists="for each student on the roster of any `lesson.started`, or with an event of their own in the lesson. Its "
         "bounds are the earliest `lesson.started` and the latest `lesson.ended`; where one is missing, the student's "
         "earliest or latest event",

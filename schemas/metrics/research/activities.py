@@ -2,12 +2,11 @@
 
 from typing import Final
 
-from schemas.metrics.metric import DAY_US, MINUTE_US
+from schemas.events.consistency import LONGEST_ACTIVITY_US
+from schemas.metrics.metric import MINUTE_US
 
 __all__ = ["EFFECTIVE_PERCENT", "LONGEST_ACTIVITY_US", "MARGIN_US", "PRESENCE_EVENTS"]
 
-#: A scheduled time longer than this is a typing error.
-LONGEST_ACTIVITY_US: Final = 7 * DAY_US
 #: Presence so long before and after the scheduled time still counts.
 MARGIN_US: Final = 30 * MINUTE_US
 

@@ -6,7 +6,7 @@ One module a group of metrics; this one says in which order.
 import polars as pl
 
 from schemas.metrics.rules import MetricRules
-from streams.core.classroom import course, engagement, hands, participation, questions, students, talk
+from streams.core.classroom import course, engagement, hands, participation, questions, students, talk, waiting
 from streams.core.classroom.lessons import MEASURED_COLUMNS, read, touched
 from streams.core.codes import coded
 from streams.core.rows import joined
@@ -35,6 +35,7 @@ def rows(cached: pl.DataFrame, fresh: pl.DataFrame, rules: MetricRules) -> pl.Da
     others = joined(
         [
             *talk.rows(lessons, changed),
+            *waiting.rows(lessons),
             *questions.rows(lessons, changed),
             *participation.rows(lessons, changed),
             *hands.rows(lessons, changed),

@@ -18,7 +18,7 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
     A fresh raise or call may change which call answers which raise, so all windows of the student's raises are written
     again.
     """
-    hands = lessons.of([RAISED, CALLED], "key", "person", "time_us")
+    hands = lessons.of([RAISED, CALLED], "key", "person", "time_us", "inside")
     if hands.is_empty():
         return []
     answered, calls = _answered(hands)
@@ -28,6 +28,8 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
 
 def _answered(hands: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the raises (``key, person, time_us, delay_us``, NULL without an answer), and the calls (``key, cold``).
+
+    Both have ``inside``.
 
     Of each student, in the order of time with raises first, a raise counts 1 and a call -1. A call is cold where the sum
     falls below all sums before it (and below 0); the n-th call that is not cold answers the n-th raise.
@@ -45,9 +47,9 @@ def _answered(hands: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     raises = ordered.filter(~pl.col("call")).with_columns(nth=pl.int_range(pl.len()).over("person"))
     answers = ordered.filter(pl.col("call") & ~pl.col("cold")).with_columns(nth=pl.int_range(pl.len()).over("person"))
     answered = raises.join(answers.select("person", "nth", called_us="time_us"), on=["person", "nth"], how="left").select(
-        "key", "person", "time_us", delay_us=pl.col("called_us") - pl.col("time_us")
+        "key", "person", "time_us", "inside", delay_us=pl.col("called_us") - pl.col("time_us")
     )
-    return answered, ordered.filter(pl.col("call")).select("key", "cold")
+    return answered, ordered.filter(pl.col("call")).select("key", "cold", "inside")
 
 
 def _hopping(raises: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
@@ -62,14 +64,14 @@ def _hopping(raises: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
 
 
 def _so_far(lessons: Lessons, raises: pl.DataFrame, calls: pl.DataFrame) -> list[pl.DataFrame]:
-    seconds = pl.col("delay_us").drop_nulls() / SECOND_US
+    delay_us = pl.col("delay_us").filter("inside")
     of_raises = raises.group_by("key").agg(
-        raised=pl.len(),
-        answered=pl.col("delay_us").count(),
-        waited_us=pl.col("delay_us").sum(),
-        parts=seconds.sort(),
+        raised=pl.col("inside").sum(),
+        answered=delay_us.count(),
+        waited_us=delay_us.sum(),
+        parts=(delay_us.drop_nulls() / SECOND_US).sort(),
     )
-    of_calls = calls.group_by("key").agg(called=pl.len(), cold=pl.col("cold").sum())
+    of_calls = calls.group_by("key").agg(called=pl.col("inside").sum(), cold=(pl.col("cold") & pl.col("inside")).sum())
     counts = ("raised", "answered", "waited_us", "called", "cold")
     whole = (
         lessons.spans.select("key", window_start_us="start_us", window_end_us="end_us")

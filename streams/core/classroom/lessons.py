@@ -21,6 +21,7 @@ ANSWERED = "classroom.answer.submitted"
 
 #: The columns of an event that the metrics take as they are, besides those that every event has.
 MEASURED_COLUMNS: Final = (
+    "kind",
     "speaker",
     "fias_code",
     "strategy",
@@ -41,7 +42,8 @@ class Lessons:
     lesson's, NULL where an event names none.
     """
 
-    #: ``key, person, prompt``, and the columns that the metrics are made of: every event.
+    #: ``key, person, prompt``, and the columns that the metrics are made of: every event. ``guest``: of a student on no
+    #: roster that counts, where there is one. ``inside``: in the lesson so far, or, as long as it has no end, after it.
     cached: pl.DataFrame
     #: ``key, start_us, end_us``, ``started_us`` and ``ended_us`` (NULL without such an event), ``cut_us`` (nobody is
     #: present later; NULL where no end is known).
@@ -49,8 +51,12 @@ class Lessons:
     #: ``key, time_us, roster`` (number of students), ``persons``, ``scheduled_start_us, scheduled_end_us`` (NULL for a
     #: timetable that cannot be), ``measured`` (whether attendance is): one row a lesson that has started.
     started: pl.DataFrame
-    #: ``key, person, start_us, end_us, closed``: the stays of the students; ``closed`` by a leave or by lesson.ended.
+    #: ``key, person, start_us, end_us, closed``: the stays of all students; ``closed`` by a leave or by lesson.ended.
+    stays: pl.DataFrame
+    #: ``key, person, start_us, end_us``: those of the class, without guests.
     present: pl.DataFrame
+    #: The same of who may take part: those present, and the whole roster at any time where nobody takes attendance.
+    audience: pl.DataFrame
     #: ``key, person``: those of any roster.
     named: pl.DataFrame
     #: The dictionary of all codes.
@@ -94,18 +100,23 @@ def read(cached: pl.DataFrame) -> Lessons:
     named = _of_rosters(starts)
     started = _started(starts, named)
     spans = _spans(numbered, started)
+    numbered = _placed(numbered, started, spans)
     marks = numbered.select("type", "key", "person", "time_us").filter(pl.col("type").is_in([JOINED, LEFT]))
-    present = _stays(marks.select("key", "person", "time_us", joined=pl.col("type") == JOINED), spans)
+    stays = _stays(marks.select("key", "person", "time_us", joined=pl.col("type") == JOINED), spans)
     taken = marks.filter(pl.col("type") == JOINED).select("key", measured=pl.lit(value=True)).unique()
     started = started.join(taken, on="key", how="left").with_columns(pl.col("measured").fill_null(value=False))
-    return Lessons(numbered, spans, started, present, named, cached.schema["key"])
+    present = stays.filter(~_is_guest(started)).drop("closed")
+    unmeasured = started.filter(~pl.col("measured")).select("key", person="persons").explode("person").drop_nulls()
+    audience = pl.concat([present, unmeasured.with_columns(start_us=-FOREVER_US, end_us=FOREVER_US)])
+    return Lessons(numbered, spans, started, stays, present, audience, named, cached.schema["key"])
 
 
 def touched(lessons: Lessons, fresh: pl.DataFrame) -> Touched:
     """Return what the ``fresh`` events can have changed.
 
     An event touches its own pane. What happens to a question also touches every pane it was asked in. A join or leave
-    touches every later pane of the lesson, and its start or end all of them, since presence reaches across panes.
+    touches every later pane of the lesson, since presence reaches across panes; its start or end touches all of them, and
+    so do the first joins, from which on attendance is taken.
     """
     numbered = _numbered(fresh)
     pane = pane_of(pl.col("time_us"), CLASSROOM_PANE_US).alias("pane_us")
@@ -114,7 +125,12 @@ def touched(lessons: Lessons, fresh: pl.DataFrame) -> Touched:
     put = lessons.of([ASKED], "key", "prompt", "time_us").join(questions, on="prompt", how="semi").select("key", pane)
     reaching = (
         numbered.filter(kind.is_in([JOINED, LEFT, STARTED, ENDED]))
-        .with_columns(pl.when(kind.is_in([STARTED, ENDED])).then(0).otherwise(pane).alias("from_us"))
+        .with_columns(
+            pl.when(kind.is_in([STARTED, ENDED]) | pl.col("key").is_in(first_taken(lessons, numbered).implode()))
+            .then(0)
+            .otherwise(pane)
+            .alias("from_us")
+        )
         .group_by("key")
         .agg(pl.col("from_us").min())
     )
@@ -125,6 +141,32 @@ def touched(lessons: Lessons, fresh: pl.DataFrame) -> Touched:
         .select("key", "pane_us")
     )
     return Touched(numbered, pl.concat([numbered.select("key", pane), put, later]).unique())
+
+
+def first_taken(lessons: Lessons, fresh: pl.DataFrame) -> pl.Series:
+    """Return the lessons whose attendance is taken from the ``fresh`` events on: until then nobody's was."""
+    joined = pl.col("type") == JOINED
+    every = lessons.of([JOINED], "key").group_by("key").agg(every=pl.len())
+    counted = fresh.filter(joined).group_by("key").agg(fresh=pl.len()).join(every, on="key")
+    return counted.filter(pl.col("fresh") >= pl.col("every"))["key"]
+
+
+def _is_guest(started: pl.DataFrame) -> pl.Expr:
+    """Tell of a row with ``key, person`` whether the lesson has a roster that does not name the student."""
+    with_roster = started.filter(pl.col("roster") > 0)
+    named = with_roster["persons"].explode()
+    strange = ~pl.col("person").is_in(named.implode()) & pl.col("key").is_in(with_roster["key"].implode())
+    return strange.fill_null(value=False)
+
+
+def _placed(numbered: pl.DataFrame, started: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """Add ``guest`` and ``inside``."""
+    before, after = pl.col("time_us") < pl.col("started_us"), pl.col("time_us") > pl.col("cut_us")
+    return (
+        numbered.join(spans.select("key", "started_us", "cut_us"), on="key", how="left", maintain_order="left")
+        .with_columns(inside=~(before.fill_null(value=False) | after.fill_null(value=False)), guest=_is_guest(started))
+        .drop("started_us", "cut_us")
+    )
 
 
 def _numbered(cached: pl.DataFrame) -> pl.DataFrame:

@@ -25,11 +25,13 @@ _LESSON = pl.lit(WINDOW_LESSON.name)
 def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
     """Return the rows of the metrics, over hopping windows and over the lesson so far."""
     acts = (
-        lessons.of(INTERACTION_TYPES, "key", "person", "time_us")
+        lessons.of(INTERACTION_TYPES, "key", "person", "time_us", "guest", "inside")
+        .filter(~pl.col("guest"))
         .select(
             "key",
             "person",
             "time_us",
+            "inside",
             pane_us=pane_of(pl.col("time_us"), CLASSROOM_PANE_US),
             interactions=pl.lit(1, pl.UInt32),
             raised=(pl.col("type") == RAISED).cast(pl.UInt32),
@@ -49,7 +51,7 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
 
 
 def _breadth(lessons: Lessons, acts: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
-    present = persons_in(lessons.present, windows)
+    present = persons_in(lessons.audience, windows)
     return (
         _active(acts, present)
         .join(_absent(lessons, acts, windows), on=_WINDOW, how="left")
@@ -92,11 +94,11 @@ def _counted(panes: pl.DataFrame, change: int) -> pl.DataFrame:
 
 def _absent(lessons: Lessons, acts: pl.DataFrame, windows: pl.DataFrame) -> pl.DataFrame:
     """Return of each window how many acted in it without being present at any moment of it (``absent``)."""
-    strays = while_absent(acts, lessons.present).select(
+    strays = while_absent(acts, lessons.audience).select(
         "key", "person", pane_us=pane_of(pl.col("time_us"), _OF_BREADTH[0].hop_us)
     )
     placed = windows_at(strays, *_OF_BREADTH, by="person").join(windows, on=_WINDOW, how="semi")
-    there = placed.join(lessons.present.select("person", "start_us", "end_us"), on="person").filter(
+    there = placed.join(lessons.audience.select("person", "start_us", "end_us"), on="person").filter(
         (pl.col("start_us") < pl.col("window_end_us")) & (pl.col("end_us") > pl.col("window_start_us"))
     )
     away = placed.join(there, on=["person", "window_start_us", "window_end_us"], how="anti")
@@ -143,14 +145,13 @@ def _rate_rows(metric: str, count: str, window: pl.Expr, rates: pl.DataFrame) ->
 
 
 def _of_lessons(lessons: Lessons, acts: pl.DataFrame) -> list[pl.DataFrame]:
-    """Return the rows of the lesson so far.
-
-    Every act and every student ever present counts, before the start and after the end as well: else a row could lose
-    what it had when the lesson's bounds move. Only the minutes of presence are those within the bounds.
-    """
+    """Return the rows of the lesson so far."""
     whole = lessons.spans.select("key", window_start_us="start_us", window_end_us="end_us")
-    acted = acts.select("key", "person", *_COUNTS).group_by("person").agg(pl.col("key").first(), pl.col(_COUNTS).sum())
-    breadth = share_of_present(whole, ["key"], acted, lessons.present)
+    inside = acts.filter("inside").select("key", "person", *_COUNTS)
+    acted = inside.group_by("person").agg(pl.col("key").first(), pl.col(_COUNTS).sum())
+    breadth = share_of_present(whole, ["key"], acted, _within(lessons.audience, whole)).join(
+        _guests(lessons, whole), on="key", how="left"
+    )
     inside_us = overlap_us(pl.col("window_start_us"), pl.col("window_end_us"))
     presence = lessons.present.join(whole, on="key").group_by("key").agg(present_us=inside_us.sum())
     counts = acted.group_by("key").agg(pl.col(_COUNTS).sum())
@@ -159,12 +160,27 @@ def _of_lessons(lessons: Lessons, acts: pl.DataFrame) -> list[pl.DataFrame]:
         .join(presence, on="key", how="left")
         .with_columns(pl.col(*_COUNTS, "present_us").fill_null(0))
     )
+    with_guests = breadth.with_columns(parts=pl.concat_list(pl.col("guests").fill_null(0).cast(pl.Float64)))
     return [
-        metric_rows(_BREADTH, WINDOW_LESSON.name, breadth),
+        metric_rows(_BREADTH, WINDOW_LESSON.name, with_guests),
         metric_rows("participation_gini", WINDOW_LESSON.name, _gini(breadth, acted)),
         _rate_rows(_RATE, "interactions", _LESSON, rates),
         _rate_rows(_HANDS, "raised", _LESSON, rates),
     ]
+
+
+def _within(stays: pl.DataFrame, whole: pl.DataFrame) -> pl.DataFrame:
+    """Return the stays that touch the lesson so far."""
+    touching = (pl.col("start_us") <= pl.col("window_end_us")) & (pl.col("end_us") > pl.col("window_start_us"))
+    return stays.join(whole, on="key").filter(touching)
+
+
+def _guests(lessons: Lessons, whole: pl.DataFrame) -> pl.DataFrame:
+    """Return ``key, guests``: how many were there or took part, and are on no roster."""
+    acted = lessons.of(INTERACTION_TYPES, "key", "person", "guest", "inside").filter("guest", "inside")
+    there = _within(lessons.stays.join(lessons.present, on="person", how="anti"), whole)
+    every = pl.concat([acted.select("key", "person"), there.select("key", "person")]).unique()
+    return every.group_by("key").agg(guests=pl.len())
 
 
 def _gini(breadth: pl.DataFrame, acted: pl.DataFrame) -> pl.DataFrame:
@@ -185,11 +201,15 @@ def _gini(breadth: pl.DataFrame, acted: pl.DataFrame) -> pl.DataFrame:
             interactions=count.sum(),
         )
     )
-    return (
+    students = pl.col("sample_size").cast(pl.Int64)
+    told = (
         breadth.drop("numerator", "denominator")
         .join(sums, on="key", how="left")
         .with_columns(
             numerator=pl.col("differences").fill_null(0),
-            denominator=2 * pl.col("sample_size").cast(pl.Int64) * pl.col("interactions").fill_null(0),
+            denominator=2 * students * pl.col("interactions").fill_null(0),
         )
     )
+    few = (students > 1) & (pl.col("denominator") > 0)
+    corrected = pl.when(few).then(pl.col("numerator") / pl.col("denominator") * students / (students - 1))
+    return told.with_columns(parts=pl.concat_list(corrected))

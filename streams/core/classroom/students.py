@@ -14,7 +14,7 @@ from schemas.metrics.classroom.lessons import INTERACTION_TYPES
 from schemas.metrics.classroom.students import STUDENT_PARTS
 from schemas.metrics.metric import MINUTE_US, SECOND_US, WINDOW_STUDENT
 from streams.core.classroom.hands import CALLED, RAISED
-from streams.core.classroom.lessons import ANSWERED, ENDED, JOINED, STARTED, Lessons, Touched
+from streams.core.classroom.lessons import ANSWERED, ENDED, STARTED, Lessons, Touched, first_taken
 from streams.core.codes import lower_of
 from streams.core.presence import overlap_us
 from streams.core.rows import metric_rows
@@ -26,7 +26,7 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
     """Return the rows of the students with a fresh event of their own, of all where a lesson started or ended."""
     fresh = touched.fresh
     everybody = pl.concat(
-        [fresh.filter(pl.col("type").is_in([STARTED, ENDED]))["key"], _first_taken(lessons, fresh)]
+        [fresh.filter(pl.col("type").is_in([STARTED, ENDED]))["key"], first_taken(lessons, fresh)]
     ).implode()
     of_lessons = [
         frame.filter(frame["key"].is_in(everybody)).select("key", "person") for frame in (lessons.named, lessons.cached)
@@ -50,7 +50,7 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
         window_start_us=pl.coalesce("started_us", "first_us"),
         numerator="interactions",
         denominator=pl.col("present_us").fill_null(0) / MINUTE_US,
-        sample_size="interactions",
+        sample_size=pl.col("present_us").fill_null(0) // MINUTE_US,
         parts=pl.concat_arr(STUDENT_PARTS).arr.to_list(),
     ).with_columns(window_end_us=pl.coalesce("ended_us", pl.max_horizontal(last_us, "window_start_us")))
     return [metric_rows("student_lesson", WINDOW_STUDENT.name, computed)]
@@ -65,8 +65,9 @@ def _expected(lessons: Lessons, students: pl.DataFrame) -> pl.DataFrame:
 
 def _acts(lessons: Lessons, students: pl.DataFrame) -> pl.DataFrame:
     """Return ``person``, their earliest and latest event, and what they did, named as in ``STUDENT_PARTS``."""
-    own = _those(lessons.cached.select("person", "type", "time_us", "correct", "score", "progress"), students)
-    kind, correct = pl.col("type"), pl.col("correct")
+    own = _those(lessons.cached.select("person", "type", "time_us", "correct", "score", "progress", "inside"), students)
+    # Of events outside the lesson only the time is told.
+    kind, correct = pl.when("inside").then("type"), pl.col("correct")
     answered, assessed, progressed = kind == ANSWERED, kind == ASSESSED, kind == PROGRESSED
     return own.group_by("person").agg(
         first_us=pl.col("time_us").min(),
@@ -86,25 +87,20 @@ def _acts(lessons: Lessons, students: pl.DataFrame) -> pl.DataFrame:
 
 def _presence(lessons: Lessons, students: pl.DataFrame) -> pl.DataFrame:
     """Return ``person, present_us, present_seconds`` of the stays that are closed, ``attended_seconds`` of all."""
-    stays = _those(lessons.present, students)
+    stays = _those(lessons.stays, students)
     timetable = lessons.started.select("key", "scheduled_start_us", "scheduled_end_us")
+    # A maximum ignores what is NULL: without a start every stay counts from its own beginning.
+    lasted_us = (pl.col("end_us") - pl.max_horizontal("start_us", "started_us")).clip(lower_bound=0)
     inside_us = overlap_us(pl.col("scheduled_start_us"), pl.col("scheduled_end_us"))
     # A minimum ignores what is NULL: without a timetable a whole stay would be inside it.
     attended_us = pl.when(pl.col("scheduled_end_us").is_not_null()).then(inside_us).sum()
-    present_us = (pl.col("end_us") - pl.col("start_us")).filter("closed").sum()
+    present_us = lasted_us.filter("closed").sum()
     return (
         stays.join(timetable, on="key", how="left")
+        .join(lessons.spans.select("key", "started_us"), on="key", how="left")
         .group_by("person")
         .agg(present_us=present_us, present_seconds=present_us / SECOND_US, attended_seconds=attended_us / SECOND_US)
     )
-
-
-def _first_taken(lessons: Lessons, fresh: pl.DataFrame) -> pl.Series:
-    """Return the lessons whose attendance is taken from the ``fresh`` events on: until then nobody's was."""
-    joined = pl.col("type") == JOINED
-    every = lessons.of([JOINED], "key").group_by("key").agg(every=pl.len())
-    counted = fresh.filter(joined).group_by("key").agg(fresh=pl.len()).join(every, on="key")
-    return counted.filter(pl.col("fresh") >= pl.col("every"))["key"]
 
 
 def _those(frame: pl.DataFrame, students: pl.DataFrame) -> pl.DataFrame:

@@ -1,5 +1,7 @@
 """Who speaks: metrics 1 to 4. Formulas: ``schemas/metrics/classroom/talk.py``."""
 
+from collections.abc import Callable
+
 import polars as pl
 
 from schemas.metrics.classroom.talk import (
@@ -56,9 +58,9 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
 
 def _of_behaviour(lessons: Lessons, segments: pl.DataFrame, fresh: pl.DataFrame) -> list[pl.DataFrame]:
     speaker = pl.col("speaker").cast(pl.String).replace_strict(_SPEAKERS)
-    samples = _behaviour_by_hop(_cells(segments.with_columns(label=speaker)))
-    so_far = _counted(samples, "key", _lessons_of(lessons, segments), _BEHAVIOUR)
-    hopping = _counted(samples, "hop", _windows_of(fresh), _BEHAVIOUR)
+    cells = _cells(segments.with_columns(label=speaker))
+    so_far = _so_far(lessons, segments, cells, _behaviour_by_hop, _BEHAVIOUR)
+    hopping = _counted(_behaviour_by_hop(cells), "hop", _windows_of(fresh), _BEHAVIOUR)
     return [
         *_behaviour_rows(so_far, WINDOW_LESSON.name),
         *_behaviour_rows(hopping, WINDOW_10M.name),
@@ -68,13 +70,34 @@ def _of_behaviour(lessons: Lessons, segments: pl.DataFrame, fresh: pl.DataFrame)
 
 def _of_categories(lessons: Lessons, segments: pl.DataFrame, fresh: pl.DataFrame) -> list[pl.DataFrame]:
     cells = _cells(segments.with_columns(label="fias_code"))
-    counted = _by_hop(cells, {name: pl.col("label").is_in(codes) for name, codes in _CODES.items()})
-    so_far = _counted(counted, "key", _lessons_of(lessons, segments), tuple(_CODES))
-    hopping = _counted(counted, "hop", _windows_of(fresh), tuple(_CODES))
+    so_far = _so_far(lessons, segments, cells, _categories_by_hop, tuple(_CODES))
+    hopping = _counted(_categories_by_hop(cells), "hop", _windows_of(fresh), tuple(_CODES))
     return [
         *_ratio_rows(so_far, WINDOW_LESSON.name, _SHARES | _RATIOS),
         *_ratio_rows(hopping, WINDOW_10M.name, _SHARES),
     ]
+
+
+def _categories_by_hop(cells: pl.DataFrame) -> pl.DataFrame:
+    return _by_hop(cells, {name: pl.col("label").is_in(codes) for name, codes in _CODES.items()})
+
+
+def _so_far(
+    lessons: Lessons,
+    segments: pl.DataFrame,
+    cells: pl.DataFrame,
+    by_hop: Callable[[pl.DataFrame], pl.DataFrame],
+    names: tuple[str, ...],
+) -> pl.DataFrame:
+    """Return the lessons with such segments and the sums of ``names`` over the cells that reach into the lesson so far."""
+    at_us = pl.col("cell") * CELL_US
+    before, after = at_us <= pl.col("started_us") - CELL_US, at_us > pl.col("cut_us")
+    bounds = lessons.spans.select("key", "started_us", "cut_us")
+    placed = cells.join(bounds, on="key", how="left", maintain_order="left")
+    inside = placed.filter(~(before.fill_null(value=False) | after.fill_null(value=False))).select(cells.columns)
+    # A lesson that nothing cuts is the rule.
+    counted = by_hop(cells if inside.height == cells.height else inside)
+    return _counted(counted, "key", _lessons_of(lessons, segments), names)
 
 
 def _coded(segments: pl.DataFrame) -> pl.DataFrame:
@@ -94,10 +117,14 @@ def _windows_of(segments: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def until_us() -> pl.Expr:
+    """Return when the speech of an event ended."""
+    return pl.col("time_us") + pl.min_horizontal(pl.col("duration_ms") * 1000, LONGEST_SEGMENT_US)
+
+
 def _segments(speech: pl.DataFrame) -> pl.DataFrame:
     """Return ``key, speaker, fias_code, start_us, end_us`` of the speech."""
-    length_us = pl.min_horizontal(pl.col("duration_ms") * 1000, LONGEST_SEGMENT_US)
-    return speech.select("key", "speaker", "fias_code", start_us="time_us", end_us=pl.col("time_us") + length_us)
+    return speech.select("key", "speaker", "fias_code", start_us="time_us", end_us=until_us())
 
 
 def _through(length_us: int) -> pl.Expr:
@@ -117,15 +144,7 @@ def _cells(segments: pl.DataFrame) -> pl.DataFrame:
 
     ``segments`` has ``label``, a number below 16. Segments of one label that overlap cover a moment once.
     """
-    same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in ("key", "label")).fill_null(value=False)
-    ordered = segments.select("key", pl.col("label").cast(pl.Int64), "start_us", "end_us").sort("key", "label", "start_us")
-    until_us = pl.col("end_us").cum_max().over("key", "label")
-    stretches = (
-        ordered.with_columns(until_us=until_us)
-        .with_columns(begins=~same | (pl.col("start_us") > pl.col("until_us").shift(1)))
-        .group_by(pl.col("begins").cum_sum())
-        .agg(pl.col("key", "label", "start_us").first(), end_us=pl.col("until_us").last())
-    )
+    stretches = united(segments.select("key", pl.col("label").cast(pl.Int64), "start_us", "end_us"))
     start_us, end_us = pl.col("cell") * CELL_US, (pl.col("cell") + 1) * CELL_US
     inside_us = pl.min_horizontal("end_us", end_us) - pl.max_horizontal("start_us", start_us)
     return (
@@ -142,6 +161,19 @@ def _cells(segments: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("covered_us") >= COVERED_US)
         .select("key", "cell", label=_LABELS - 1 - pl.col("most") % _LABELS)
         .sort("key", "cell")
+    )
+
+
+def united(segments: pl.DataFrame) -> pl.DataFrame:
+    """Return ``key, label, start_us, end_us``: the segments of each label, those that overlap or touch as one."""
+    same = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in ("key", "label")).fill_null(value=False)
+    return (
+        segments.sort("key", "label", "start_us")
+        .with_columns(until_us=pl.col("end_us").cum_max().over("key", "label"))
+        .with_columns(begins=~same | (pl.col("start_us") > pl.col("until_us").shift(1)))
+        .group_by(pl.col("begins").cum_sum())
+        .agg(pl.col("key", "label", "start_us").first(), end_us=pl.col("until_us").last())
+        .drop("begins")
     )
 
 

@@ -5,9 +5,10 @@
 A portrait is carried forward day by day: what an entity's portrait says on a day follows from its state before the day and
 the day's observations alone, so that a whole district fits in memory, and a late change begins where it changes something.
 
-Frames: **levels** has ``entity_id, dimension, level, observed_on`` (date of the latest observation); **activity** has
-``entity_id, last_active`` (date), ``active_mask`` (Int64: bit i is set if the entity was active i days before
-``last_active``, for i from 0 to 27); **observed** has ``entity_id, dimension, observed`` for one day, without NULL.
+Frames: **levels** has ``entity_id, dimension, level, weight, observed_on`` (date of the latest observation, as of which the
+weight is); **activity** has ``entity_id, last_active`` (date), ``active_mask`` (Int64: bit i is set if the entity was
+active i days before ``last_active``, for i from 0 to 27); **observed** has ``entity_id, dimension, observed,
+sample_size`` for one day, without NULL.
 """
 
 from dataclasses import dataclass
@@ -41,10 +42,18 @@ __all__ = [
 ]
 
 LEVELS_SCHEMA: Final = pl.Schema(
-    [("entity_id", pl.String()), ("dimension", pl.String()), ("level", pl.Float64()), ("observed_on", pl.Date())]
+    [
+        ("entity_id", pl.String()),
+        ("dimension", pl.String()),
+        ("level", pl.Float64()),
+        ("weight", pl.Float64()),
+        ("observed_on", pl.Date()),
+    ]
 )
 ACTIVITY_SCHEMA: Final = pl.Schema([("entity_id", pl.String()), ("last_active", pl.Date()), ("active_mask", pl.Int64())])
-OBSERVED_SCHEMA: Final = pl.Schema([("entity_id", pl.String()), ("dimension", pl.String()), ("observed", pl.Float64())])
+OBSERVED_SCHEMA: Final = pl.Schema(
+    [("entity_id", pl.String()), ("dimension", pl.String()), ("observed", pl.Float64()), ("sample_size", pl.UInt64())]
+)
 #: What a portrait says of one entity, dimension and day.
 PORTRAIT_SCHEMA: Final = pl.Schema(
     [
@@ -52,7 +61,9 @@ PORTRAIT_SCHEMA: Final = pl.Schema(
         ("dimension", pl.String()),
         ("day", pl.Date()),
         ("observed", pl.Float64()),
+        ("sample_size", pl.UInt64()),
         ("level", pl.Float64()),
+        ("weight", pl.Float64()),
         ("active_days_7", pl.UInt8()),
         ("active_days_28", pl.UInt8()),
         ("inactive", pl.UInt8()),
@@ -114,7 +125,7 @@ def day_forward(state: State, observed: pl.DataFrame, day: date, *, day_is_over:
             active_days_28=_days_in(pl.col("active_mask") * (1 << INACTIVE_DAYS), _LONG_MASK),
             inactive=pl.lit(1, pl.UInt8),
         )
-        unseen = levels.join(silent, on="entity_id").with_columns(observed=pl.lit(None, pl.Float64))
+        unseen = levels.join(silent, on="entity_id").with_columns(observed=pl.lit(None, pl.Float64), sample_size=0)
         rows.append(_portrait_rows(unseen, today))
     return State(levels, activity), pl.concat(rows)
 
@@ -122,8 +133,8 @@ def day_forward(state: State, observed: pl.DataFrame, day: date, *, day_is_over:
 def portrait_days(observations: pl.DataFrame, *, last_day_over: date) -> pl.DataFrame:
     """Return what the portraits say on every day: rows of ``PORTRAIT_SCHEMA``, by day.
 
-    ``observations`` has ``entity_id, dimension, day, observed``, at most one of each entity, dimension and day, in any
-    order. Days until ``last_day_over`` are over.
+    ``observations`` has ``entity_id, dimension, day, observed, sample_size``, at most one of each entity, dimension
+    and day, in any order. Days until ``last_day_over`` are over.
     """
     if observations.is_empty():
         return pl.DataFrame(schema=PORTRAIT_SCHEMA)
@@ -169,10 +180,12 @@ def same(left: pl.Expr, right: pl.Expr) -> pl.Expr:
 
 def _levels_after(levels: pl.DataFrame, observed: pl.DataFrame, today: pl.Expr) -> pl.DataFrame:
     days = (today - pl.col("observed_on")).dt.total_days()
-    alpha = 1 - pl.lit(2.0) ** (-days / HALF_LIFE_DAYS)
-    moved = alpha * pl.col("observed") + (1 - alpha) * pl.col("level")
+    faded = (pl.lit(2.0) ** (-days / HALF_LIFE_DAYS) * pl.col("weight")).fill_null(0.0)
+    sample = pl.max_horizontal("sample_size", 1).cast(pl.Float64)
+    weight = faded + sample
+    level = (faded * pl.col("level").fill_null(0.0) + sample * pl.col("observed")) / weight
     seen = observed.join(levels, on=["entity_id", "dimension"], how="left").select(
-        "entity_id", "dimension", level=pl.coalesce(moved, "observed"), observed_on=today
+        "entity_id", "dimension", level=level, weight=weight, observed_on=today
     )
     unseen = levels.join(observed, on=["entity_id", "dimension"], how="anti")
     return pl.concat([unseen, seen])

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from clickhouse_connect.driver.client import Client
 
+from schemas.evaluation.portraits import PORTRAIT_VERSION
 from schemas.metrics.catalogue import CATALOGUE_VERSION
 from schemas.metrics.rules import MetricRules
 from sinks.clickhouse.client import Target
@@ -187,7 +188,7 @@ def test_a_report_has_everything_that_is_known(
     assert [share.english for share in data.talk] == ["teacher", "students", "silence"]
     assert next(len(portrait.levels) for portrait in data.portraits) == 5
     assert [member.name for member in data.members] == members
-    assert (data.config_version, data.catalogue_versions, data.portrait_versions) == (1, (CATALOGUE_VERSION,), (1,))
+    assert (data.config_version, data.catalogue_versions, data.portrait_versions) == (1, (CATALOGUE_VERSION,), (PORTRAIT_VERSION,))
     assert data.trend[-1].week == MONDAY
     assert "综合评分" in page(data)
 

@@ -11,6 +11,7 @@ from tests.oracle.classroom.participation import participation_rows
 from tests.oracle.classroom.questions import question_rows
 from tests.oracle.classroom.students import student_rows
 from tests.oracle.classroom.talk import talk_rows
+from tests.oracle.classroom.waiting import waiting_rows
 from tests.oracle.rows import Event, Rows
 
 __all__ = ["lesson_rows"]
@@ -19,5 +20,7 @@ __all__ = ["lesson_rows"]
 def lesson_rows(key: str, events: Sequence[Event], rules: MetricRules) -> Rows:
     """Metrics 1 to 15 of one lesson, and the rows of its students."""
     lesson = read_lesson(key, events)
-    rows = talk_rows(lesson) | question_rows(lesson) | participation_rows(lesson) | course_rows(lesson)
+    rows = (
+        talk_rows(lesson) | waiting_rows(lesson) | question_rows(lesson) | participation_rows(lesson) | course_rows(lesson)
+    )
     return rows | hand_rows(lesson) | student_rows(lesson) | engagement_rows(lesson, rows, rules)

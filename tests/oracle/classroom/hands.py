@@ -23,14 +23,15 @@ def hand_rows(lesson: Lesson) -> Rows:
             if event["type"].endswith("raised"):
                 up.append(event["time_us"])
                 continue
-            calls += 1
+            calls += lesson.holds(event)
             if up:
                 first_us = up.popleft()
                 raised.append((first_us, event["time_us"] - first_us))
             else:
-                cold += 1
+                cold += lesson.holds(event)
         raised += [(time_us, None) for time_us in up]
-    delays = sorted(delay / 1e6 for _, delay in raised if delay is not None)
+    in_lesson = [delay for time_us, delay in raised if lesson.start_us <= time_us <= lesson.latest_us]
+    delays = sorted(delay / 1e6 for delay in in_lesson if delay is not None)
     rows: Rows = {}
     for start_us in window_starts((time_us for time_us, _ in raised), WINDOW_10M):
         end_us = start_us + WINDOW_10M.size_us
@@ -39,7 +40,7 @@ def hand_rows(lesson: Lesson) -> Rows:
         row = quotient(start_us, end_us, answered, len(inside), len(inside))
         rows[RowKey("call_through_rate", WINDOW_10M.name, lesson.key, "", start_us)] = row
     told = {
-        "call_through_rate": lesson.so_far(len(delays), len(raised), len(raised)),
+        "call_through_rate": lesson.so_far(len(delays), len(in_lesson), len(in_lesson)),
         "cold_call_share": lesson.so_far(cold, calls, calls),
         "call_delay_seconds": lesson.so_far(sum(delays), len(delays), len(delays)),
         "longest_call_delay_seconds": lesson.so_far(max(delays, default=0), bool(delays), len(delays), delays),

@@ -29,6 +29,7 @@ class Lesson:
     latest_us: int
     has_ended: bool
     stays: Sequence[Interval]
+    present: Sequence[Interval]
     plan: Event | None
     roster: set[str]
     due: tuple[int, int] | None
@@ -39,8 +40,24 @@ class Lesson:
         return of_type(self.events, *(f"classroom.{name}" for name in names))
 
     def interactions(self) -> list[Event]:
-        """Return what students did."""
-        return of_type(self.events, *INTERACTION_TYPES)
+        """Return what the students of the class did in the lesson so far."""
+        return [
+            event for event in of_type(self.events, *INTERACTION_TYPES) if self.is_of_class(event) and self.holds(event)
+        ]
+
+    def is_of_class(self, event: Event) -> bool:
+        """Tell whether the event's student is no guest."""
+        return not self.roster or event["student_id"] in self.roster
+
+    def holds(self, event: Event) -> bool:
+        """Tell whether the event lies in the lesson so far."""
+        return bool(self.start_us <= event["time_us"] <= self.latest_us)
+
+    def audience(self, start_us: int, end_us: int) -> set[str]:
+        """Return the students of the class who are there at any moment of ``[start_us, end_us)``, or who may be."""
+        if not self.is_measured and self.roster:
+            return set(self.roster)
+        return {stay.person for stay in self.present if stay.start_us < end_us and stay.end_us > start_us}
 
     def so_far(self, numerator: float, denominator: float, sample_size: int, parts: Sequence[float | None] = ()) -> Metrics:
         """Return a metric of the lesson so far."""
@@ -67,7 +84,18 @@ def read_lesson(key: str, events: Sequence[Event]) -> Lesson:
         roster |= set(earliest(own)["roster"])
     stays = presence(events, JOINED, LEFT, "student_id", latest_us)
     return Lesson(
-        key, events, start_us, end_us, latest_us, bool(ended), stays, plan, roster, due, bool(of_type(events, JOINED))
+        key=key,
+        events=events,
+        start_us=start_us,
+        end_us=end_us,
+        latest_us=latest_us,
+        has_ended=bool(ended),
+        stays=stays,
+        present=[stay for stay in stays if not roster or stay.person in roster],
+        plan=plan,
+        roster=roster,
+        due=due,
+        is_measured=bool(of_type(events, JOINED)),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from schemas.metrics.classroom.lessons import INTERACTION_TYPES
 from schemas.metrics.classroom.students import STUDENT_PARTS
 from tests.oracle.classroom.lessons import ANSWERED, LEFT, Lesson
-from tests.oracle.rows import Event, Interval, RowKey, Rows, of_type, overlap_us, quotient
+from tests.oracle.rows import NEVER_US, Event, Interval, RowKey, Rows, of_type, overlap_us, quotient
 
 __all__ = ["student_rows"]
 
@@ -25,14 +25,15 @@ def student_rows(lesson: Lesson) -> Rows:
     for student in students:
         own = [event for event in lesson.events if event.get("student_id") == student]
         stays = [stay for stay in closed if stay.person == student]
-        parts = student_parts(lesson, student, own, stays)
+        inside = [event for event in own if lesson.holds(event)]
+        parts = student_parts(lesson, student, inside, stays)
         minutes = parts["present_seconds"] / 60
         acts = int(parts["interactions"])
         told = [parts[name] for name in STUDENT_PARTS]
         own_us = [event["time_us"] for event in own]
         start_us = lesson.start_us if lesson.plan else min(own_us)
         end_us = lesson.end_us if lesson.has_ended else max(start_us, min(max(own_us, default=start_us), lesson.latest_us))
-        row = quotient(start_us, end_us, acts, minutes, acts, told)
+        row = quotient(start_us, end_us, acts, minutes, int(minutes), told)
         rows[RowKey("student_lesson", "student", lesson.key, student, 0)] = row
     return rows
 
@@ -55,7 +56,7 @@ def student_parts(lesson: Lesson, student: str, own: Sequence[Event], stays: Seq
     return {
         "scheduled_seconds": scheduled_us / 1e6,
         "attended_seconds": attended_us / 1e6,
-        "present_seconds": sum(stay.end_us - stay.start_us for stay in stays) / 1e6,
+        "present_seconds": sum(overlap_us(stay, lesson.start_us, NEVER_US) for stay in stays) / 1e6,
         "interactions": len(of_type(own, *INTERACTION_TYPES)),
         "answers": len(answers),
         "graded_answers": len(graded),

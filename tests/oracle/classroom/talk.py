@@ -19,7 +19,8 @@ def talk_rows(lesson: Lesson) -> Rows:
     speakers = cells(speech, "speaker", SPEAKERS)
     codes = cells(coded, "fias_code", range(1, 11))
     for window, start_us, end_us in [*windows(speech), *(("lesson", lesson.start_us, lesson.end_us) for _ in speech[:1])]:
-        said = ["student" if speaker == "silence" else speaker for speaker in within(speakers, window, start_us, end_us)]
+        heard = within(lesson, speakers, window, start_us, end_us)
+        said = ["student" if speaker == "silence" else speaker for speaker in heard]
         changes = sum(one != other for one, other in pairwise(said))
         occupancy = said.count("teacher") + said.count("both") / 2
         told = {"teacher_occupancy": (occupancy, len(said)), "behaviour_conversion": (changes, len(said))}
@@ -30,7 +31,7 @@ def talk_rows(lesson: Lesson) -> Rows:
                 row = quotient(start_us, end_us, item == mode, bool(said), len(said))
                 rows[RowKey("st_mode", window, lesson.key, item, 0)] = row
     for window, start_us, end_us in [*windows(coded), *(("lesson", lesson.start_us, lesson.end_us) for _ in coded[:1])]:
-        found = within(codes, window, start_us, end_us)
+        found = within(lesson, codes, window, start_us, end_us)
         told = {
             "teacher_talk_share": (count(found, 1, 2, 3, 4, 5, 6, 7), len(found)),
             "student_talk_share": (count(found, 8, 9), len(found)),
@@ -102,9 +103,11 @@ def union_us(stretches: Sequence[tuple[int, int]]) -> int:
     return total
 
 
-def within(found: dict[int, str | int], window: str, start_us: int, end_us: int) -> list[str | int]:
-    """Return the cells of a window, in order; of the lesson, all of them."""
-    return [label for cell, label in sorted(found.items()) if window == "lesson" or start_us <= cell * CELL_US < end_us]
+def within(lesson: Lesson, found: dict[int, str | int], window: str, start_us: int, end_us: int) -> list[str | int]:
+    """Return the cells of a window, in order; of the lesson, those that reach into it."""
+    if window == "lesson":
+        start_us, end_us = start_us - CELL_US + 1, lesson.latest_us + 1
+    return [label for cell, label in sorted(found.items()) if start_us <= cell * CELL_US < end_us]
 
 
 def count(codes: Sequence[str | int], *wanted: int) -> int:

@@ -69,6 +69,4 @@ def read_activity(key: str, events: Sequence[Event]) -> Activity:
                 attended_us[stay.person] += overlap_us(known, start_us - MARGIN_US, end_us + MARGIN_US)
             came = {who for who in attended_us if attended_us[who] > 0}
     effective = {who for who in invited if scheduled_us > 0 and 10 * attended_us[who] >= 8 * scheduled_us}
-    return Activity(
-        key, events, start_us, end_us, bool(published), invited, attended_us, effective, scheduled_us > 0, came
-    )
+    return Activity(key, events, start_us, end_us, bool(published), invited, attended_us, effective, scheduled_us > 0, came)

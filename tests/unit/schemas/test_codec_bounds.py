@@ -1,6 +1,7 @@
 """Times, names and keys at the edges of what the contract accepts, and all faults of one event."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -71,13 +72,19 @@ FAR = [
 def test_no_time_in_data_lies_far_from_the_events_own(family: Family, name: str, field: str) -> None:
     """366 days before and after are accepted to the microsecond; a day that ClickHouse's Date cannot hold never is."""
     event = {**example(family, name), "time": "2026-11-16T00:00:00Z", "recordedtime": None}
+    # What the time must not contradict: a schedule has an end after its start, and no lesson ends long after its feedback.
+    beside = {"scheduled_start": ("scheduled_end", 1), "scheduled_end": ("scheduled_start", -1)}.get(field)
 
-    def found(text: str) -> tuple[Reason, str | None] | None:
-        rejected = verdict(record({**event, "data": {**event["data"], field: text}}), family)
+    def found(text: str, *, near: bool = False) -> tuple[Reason, str | None] | None:
+        data = {**event["data"], field: text}
+        if near and beside is not None:
+            data[beside[0]] = (datetime.fromisoformat(text) + timedelta(minutes=beside[1])).isoformat()
+        rejected = verdict(record({**event, "data": data}), family)
         return None if rejected is None else (rejected.reason, rejected.field)
 
     far = (Reason.DATA, f"data.{field}")
-    assert [found(text) for text in ("2027-11-17T00:00:00Z", "2025-11-15T08:00:00+08:00")] == [None, None]
+    last = "2026-11-16T12:00:00Z" if field == "lesson_end" else "2027-11-16T23:58:59Z"
+    assert [found(text, near=True) for text in (last, "2025-11-15T08:01:00+08:00")] == [None, None]
     outside = ["2027-11-17T00:00:00.000001Z", "2025-11-14T23:59:59.999999Z", "1970-01-01T00:00:00+23:59"]
     outside += ["2148-12-31T23:59:59-23:59", "2149-06-07T00:00:00Z", "2036-11-16T00:00:00Z"]
     assert [found(text) for text in outside] == [far] * len(outside)
@@ -106,3 +113,29 @@ def test_all_faults_of_an_event_are_found_and_the_first_decides() -> None:
     assert faults(CLASSROOM, record(answer()), **limits) == []
     unknown = {**answer_data(score=2), "type": "x", "dataschema": "urn:x:2.0", "time": "2000-01-01T00:00:00Z"}
     assert [fault.field for fault in faults(CLASSROOM, record(unknown), **limits)] == ["type", "dataschema", "time"]
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "data", "field"),
+    [
+        (CLASSROOM, "classroom.lesson.started", {"scheduled_end": "2026-11-16T08:00:00+08:00"}, "scheduled_end"),
+        (CLASSROOM, "classroom.lesson.started", {"scheduled_end": "2026-11-16T07:59:00+08:00"}, "scheduled_end"),
+        (CLASSROOM, "classroom.lesson.started", {"scheduled_end": "2026-11-16T20:00:01+08:00"}, "scheduled_end"),
+        (CLASSROOM, "classroom.lesson.started", {"scheduled_end": "2026-11-16T20:00:00+08:00"}, None),
+        (RESEARCH, "research.activity.published", {"scheduled_end": "2026-11-25T14:00:01+08:00"}, "scheduled_end"),
+        (RESEARCH, "research.activity.published", {"scheduled_end": "2026-11-25T14:00:00+08:00"}, None),
+        (RESEARCH, "research.feedback.given", {"lesson_end": "2026-12-30T08:40:00+08:00"}, "lesson_end"),
+        (CLASSROOM, "classroom.speech.recorded", {"speaker": "student", "fias_code": 5}, "fias_code"),
+        (CLASSROOM, "classroom.speech.recorded", {"speaker": "teacher", "fias_code": 9}, "fias_code"),
+        (CLASSROOM, "classroom.speech.recorded", {"speaker": "silence", "fias_code": 1}, "fias_code"),
+        (CLASSROOM, "classroom.speech.recorded", {"speaker": "student", "fias_code": 10}, None),
+        (CLASSROOM, "classroom.speech.recorded", {"speaker": "both", "fias_code": 4}, None),
+    ],
+)
+def test_fields_that_contradict_each_other_are_rejected(
+    family: Family, name: str, data: dict[str, Any], field: str | None
+) -> None:
+    """A timetable that ends before it starts, a lesson that ends long after its feedback, a student who lectures."""
+    event = example(family, name)
+    rejected = verdict(record({**event, "data": {**event["data"], **data}}), family)
+    assert (rejected and (rejected.reason, rejected.field)) == (field and (Reason.DATA, f"data.{field}"))

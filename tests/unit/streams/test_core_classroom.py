@@ -1,80 +1,17 @@
 """The classroom metrics at their edges, each worked out by hand."""
 
 import math
-from typing import Any
 
 import polars as pl
 import pytest
 
-from schemas.events.event_types import CLASSROOM
 from schemas.metrics.catalogue import METRICS
 from schemas.metrics.classroom.course import STRATEGIES
 from schemas.metrics.classroom.lessons import LESSON_GRACE_US
-from schemas.metrics.classroom.students import STUDENT_PARTS
 from schemas.metrics.classroom.talk import ST_MODES
 from schemas.metrics.rules import MetricRules
 from streams.core.classroom import family as classroom
-from streams.core.families import FOLDS
-
-SECOND_US = 1_000_000
-MINUTE_US = 60 * SECOND_US
-#: A whole hour, so that windows begin here.
-START_US = 1_794_787_200_000_000
-SCHEMA = FOLDS[CLASSROOM.name].cached_schema(CLASSROOM)
-
-Event = dict[str, Any]
-Rows = dict[tuple[str, str, str, str, float], dict[str, Any]]
-
-
-def event(name: str, second: float, **data: Any) -> Event:
-    """Return an event so many seconds after the hour."""
-    return {"type": f"classroom.{name}", "key": "lesson", "time_us": START_US + round(second * SECOND_US), **data}
-
-
-def started(second: float = 0, roster: tuple[str, ...] = (), due: tuple[float, float] = (0, 600), **data: Any) -> Event:
-    """Return a lesson.started."""
-    times = [START_US + round(due_second * SECOND_US) for due_second in due]
-    named = {"roster": list(roster), "scheduled_start_us": times[0], "scheduled_end_us": times[1]}
-    return event("lesson.started", second, **named, **data)
-
-
-def frame(events: list[Event]) -> pl.DataFrame:
-    """Return the events as they are cached, with an identity each."""
-    told = [{"source": "s", "id": f"{number:03}", **event} for number, event in enumerate(events)]
-    return pl.DataFrame([{name: one.get(name) for name in SCHEMA} for one in told], schema=SCHEMA)
-
-
-def fold(*events: Event, fresh: int | None = None, rules: MetricRules | None = None) -> Rows:
-    """Return the rows by metric, window, key, item and slot (seconds); the last ``fresh`` events (all) are fresh."""
-    cached = frame(list(events))
-    rows = classroom.rows(cached, cached if fresh is None else cached.tail(fresh), rules or MetricRules())
-    found = {}
-    for row in rows.iter_rows(named=True):
-        slot = (row["slot_us"] - START_US) / SECOND_US if row["slot_us"] else 0
-        place = (row["metric"], row["window"], row["key"], row["item"], slot)
-        assert place not in found, f"{place} twice"
-        found[place] = row
-    return found
-
-
-def lesson(rows: Rows, metric: str, item: str = "", key: str = "lesson") -> dict[str, Any]:
-    """Return the row of the lesson so far."""
-    return rows[metric, "lesson", key, item, 0]
-
-
-def fraction(row: dict[str, Any]) -> tuple[float, float, int]:
-    """Return numerator, denominator and sample size."""
-    return row["numerator"], row["denominator"], row["sample_size"]
-
-
-def student(rows: Rows, name: str, key: str = "lesson") -> dict[str, float]:
-    """Return the parts of a student's row by name."""
-    return dict(zip(STUDENT_PARTS, rows["student_lesson", "student", key, name, 0]["parts"], strict=True))
-
-
-def seconds(row: dict[str, Any]) -> tuple[float, float]:
-    """Return the bounds of the row's window in seconds after the hour."""
-    return (row["window_start_us"] - START_US) / SECOND_US, (row["window_end_us"] - START_US) / SECOND_US
+from tests.unit.streams.lesson_fold import SECOND_US, Event, event, fold, fraction, frame, lesson, seconds, started, student
 
 
 def test_nobody_present() -> None:
@@ -87,8 +24,7 @@ def test_nobody_present() -> None:
         "hand_raises_per_student_minute",
         "interactions_per_student_minute",
         "attendance_rate",
-        "wait_time_seconds",
-        "long_wait_share",
+        "first_answer_seconds",
         "engagement_index",
     ):
         row = lesson(rows, metric)
@@ -114,9 +50,8 @@ def test_one_student() -> None:
     assert fraction(lesson(rows, "interactions_per_student_minute")) == (2, 2, 2)
     assert fraction(lesson(rows, "hand_raises_per_student_minute")) == (1, 2, 2)
     assert fraction(lesson(rows, "call_through_rate")) == (1, 1, 1)
-    assert fraction(lesson(rows, "wait_time_seconds")) == (3, 1, 1)
-    assert lesson(rows, "wait_time_seconds")["parts"] == [3]
-    assert fraction(lesson(rows, "long_wait_share")) == (1, 1, 1)
+    assert fraction(lesson(rows, "first_answer_seconds")) == (3, 1, 1)
+    assert lesson(rows, "first_answer_seconds")["parts"] == [3]
     assert fraction(rows["response_rate", "prompt", "lesson", "问-一", 0]) == (1, 1, 1)
     assert fraction(rows["answer_latency_p90_ms", "prompt", "lesson", "问-一", 0]) == (2000, 1, 1)
     assert fraction(lesson(rows, "engagement_index")) == (1, 1, 1)
@@ -386,8 +321,8 @@ def test_a_lesson_that_ends_before_it_starts() -> None:
     assert fraction(lesson(rows, "early_stop_seconds")) == (160, 1, 1)
     assert fraction(lesson(rows, "attendance_rate")) == (30, 200, 1)
     assert student(rows, "a")["attended_seconds"] == 30
-    assert fraction(lesson(rows, "participation_breadth")) == (0, 1, 1)
-    assert (student(rows, "a")["present_seconds"], student(rows, "b")["present_seconds"]) == (30, 0)
+    assert fraction(lesson(rows, "participation_breadth")) == (0, 0, 0)
+    assert (student(rows, "a")["present_seconds"], student(rows, "b")["present_seconds"]) == (0, 0)
 
 
 def test_a_timetable_that_ends_before_it_starts() -> None:
@@ -513,8 +448,7 @@ def test_a_question_asked_twice() -> None:
     assert (fraction(prompt), seconds(prompt)) == ((2, 2, 2), (0, 20))
     assert fraction(rows["response_rate", "10m/1m", "lesson", "", 0]) == (1, 1, 1)
     assert fraction(rows["response_rate", "10m/1m", "lesson", "", 900]) == (0, 0, 0)
-    assert lesson(rows, "wait_time_seconds")["parts"] == [2]
-    assert fraction(lesson(rows, "long_wait_share")) == (0, 1, 1)
+    assert lesson(rows, "first_answer_seconds")["parts"] == [2]
 
 
 def test_the_index_weighs_what_is_known() -> None:
@@ -554,7 +488,7 @@ def test_every_declared_row_is_made() -> None:
         event("attendance.joined", 0, student_id="a"),
         event("speech.recorded", 1, speaker="teacher", fias_code=4),
         event("strategy.changed", 1, strategy="digital"),
-        event("question.asked", 1, prompt_id="q"),
+        event("question.asked", 1, prompt_id="q", kind="open"),
         event("answer.submitted", 2, student_id="a", prompt_id="q", correct=False, latency_ms=7),
         event("hand.raised", 3, student_id="a"),
         event("lesson.ended", 9),

@@ -18,13 +18,19 @@ from streams.core.evaluation.places import PLACES_SCHEMA, REGISTRATIONS_SCHEMA, 
 from streams.core.evaluation.portraits import peer_statistics, portrait_days, robust_z
 
 FIRST = date(2026, 9, 7)
-OBSERVATIONS_SCHEMA = {"entity_id": pl.String, "dimension": pl.String, "day": pl.Date, "observed": pl.Float64}
+OBSERVATIONS_SCHEMA = {
+    "entity_id": pl.String,
+    "dimension": pl.String,
+    "day": pl.Date,
+    "observed": pl.Float64,
+    "sample_size": pl.UInt64,
+}
 
-#: (entity, dimension, day number) -> observation
-Drawn = dict[tuple[str, str, int], float]
+#: (entity, dimension, day number) -> observation, sample size
+Drawn = dict[tuple[str, str, int], tuple[float, int]]
 DRAWN = st.dictionaries(
     st.tuples(st.sampled_from(["a", "学生二"]), st.sampled_from(["x", "y"]), st.integers(0, 90)),
-    st.floats(0, 1000),
+    st.tuples(st.floats(0, 1000), st.sampled_from([0, 1, 1, 6, 40])),
     min_size=1,
     max_size=40,
 )
@@ -33,7 +39,7 @@ OVER_AFTER = st.integers(0, 120)
 
 def frame(drawn: Drawn) -> pl.DataFrame:
     """Return the observations in the order in which they were drawn."""
-    rows = [(entity, dimension, FIRST + timedelta(days=day), x) for (entity, dimension, day), x in drawn.items()]
+    rows = [(entity, dimension, FIRST + timedelta(days=day), *seen) for (entity, dimension, day), seen in drawn.items()]
     return pl.DataFrame(rows, schema=OBSERVATIONS_SCHEMA, orient="row")
 
 
@@ -44,14 +50,12 @@ def naive(drawn: Drawn, last_over: int) -> dict[tuple[str, str, int], tuple[floa
         active = {day for who, _, day in drawn if who == entity}
         silent = {day + 7 for day in active if day + 7 <= last_over and not active & set(range(day + 1, day + 8))}
         for dimension in {key[1] for key in drawn if key[0] == entity}:
-            level, previous = None, 0
+            own = {day: seen for (who, what, day), seen in drawn.items() if (who, what) == (entity, dimension)}
             for day in sorted(active | silent):
-                x = drawn.get((entity, dimension, day))
-                if x is not None:
-                    a = 1 - 2 ** (-(day - previous) / 14)
-                    level, previous = x if level is None else a * x + (1 - a) * level, day
-                if x is not None or (day in silent and level is not None):
-                    assert level is not None
+                x = own.get(day)
+                past = [(2 ** (-(day - then) / 14) * max(n, 1), value) for then, (value, n) in own.items() if then <= day]
+                if past and (x is not None or day in silent):
+                    level = sum(weight * value for weight, value in past) / sum(weight for weight, _ in past)
                     in_7, in_28 = (len(active & set(range(day - span + 1, day + 1))) for span in (7, 28))
                     found[entity, dimension, day] = (level, in_7, in_28, int(x is None))
     return found
@@ -89,10 +93,18 @@ def test_the_order_of_arrival_does_not_matter(drawn: Drawn, shuffled: random.Ran
     assert one.equals(other)
 
 
-def test_a_half_life_forgets_half() -> None:
-    """After 14 days an observation counts as much as everything before it."""
-    rows = portrait_days(frame({("a", "x", 0): 1.0, ("a", "x", 14): 0.0}), last_day_over=FIRST)
-    assert rows["level"].to_list() == [1.0, 0.5]
+def test_a_half_life_counts_half() -> None:
+    """After 14 days an observation counts half as much as a new one, and one of four samples as much as four."""
+    rows = portrait_days(frame({("a", "x", 0): (1.0, 1), ("a", "x", 14): (0.0, 1)}), last_day_over=FIRST)
+    assert rows.select("level", "weight").rows() == [(1.0, 1.0), (pytest.approx(1 / 3), 1.5)]
+    rows = portrait_days(frame({("a", "x", 0): (1.0, 4), ("a", "x", 14): (0.0, 1)}), last_day_over=FIRST)
+    assert rows["level"].to_list() == [1.0, pytest.approx(2 / 3)]
+
+
+def test_the_first_day_fades_like_any_other() -> None:
+    """A bad first day and ten good ones are a good level: 0.2, then ten days of 0.8, are 0.758."""
+    drawn: Drawn = {("a", "x", day): (0.8 if day else 0.2, 1) for day in range(11)}
+    assert portrait_days(frame(drawn), last_day_over=FIRST)["level"][-1] == pytest.approx(0.758, abs=5e-4)
 
 
 @settings(max_examples=40)

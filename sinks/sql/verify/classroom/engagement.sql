@@ -5,8 +5,8 @@ WITH
     (
         SELECT
             key,
-            sum(if(asked_students > 0, responders / asked_students, 0)) AS sum_of_rates,
-            countIf(asked_students > 0) AS known_rates
+            sum(if(is_inside AND asked_students > 0, responders / asked_students, 0)) AS sum_of_rates,
+            countIf(is_inside AND asked_students > 0) AS known_rates
         FROM rates
         GROUP BY key
     ),

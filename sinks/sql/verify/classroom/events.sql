@@ -10,7 +10,7 @@ events AS
         key, type, source, id, toUnixTimestamp64Micro(time) AS at, schoolid, classid, student_id, prompt_id, roster,
         ifNull(toUnixTimestamp64Micro(scheduled_start), 0) AS due_start,
         ifNull(toUnixTimestamp64Micro(scheduled_end), 0) AS due_stop,
-        speaker, fias_code, correct, latency_ms, strategy, platform, duration_ms, score, progress,
+        kind, speaker, fias_code, correct, latency_ms, strategy, platform, duration_ms, score, progress,
         type IN ('classroom.answer.submitted', 'classroom.hand.raised', 'classroom.interaction.recorded') AS interacts
     FROM events_classroom FINAL
     WHERE key >= {key_from:String} AND key <= {key_to:String}
@@ -36,7 +36,7 @@ sides AS
             (student_id, at, toUInt8(type = 'classroom.attendance.joined')),
             type IN ('classroom.attendance.joined', 'classroom.attendance.left')
         ) AS side_marks,
-        sumMapIf([student_id], [toInt64(1)], interacts AND student_id != '') AS side_acts
+        groupArrayIf((student_id, at), interacts AND student_id != '') AS side_acts
     FROM events
     GROUP BY key, schoolid, classid
 ),
@@ -55,7 +55,7 @@ spans AS
         if(has_ended, maxIf(side_ended, times_ended > 0), least(max(side_last), latest_end)) AS last,
         if(has_ended, last, latest_end) AS cut,
         groupUniqArrayArrayIf(side_roster, times_started > 0) AS students,
-        sumMap(side_acts.1, side_acts.2) AS acts,
+        groupArrayArray(side_acts) AS acts,
         arraySort(groupArrayArray(side_marks)) AS marks
     FROM sides
     GROUP BY key
@@ -65,8 +65,12 @@ spans AS
 lessons AS
 (
     SELECT
-        key, has_started, has_ended, has_due, due, first, latest_end, last, students, acts,
+        key, has_started, has_ended, has_due, due, first, latest_end, last, cut, students,
         arrayExists(mark -> mark.3 = 1, marks) AS is_measured,
+        -- What the students did in the lesson so far, and how often each; those on no roster are guests, if there is one.
+        arrayMap(act -> act.1, arrayFilter(act -> act.2 BETWEEN first AND cut, acts)) AS acted,
+        arrayDistinct(acted) AS active_in_lesson,
+        arrayFilter(student -> empty(students) OR has(students, student), active_in_lesson) AS active_students,
         arrayFilter(
             (mark, before) -> mark.3 != if(before.1 = mark.1, before.3, 0),
             marks, arrayPopBack(arrayPushFront(marks, ('', toInt64(0), toUInt8(0))))
@@ -82,51 +86,84 @@ lessons AS
                 turns, arrayPopFront(arrayPushBack(turns, ('', toInt64(0), toUInt8(0))))
             )
         ) AS stays,
-        -- Presence of all students within the lesson so far.
-        arraySum(stay -> greatest(0, least(stay.3, last) - greatest(stay.2, first)), stays) / 60000000 AS student_minutes
+        arrayFilter(stay -> empty(students) OR has(students, stay.1), stays) AS present,
+        -- Who may take part, and when: those present, and the whole roster where nobody takes attendance.
+        if(
+            is_measured OR empty(students), present,
+            arrayMap(student -> (student, -never, never, toUInt8(1)), students)
+        ) AS audience,
+        -- Presence of the class within the lesson so far.
+        arraySum(stay -> greatest(0, least(stay.3, last) - greatest(stay.2, first)), present) / 60000000 AS student_minutes,
+        length(
+            arrayFilter(
+                student -> notEmpty(students) AND NOT has(students, student),
+                arrayDistinct(
+                    arrayConcat(
+                        active_in_lesson,
+                        arrayMap(stay -> stay.1, arrayFilter(stay -> stay.2 <= last AND stay.3 > first, stays))
+                    )
+                )
+            )
+        ) AS guests
     FROM spans
 ),
--- Every student who was there or took part, and how often: in ascending order of the counts, the differences of all
--- ordered pairs add up to 2 x sum of (2 i - n - 1) x count i.
+-- Every student of the class who was there or took part, and how often: in ascending order of the counts, the differences of
+-- all ordered pairs add up to 2 x sum of (2 i - n - 1) x count i.
 participants AS
 (
     SELECT
-        key, first, last, student_minutes,
-        acts.1 AS active_students,
+        key, first, last, student_minutes, guests,
         length(active_students) AS active,
-        toUInt64(arraySum(acts.2)) AS interactions_of_all,
-        length(arrayDistinct(arrayConcat(active_students, arrayMap(stay -> stay.1, stays)))) AS everyone,
-        arraySort(arrayConcat(arrayResize(emptyArrayInt64(), everyone - active), acts.2)) AS counts,
+        arrayMap(student -> toInt64(countEqual(acted, student)), active_students) AS act_counts,
+        toUInt64(arraySum(act_counts)) AS interactions_of_all,
+        length(
+            arrayDistinct(
+                arrayConcat(
+                    active_students,
+                    arrayMap(stay -> stay.1, arrayFilter(stay -> stay.2 <= last AND stay.3 > first, audience))
+                )
+            )
+        ) AS everyone,
+        arraySort(arrayConcat(arrayResize(emptyArrayInt64(), everyone - active), act_counts)) AS counts,
         2 * arraySum((n, i) -> (2 * toInt64(i) - toInt64(everyone) - 1) * n, counts, arrayEnumerate(counts)) AS differences
     FROM lessons
 ),
+-- Every prompt that was asked or answered; `answers` are those that count: of the class, until the question closes or the
+-- lesson ends.
 prompts AS
 (
     SELECT
-        key, prompt_id,
-        minIf(at, type = 'classroom.question.asked') AS asked,
-        countIf(type = 'classroom.question.closed') > 0 AS has_closed,
-        if(has_closed, greatest(asked, maxIf(at, type = 'classroom.question.closed')), asked) AS closed,
-        groupUniqArrayIf(student_id, type = 'classroom.answer.submitted') AS answered_by,
-        groupArrayIf(at, type = 'classroom.answer.submitted') AS answers_at,
-        countIf(correct) AS correct_answers,
-        count(correct) AS graded,
-        count(latency_ms) AS timed,
-        quantilesExactInclusive(0.5, 0.9)(latency_ms) AS latency
-    FROM events
-    WHERE type IN ('classroom.question.asked', 'classroom.question.closed', 'classroom.answer.submitted')
-    GROUP BY key, prompt_id
-    HAVING countIf(type = 'classroom.question.asked') > 0
+        q.key AS key, q.prompt_id AS prompt_id, q.is_asked AS is_asked, q.asked AS asked,
+        l.first AS first, l.last AS last, l.audience AS audience, q.asked BETWEEN l.first AND l.cut AS is_inside,
+        length(q.all_answers) AS n_answers,
+        if(q.is_asked AND q.has_closed, least(greatest(q.asked, q.last_closed), l.cut), l.cut) AS until,
+        if(until >= never, q.asked, greatest(q.asked, until)) AS closed,
+        arrayFilter(
+            a -> a.2 <= until AND (empty(l.students) OR has(l.students, a.1)), q.all_answers
+        ) AS answers
+    FROM
+    (
+        SELECT
+            key, prompt_id,
+            countIf(type = 'classroom.question.asked') > 0 AS is_asked,
+            minIf(at, type = 'classroom.question.asked') AS asked,
+            countIf(type = 'classroom.question.closed') > 0 AS has_closed,
+            maxIf(at, type = 'classroom.question.closed') AS last_closed,
+            groupArrayIf((student_id, at, correct, latency_ms), type = 'classroom.answer.submitted') AS all_answers
+        FROM events
+        WHERE type IN ('classroom.question.asked', 'classroom.question.closed', 'classroom.answer.submitted')
+        GROUP BY key, prompt_id
+    ) AS q
+    INNER JOIN lessons AS l ON q.key = l.key
 ),
 rates AS
 (
     SELECT
-        q.key AS key, q.prompt_id AS prompt_id, q.asked AS asked, q.closed AS closed,
-        l.first AS first, l.last AS last, q.answers_at AS answers_at, q.correct_answers AS correct_answers,
-        q.graded AS graded, q.timed AS timed, q.latency AS latency,
-        length(q.answered_by) AS responders,
-        arrayFilter(stay -> stay.2 <= q.asked AND q.asked < stay.3, l.stays) AS there,
-        length(arrayDistinct(arrayConcat(q.answered_by, arrayMap(stay -> stay.1, there)))) AS asked_students
-    FROM prompts AS q
-    INNER JOIN lessons AS l ON q.key = l.key
+        key, prompt_id, asked, closed, first, last, is_inside, answers,
+        arrayDistinct(arrayMap(a -> a.1, answers)) AS answered_by,
+        length(answered_by) AS responders,
+        arrayFilter(stay -> stay.2 <= asked AND asked < stay.3, audience) AS there,
+        length(arrayDistinct(arrayConcat(answered_by, arrayMap(stay -> stay.1, there)))) AS asked_students
+    FROM prompts
+    WHERE is_asked
 ),

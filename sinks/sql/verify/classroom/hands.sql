@@ -10,15 +10,14 @@ WITH
             arrayFold(
                 (state, mark) -> multiIf(
                     mark.2 = 0, (arrayPushBack(state.1, mark.1), state.2, state.3),
-                    empty(state.1), (state.1, state.2, state.3 + 1),
+                    empty(state.1), (state.1, state.2, arrayPushBack(state.3, mark.1)),
                     (arrayPopFront(state.1), arrayPushBack(state.2, (state.1[1], mark.1 - state.1[1])), state.3)
                 ),
                 marks,
-                (emptyArrayInt64(), CAST([], 'Array(Tuple(Int64, Int64))'), toUInt64(0))
+                (emptyArrayInt64(), CAST([], 'Array(Tuple(Int64, Int64))'), emptyArrayInt64())
             ) AS walk,
             arrayConcat(arrayMap(pending -> (pending, toInt64(-1)), walk.1), walk.2) AS raises,
-            walk.3 AS cold,
-            countEqual(arrayMap(mark -> mark.2, marks), 1) AS called
+            walk.3 AS cold
         FROM events
         WHERE type IN ('classroom.hand.raised', 'classroom.hand.called')
         GROUP BY key, student_id
@@ -30,9 +29,17 @@ WITH
     of_lessons AS
     (
         SELECT
-            w.key AS key, any(l.first) AS first, any(l.last) AS last, sum(length(w.raises)) AS n_raised,
-            arraySort(arrayFilter(delay -> delay >= 0, groupArrayArray(arrayMap(raise -> raise.2, w.raises)))) AS delays,
-            sum(w.cold) AS n_cold, sum(w.called) AS n_called
+            w.key AS key, any(l.first) AS first, any(l.last) AS last,
+            sum(arrayCount(raise -> raise.1 BETWEEN l.first AND l.cut, w.raises)) AS n_raised,
+            arraySort(
+                groupArrayArray(
+                    arrayMap(
+                        raise -> raise.2, arrayFilter(raise -> raise.2 >= 0 AND raise.1 BETWEEN l.first AND l.cut, w.raises)
+                    )
+                )
+            ) AS delays,
+            sum(arrayCount(at -> at BETWEEN l.first AND l.cut, w.cold)) AS n_cold,
+            sum(arrayCount(mark -> mark.2 = 1 AND mark.1 BETWEEN l.first AND l.cut, w.marks)) AS n_called
         FROM walked AS w
         INNER JOIN lessons AS l ON w.key = l.key
         GROUP BY w.key

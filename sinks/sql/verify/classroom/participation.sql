@@ -5,11 +5,30 @@ WITH
     panes AS
     (
         SELECT
-            key, at - positiveModulo(at, 10000000) AS pane, if(interacts, student_id, '') AS student,
-            countIf(interacts) AS interactions,
-            countIf(type = 'classroom.hand.raised') AS raised
-        FROM events
-        GROUP BY key, pane, student
+            p.key AS key, p.pane AS pane, r.key = '' OR has(r.students, p.who) AS is_of_class,
+            if(is_of_class, p.who, '') AS student, if(is_of_class, p.n_interactions, 0) AS interactions,
+            if(is_of_class, p.n_raised, 0) AS raised
+        FROM
+        (
+            SELECT
+                key, at - positiveModulo(at, 10000000) AS pane, if(interacts, student_id, '') AS who,
+                countIf(interacts) AS n_interactions, countIf(type = 'classroom.hand.raised') AS n_raised
+            FROM events
+            GROUP BY key, pane, who
+        ) AS p
+        LEFT JOIN
+        (
+            SELECT key, groupUniqArrayArray(side_roster) AS students
+            FROM
+            (
+                SELECT key, argMin(roster, (at, source, id)) AS side_roster
+                FROM events
+                WHERE type = 'classroom.lesson.started'
+                GROUP BY key, schoolid, classid
+            )
+            GROUP BY key
+            HAVING notEmpty(students)
+        ) AS r ON p.key = r.key
     ),
     placed AS
     (
@@ -38,39 +57,60 @@ WITH
         SELECT
             w.key AS key, w.window AS window, w.start AS slot, w.start AS start, w.stop AS stop,
             w.acts AS acts, w.hands_raised AS hands_raised,
-            arrayFilter(stay -> stay.2 < w.stop AND stay.3 > w.start, l.stays) AS there,
-            arraySum(stay -> least(stay.3, w.stop) - greatest(stay.2, w.start), there) / 60000000 AS student_minutes,
+            arrayFilter(stay -> stay.2 < w.stop AND stay.3 > w.start, l.audience) AS there,
+            arraySum(
+                stay -> greatest(0, least(stay.3, w.stop) - greatest(stay.2, w.start)), l.present
+            ) / 60000000 AS student_minutes,
             length(w.active_students) AS active,
             length(arrayDistinct(arrayConcat(w.active_students, arrayMap(stay -> stay.1, there)))) AS everyone,
-            toInt64(0) AS differences
+            toInt64(0) AS differences, toUInt64(0) AS guests
         FROM windows AS w
         INNER JOIN lessons AS l ON w.key = l.key
         UNION ALL
         SELECT
             p.key, 'lesson', toInt64(0), p.first, p.last, p.interactions_of_all, h.raised, [], p.student_minutes,
-            p.active, p.everyone, p.differences
+            p.active, p.everyone, p.differences, p.guests
         FROM participants AS p
         LEFT JOIN
         (
-            SELECT key, countIf(type = 'classroom.hand.raised') AS raised FROM events GROUP BY key
+            SELECT e.key AS key, count() AS raised
+            FROM events AS e
+            INNER JOIN lessons AS l ON e.key = l.key
+            WHERE e.type = 'classroom.hand.raised' AND e.at BETWEEN l.first AND l.cut
+              AND (empty(l.students) OR has(l.students, e.student_id))
+            GROUP BY e.key
         ) AS h ON p.key = h.key
     ),
     metrics AS
     (
         SELECT
             f.1 AS metric, window, key, '' AS item, slot, start, stop, f.2 AS numerator, f.3 AS denominator,
-            toUInt32(f.4) AS sample_size, [] AS parts
-        FROM counted
+            toUInt32(f.4) AS sample_size, f.5 AS parts
+        FROM
+        (
+            SELECT
+                *, toUInt64(floor(student_minutes)) AS whole_minutes, CAST([], 'Array(Nullable(Float64))') AS none,
+                if(
+                    everyone > 1 AND acts > 0, toNullable(differences / (2 * (toInt64(everyone) - 1) * acts)), NULL
+                ) AS corrected_gini
+            FROM counted
+        )
         ARRAY JOIN arrayConcat(
-            [('interactions_per_student_minute', toFloat64(acts), student_minutes, toUInt64(floor(student_minutes)))],
-            if(window != '1m/10s', [('participation_breadth', toFloat64(active), toFloat64(everyone), everyone)], []),
+            [('interactions_per_student_minute', toFloat64(acts), student_minutes, whole_minutes, none)],
+            if(
+                window != '1m/10s',
+                [(
+                    'participation_breadth', toFloat64(active), toFloat64(everyone), everyone,
+                    if(window = 'lesson', [toNullable(toFloat64(guests))], none)
+                )], []
+            ),
             if(
                 window IN ('10m/1m', 'lesson'),
-                [('hand_raises_per_student_minute', toFloat64(hands_raised), student_minutes, toUInt64(floor(student_minutes)))], []
+                [('hand_raises_per_student_minute', toFloat64(hands_raised), student_minutes, whole_minutes, none)], []
             ),
             if(
                 window = 'lesson',
-                [('participation_gini', toFloat64(differences), toFloat64(2 * everyone * acts), everyone)], []
+                [('participation_gini', toFloat64(differences), toFloat64(2 * everyone * acts), everyone, [corrected_gini])], []
             )
         ) AS f
     )

@@ -1,4 +1,4 @@
--- Metrics 5 to 7: how long the teacher waits, who answers, how fast and how well.
+-- Metrics 5 to 7: who answers, how fast and how well.
 WITH
     /* events */
     of_prompts AS
@@ -6,7 +6,15 @@ WITH
         SELECT
             f.1 AS metric, 'prompt' AS window, key, prompt_id AS item, toInt64(0) AS slot, asked AS start, closed AS stop,
             f.2 AS numerator, toFloat64(f.3) AS denominator, toUInt32(f.4) AS sample_size, CAST([], 'Array(Float64)') AS parts
-        FROM rates
+        FROM
+        (
+            SELECT
+                *, arrayCount(a -> ifNull(a.3, false), answers) AS correct_answers,
+                arrayCount(a -> isNotNull(a.3), answers) AS graded,
+                arrayMap(a -> assumeNotNull(a.4), arrayFilter(a -> isNotNull(a.4), answers)) AS latencies,
+                length(latencies) AS timed, arrayReduce('quantilesExactInclusive(0.5, 0.9)', latencies) AS latency
+            FROM rates
+        )
         ARRAY JOIN [
             ('response_rate', toFloat64(responders), asked_students, asked_students),
             ('correct_rate', toFloat64(correct_answers), graded, graded),
@@ -35,16 +43,16 @@ WITH
         )
         GROUP BY key, start
     ),
-    -- The wait for a prompt is the time to its first answer at or after the question.
+    -- The first answer to a prompt is the first one at or after the question.
     questioned AS
     (
         SELECT
             key, any(first) AS start, any(last) AS stop,
-            sum(if(asked_students > 0, responders / asked_students, 0)) AS sum_of_rates,
-            countIf(asked_students > 0) AS known_rates,
+            sum(if(is_inside AND asked_students > 0, responders / asked_students, 0)) AS sum_of_rates,
+            countIf(is_inside AND asked_students > 0) AS known_rates,
             arraySort(
-                groupArrayArray(
-                    arraySlice(arraySort(arrayFilter(wait -> wait >= 0, arrayMap(at -> at - asked, answers_at))), 1, 1)
+                groupArrayArrayIf(
+                    arraySlice(arraySort(arrayFilter(wait -> wait >= 0, arrayMap(a -> a.2 - asked, answers))), 1, 1), is_inside
                 )
             ) AS waits_us,
             length(waits_us) AS n,
@@ -57,19 +65,24 @@ WITH
     answered AS
     (
         SELECT
-            key,
-            countIf(correct) AS correct_answers,
-            count(correct) AS graded,
-            count(latency_ms) AS timed,
-            quantilesExactInclusive(0.5, 0.9)(latency_ms) AS latency,
+            key, first, last,
+            countIf(counts AND answer.3) AS correct_answers,
+            countIf(counts AND isNotNull(answer.3)) AS graded,
+            countIf(counts AND isNotNull(answer.4)) AS timed,
+            quantilesExactInclusiveIf(0.5, 0.9)(answer.4, counts) AS latency,
             sumMapIf(
-                [toInt32(ceil(log(greatest(1, ifNull(latency_ms, 1))) / log(1.01 / 0.99)))], [toUInt64(1)],
-                isNotNull(latency_ms)
+                [toInt32(ceil(log(greatest(1, ifNull(answer.4, 1))) / log(1.01 / 0.99)))], [toUInt64(1)],
+                counts AND isNotNull(answer.4)
             ) AS buckets,
             arrayFlatten(arrayMap((bucket, n) -> [toFloat64(bucket), toFloat64(n)], buckets.1, buckets.2)) AS sketch
-        FROM events
-        WHERE type = 'classroom.answer.submitted'
-        GROUP BY key
+        FROM
+        (
+            SELECT key, first, last, true AS counts, arrayJoin(answers) AS answer FROM prompts
+            UNION ALL
+            -- Where no answer counts there is a row as well.
+            SELECT key, first, last, false, ('', toInt64(0), NULL, NULL) FROM prompts WHERE n_answers > 0
+        )
+        GROUP BY key, first, last
     ),
     metrics AS
     (
@@ -81,13 +94,11 @@ WITH
         FROM questioned
         ARRAY JOIN [
             ('response_rate', sum_of_rates, known_rates, known_rates, CAST([], 'Array(Float64)')),
-            ('wait_time_seconds', median, toUInt64(n > 0), n, waits),
-            ('long_wait_share', toFloat64(arrayCount(wait -> wait >= 3000000, waits_us)), n, n, [])
+            ('first_answer_seconds', median, toUInt64(n > 0), n, waits)
         ] AS f
         UNION ALL
-        SELECT f.1, 'lesson', a.key, '', toInt64(0), l.first, l.last, f.2, toFloat64(f.3), toUInt32(f.4), f.5
+        SELECT f.1, 'lesson', a.key, '', toInt64(0), a.first, a.last, f.2, toFloat64(f.3), toUInt32(f.4), f.5
         FROM answered AS a
-        INNER JOIN lessons AS l ON a.key = l.key
         ARRAY JOIN [
             ('correct_rate', toFloat64(a.correct_answers), a.graded, a.graded, CAST([], 'Array(Float64)')),
             ('answer_latency_p50_ms', if(a.timed > 0, a.latency[1], 0), toUInt64(a.timed > 0), a.timed, a.sketch),

@@ -45,7 +45,9 @@ WITH
     placed AS
     (
         SELECT
-            c.key AS key, c.scheme AS scheme, w.1 AS window, w.2 AS start, w.3 AS stop, c.cell_at AS cell_at, c.counts AS counts,
+            c.key AS key, c.scheme AS scheme, w.1 AS window, w.2 AS start, w.3 AS stop, c.cell_at AS cell_at,
+            -- Of the lesson so far, cells that reach into it.
+            c.counts AND (w.1 != 'lesson' OR c.cell_at BETWEEN l.first - 2999999 AND l.cut) AS counts,
             c.said AS said, c.winner AS winner
         FROM cells AS c
         INNER JOIN lessons AS l ON c.key = l.key

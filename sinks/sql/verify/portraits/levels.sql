@@ -1,16 +1,20 @@
 -- Levels, activity and places of the entities of one slice, from the stored observations, against what the portraits say.
 --
--- The recursion is unrolled: with t the days since the first observation, m_k 2^(t_k / h) is the running sum of
--- g_j x_j 2^(t_j / h), where g_j = 1 - 2^(-(t_j - t_(j-1)) / h), and 1 for the first.
+-- With t the days since the first observation, a level is the running sum of n_j x_j 2^(t_j / h) over that of n_j 2^(t_j / h).
+-- Over 30 years the powers would grow too large for a number, and each sum is made anew.
 WITH
     latest AS
     (
         SELECT school_id, entity_id, dimension, day, last.1 AS observed, last.2 AS level, last.3 AS active_days_7,
-            last.4 AS active_days_28, last.5 AS inactive, last.6 AS peer_group
+            last.4 AS active_days_28, last.5 AS inactive, last.6 AS peer_group, last.8 AS sample_size, last.9 AS weight
         FROM
         (
             SELECT school_id, entity_id, dimension, day,
-                argMax(tuple(observed, level, active_days_7, active_days_28, inactive, peer_group, live), recorded_at) AS last
+                argMax(
+                    tuple(
+                        observed, level, active_days_7, active_days_28, inactive, peer_group, live, sample_size, weight
+                    ), recorded_at
+                ) AS last
             FROM portraits
             WHERE kind = {kind:String} AND cityHash64(entity_id) % {slices:UInt32} = {slice:UInt32}
             GROUP BY school_id, entity_id, dimension, day
@@ -31,14 +35,25 @@ WITH
     levels AS
     (
         SELECT entity_id, dimension,
-            arraySort(groupArray((day, assumeNotNull(observed)))) AS seen,
+            arraySort(groupArray((day, assumeNotNull(observed), greatest(1., toFloat64(sample_size))))) AS seen,
             arrayMap(o -> o.1, seen) AS days,
             arrayMap(d -> toFloat64(dateDiff('day', days[1], d)), days) AS t,
-            arrayCumSum(arrayMap(
-                (o, at, i) -> o.2 * if(i = 1, 1., 1 - pow(2, -(at - t[i - 1]) / {half_life:Float64})) * pow(2, at / {half_life:Float64}),
-                seen, t, arrayEnumerate(t)
-            )) AS sums,
-            arrayMap((s, at) -> s / pow(2, at / {half_life:Float64}), sums, t) AS level
+            arrayMap(at -> pow(2, least(at, 11000) / {half_life:Float64}), t) AS grown,
+            if(
+                t[-1] <= 11000,
+                arrayMap(
+                    (s, w, g) -> (s / w, w / g),
+                    arrayCumSum(arrayMap((o, g) -> o.2 * o.3 * g, seen, grown)),
+                    arrayCumSum(arrayMap((o, g) -> o.3 * g, seen, grown)), grown
+                ),
+                arrayMap(
+                    at -> (
+                        arraySum((o, u) -> if(u > at, 0, o.2 * o.3 * pow(2, (u - at) / {half_life:Float64})), seen, t)
+                        / arraySum((o, u) -> if(u > at, 0, o.3 * pow(2, (u - at) / {half_life:Float64})), seen, t),
+                        arraySum((o, u) -> if(u > at, 0, o.3 * pow(2, (u - at) / {half_life:Float64})), seen, t)
+                    ), t
+                )
+            ) AS level
         FROM latest
         WHERE observed IS NOT NULL
         GROUP BY entity_id, dimension
@@ -57,7 +72,8 @@ WITH
     ),
     said AS
     (
-        SELECT l.entity_id AS entity_id, l.dimension AS dimension, row.1 AS day, row.2 AS level, row.3 AS inactive,
+        SELECT l.entity_id AS entity_id, l.dimension AS dimension, row.1 AS day, row.2.1 AS level, row.2.2 AS weight,
+            row.3 AS inactive,
             arrayCount(x -> x > day - {active_short:UInt8} AND x <= day, a.active) AS active_days_7,
             arrayCount(x -> x > day - {active_long:UInt8} AND x <= day, a.active) AS active_days_28,
             toDate32(toMonday(day)) AS week
@@ -73,7 +89,7 @@ WITH
     ),
     expected AS
     (
-        SELECT s.entity_id AS entity_id, s.dimension AS dimension, s.day AS day, s.level AS level, s.inactive AS inactive,
+        SELECT s.entity_id AS entity_id, s.dimension AS dimension, s.day AS day, s.level AS level, s.weight AS weight, s.inactive AS inactive,
             s.active_days_7 AS active_days_7, s.active_days_28 AS active_days_28, p.school_id AS school_id,
             if({kind:String} = 'group', 'all', p.peer_group) AS peer_group, 1 AS is
         FROM said AS s
@@ -84,18 +100,19 @@ SELECT
     if(e.is = 1, e.entity_id, s.entity_id) AS entity_id, if(e.is = 1, e.dimension, s.dimension) AS dimension,
     if(e.is = 1, e.day, s.day) AS day, multiIf(s.is = 0, 'missing', e.is = 0, 'unexpected', 'different') AS difference,
     if(e.is = 1, map(
-        'level', toString(e.level), 'inactive', toString(e.inactive), 'active_days_7', toString(e.active_days_7),
+        'level', toString(e.level), 'weight', toString(e.weight), 'inactive', toString(e.inactive), 'active_days_7', toString(e.active_days_7),
         'active_days_28', toString(e.active_days_28), 'school_id', toString(e.school_id),
         'peer_group', toString(e.peer_group)), map()) AS expected,
     if(s.is = 1, map(
-        'level', toString(s.level), 'inactive', toString(s.inactive), 'active_days_7', toString(s.active_days_7),
+        'level', toString(s.level), 'weight', toString(s.weight), 'inactive', toString(s.inactive), 'active_days_7', toString(s.active_days_7),
         'active_days_28', toString(s.active_days_28), 'school_id', toString(s.school_id),
         'peer_group', toString(s.peer_group)), map()) AS stored,
     count() OVER () AS total
 FROM expected AS e
 FULL OUTER JOIN stored AS s
     ON e.entity_id = s.entity_id AND e.dimension = s.dimension AND e.day = s.day AND e.school_id = s.school_id
-WHERE e.is != s.is OR NOT abs(e.level - s.level) <= 1e-9 * greatest(1., abs(e.level)) OR e.inactive != s.inactive
+WHERE e.is != s.is OR NOT abs(e.level - s.level) <= 1e-9 * greatest(1., abs(e.level))
+    OR NOT abs(e.weight - s.weight) <= 1e-9 * greatest(1., abs(e.weight)) OR e.inactive != s.inactive
     OR e.active_days_7 != s.active_days_7 OR e.active_days_28 != s.active_days_28 OR e.peer_group != s.peer_group
 ORDER BY entity_id, dimension, day
 LIMIT {limit:UInt32}

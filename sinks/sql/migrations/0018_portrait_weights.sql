@@ -1,0 +1,2 @@
+-- A level is a mean weighted by samples, which fade (version 2 of the portraits). Every statement can be run again.
+ALTER TABLE portraits ADD COLUMN IF NOT EXISTS sample_size UInt64 COMMENT 'sample size of the observation; 0 on the day on which the entity becomes inactive', ADD COLUMN IF NOT EXISTS weight Float64 COMMENT 'sum of the sample sizes behind the level, each halved with every 14 days of age; as of the latest observation';
