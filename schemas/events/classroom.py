@@ -20,7 +20,9 @@ class LessonStarted(Data):
     mode: Literal["standard", "dual_teacher"] = Field(description="Standard, or 双师 dual-teacher.", examples=["standard"])
     roster: Identifiers = Field(description="Students expected, at most 500.", examples=[["stu-004211", "stu-004212"]])
     scheduled_start: Timestamp = Field(description="By the timetable.", examples=["2026-11-16T08:00:00+08:00"])
-    scheduled_end: Timestamp = Field(description="By the timetable.", examples=["2026-11-16T08:40:00+08:00"])
+    scheduled_end: Timestamp = Field(
+        description="By the timetable; after scheduled_start, by 12 hours at most.", examples=["2026-11-16T08:40:00+08:00"]
+    )
 
 
 class LessonEnded(Data):
@@ -53,11 +55,13 @@ class StrategyChanged(Data):
 
 
 class QuestionAsked(Data):
-    """A question was put to the class."""
+    """A question was put to the class; its time is while the teacher asks it, or when the teacher has asked it."""
 
     prompt_id: Prompt
     kind: Literal["open", "choice", "exercise"] | None = Field(
-        default=None, description="Kind of question.", examples=["choice"]
+        default=None,
+        description="Kind of question; `open`: an oral one, whose wait time is measured by the record of speech.",
+        examples=["choice"],
     )
 
 
@@ -106,7 +110,11 @@ class SpeechRecorded(Data):
     speaker: Literal["teacher", "student", "both", "silence"] = Field(description="Who.", examples=["teacher"])
     duration_ms: DurationMs = Field(description="How long.", examples=[3000])
     fias_code: Annotated[int, Field(ge=1, le=10)] | None = Field(
-        default=None, description="Category of Flanders' interaction analysis, 1 to 10.", examples=[4]
+        default=None,
+        description="Category by Flanders (1970), not by one of its later versions. The teacher: 1 accepts feeling, 2 "
+        "praises, 3 uses ideas of students, 4 asks, 5 lectures, 6 directs, 7 criticises. Students: 8 respond, 9 initiate. "
+        "10 silence or confusion. A category of another speaker is rejected; `both` may have any.",
+        examples=[4],
     )
 
 

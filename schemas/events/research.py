@@ -17,7 +17,9 @@ class ActivityPublished(Data):
     )
     invited: Identifiers = Field(description="Teachers invited, at most 500.", examples=[["t-0117", "t-0122"]])
     scheduled_start: Timestamp = Field(description="By the invitation.", examples=["2026-11-18T14:00:00+08:00"])
-    scheduled_end: Timestamp = Field(description="By the invitation.", examples=["2026-11-18T15:30:00+08:00"])
+    scheduled_end: Timestamp = Field(
+        description="By the invitation; after scheduled_start, by 7 days at most.", examples=["2026-11-18T15:30:00+08:00"]
+    )
 
 
 class ParticipantJoined(Data):
@@ -58,7 +60,9 @@ class FeedbackGiven(Data):
     teacher_id: Identifier = Field(description="Who gave it.", examples=["t-0122"])
     feedback_id: Identifier = Field(description="The item.", examples=["fb-5521"])
     lesson_id: Identifier = Field(description="The lesson.", examples=["lesson-s07-c2-20261116-1"])
-    lesson_end: Timestamp = Field(description="When the lesson ended.", examples=["2026-11-16T08:40:00+08:00"])
+    lesson_end: Timestamp = Field(
+        description="When the lesson ended; at most 12 hours after this event.", examples=["2026-11-16T08:40:00+08:00"]
+    )
 
 
 class ReportGenerated(Data):

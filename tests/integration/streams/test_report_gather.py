@@ -188,7 +188,8 @@ def test_a_report_has_everything_that_is_known(
     assert [share.english for share in data.talk] == ["teacher", "students", "silence"]
     assert next(len(portrait.levels) for portrait in data.portraits) == 5
     assert [member.name for member in data.members] == members
-    assert (data.config_version, data.catalogue_versions, data.portrait_versions) == (1, (CATALOGUE_VERSION,), (PORTRAIT_VERSION,))
+    versions = (data.config_version, data.catalogue_versions, data.portrait_versions)
+    assert versions == (1, (CATALOGUE_VERSION,), (PORTRAIT_VERSION,))
     assert data.trend[-1].week == MONDAY
     assert "综合评分" in page(data)
 
