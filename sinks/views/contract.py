@@ -18,7 +18,7 @@ from schemas.errors import MustStop
 __all__ = ["COLUMNS_VIEW", "Engine", "View", "apply", "statement", "views"]
 
 #: Modules with a list ``VIEWS``; a view comes after those it reads.
-_MODULES: Final = ("metrics", "history", "rollups", "portraits", "scores", "received")
+_MODULES: Final = ("metrics", "history", "rollups", "portraits", "scores", "received", "preparation")
 #: Lists the views and their columns; parameterised views have no columns in ``system.columns``.
 COLUMNS_VIEW: Final = "v1_columns"
 

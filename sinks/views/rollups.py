@@ -9,6 +9,7 @@ from typing import Final
 
 from schemas.metrics.catalogue import METRICS
 from schemas.metrics.classroom.questions import SKETCH_ACCURACY
+from schemas.metrics.metric import Metric
 from schemas.metrics.persons import PERSON_METRICS, PERSON_PARTS, PersonMetric
 from schemas.metrics.rules import ENGAGEMENT_PARTS
 from sinks.views.contract import View
@@ -41,13 +42,27 @@ _COLUMNS: Final = {
 }
 
 
+_FEATURES: Final = {
+    "level": "student, class, teacher, school, group or district",
+    "entity_id": "the student, the class ...; district for the district",
+    "week": "Monday of the ISO week of the lessons, the preparation and the ends of activities",
+    "metric": "name of the metric",
+    "item": "see the metric catalogue; empty for most",
+    "value": "numerator / denominator; NULL where the denominator is 0",
+    "sample_size": "samples of all lessons, weeks or activities together",
+    "coverage": "share of the entity's lessons, teachers' weeks or activities of the week in which the metric was measured",
+    "unit": "unit of the value",
+    "lowest": "smallest value possible",
+    "highest": "largest value possible; NULL: there is no bound that holds for all",
+    "catalogue_version": "version of the formulas; 0 where rows of several versions were merged",
+}
 # A lesson counts once in an entity: not at a place if one of the places before it is in the same entity and is read too.
 _ROWS: Final = """SELECT entity_id, {day} AS d, family, metric, item, key, numerator, denominator, sample_size, parts,
-        recorded_at, arrayMap(x -> ifNull(x, 0), parts) AS numbers
+        catalogue_version, recorded_at, arrayMap(x -> ifNull(x, 0), parts) AS numbers
     FROM
     (
         SELECT {entity} AS entity_id, day, family, window, metric, item, key, numerator, denominator, sample_size, parts,
-            recorded_at, earlier, row_id
+            catalogue_version, recorded_at, earlier, row_id
         FROM pane_versions
         WHERE ({all_schools} OR school_id IN (SELECT arrayJoin(schools)))
             AND day BETWEEN {{day_from:Date}} AND {{day_to:Date}} AND recorded_at <= {{as_of:DateTime64(3, 'UTC')}} AND live
@@ -119,7 +134,8 @@ def _by_item(day: str) -> str:
     summed = _list(PERSON_PARTS)
     joined = _list(metric.name for metric in METRICS if metric.merge in {"values", "sketch"})
     return f"""SELECT entity_id, d, metric, item, sum(numerator) AS numerators, sum(denominator) AS denominators,
-        sum(toUInt64(sample_size)) AS samples, count() AS merged_rows,
+        sum(toUInt64(sample_size)) AS samples, count() AS merged_rows, countIf(denominator != 0) AS measured_rows,
+        min(catalogue_version) AS oldest, max(catalogue_version) AS newest,
         sumForEachIf(numbers, metric IN {summed}) AS sums,
         groupArrayArrayIf(numbers, metric IN {joined}) AS joined,
         argMaxIf(parts, (recorded_at, key), metric IN {_merged_as("blend")}) AS blend,
@@ -136,7 +152,8 @@ def _by_metric(day: str) -> str:
     contributions, joined = (PERSON_PARTS["participant_activity"].index(part) + 1 for part in ("contributions", "joined"))
     return f"""SELECT entity_id, d, metric, if(metric IN {_PERSONS}, '', item) AS of_item,
         sum(i.numerators) AS numerators, sum(i.denominators) AS denominators, sum(i.samples) AS samples,
-        sum(i.merged_rows) AS merged_rows, sumForEach(i.sums) AS sums, groupArrayArray(i.joined) AS joined,
+        sum(i.merged_rows) AS merged_rows, sum(i.measured_rows) AS measured_rows, min(i.oldest) AS oldest,
+        max(i.newest) AS newest, sumForEach(i.sums) AS sums, groupArrayArray(i.joined) AS joined,
         any(i.blend) AS blend, sum(i.invited_and_joined) AS invited_and_joined, uniqExactArray(i.hashes) AS merged_keys,
         arraySort(groupArrayIf(
             i.sums[{contributions}],
@@ -176,13 +193,15 @@ def _persons() -> str:
         by_source(lambda metric: metric.scale),
         by_source(lambda metric: _at(metric, (metric.sample,) if metric.sample else ())),
     )
-    figure = "(name, of_persons[n], of_persons[of] / scale, toUInt64(of_persons[sample]), merged_keys)"
+    figure = (
+        "(name, of_persons[n], of_persons[of] / scale, toUInt64(of_persons[sample]), merged_keys, merged_keys, version)"
+    )
     arrays = ",\n                ".join(columns)
     return f"arrayMap((name, n, of, scale, sample) -> {figure},\n                {arrays})"
 
 
 def _figures(day: str) -> str:
-    """Return the metrics: ``f`` is name, numerator, denominator, sample, keys."""
+    """Return the metrics: ``f`` is name, numerator, denominator, sample, keys, those where it was measured, version."""
     levels = sorted({metric.quantile for metric in METRICS if metric.merge == "values"})
     values = ", ".join(
         f"metric IN {_list(metric.name for metric in METRICS if metric.merge == 'values' and metric.quantile == level)},"
@@ -205,13 +224,15 @@ def _figures(day: str) -> str:
             numerators) AS n,
         if(metric IN {quantiles_of}, toFloat64(notEmpty(joined)), denominators) AS d0,
         arrayConcat([toFloat64(merged_rows), toFloat64(invited_and_joined)], sums) AS of_persons,
+        if(oldest = newest, newest, 0) AS version,
         arrayJoin(if(metric IN {_PERSONS},
             arrayConcat(
                 {_persons()},
                 if(empty(counts) OR {{level:String}} IN ('student', 'class', 'teacher'), [], [('contribution_gini',
                     2 * arraySum((x, k) -> (2 * toFloat64(k) - persons - 1) * x, counts, arrayEnumerate(counts)),
-                    2 * persons * arraySum(counts), toUInt64(persons), merged_keys)])),
-            [(toString(metric), n, d0, samples, merged_rows)]
+                    2 * persons * arraySum(counts), toUInt64(persons), merged_keys, merged_keys,
+                    version)])),
+            [(toString(metric), n, d0, samples, merged_rows, measured_rows, version)]
         )) AS f
     FROM ({_by_metric(day)})"""
 
@@ -226,9 +247,39 @@ def _engagement() -> str:
     return "[" + ",\n            ".join(parts.values()) + "]"
 
 
-def _select(*, by_day: bool) -> str:
+def _features() -> str:
+    """Return the query of ``v1_features``: the roll-ups of each week, with what a model has to know about them."""
+    families = {metric.name: metric.family for metric in METRICS}
+    every: list[Metric | PersonMetric] = [*METRICS, *PERSON_METRICS]
+    declared = [
+        (
+            metric.name,
+            families[metric.source if isinstance(metric, PersonMetric) else metric.name],
+            metric.unit,
+            metric.highest,
+        )
+        for metric in every
+        if metric.name not in PERSON_PARTS
+    ]
+    rows = ", ".join(
+        f"('{name}', '{family}', '{unit}', CAST({'NULL' if highest is None else repr(highest)}, 'Nullable(Float64)'))"
+        for name, family, unit, highest in declared
+    )
+    return f"""SELECT f.level AS level, f.entity_id AS entity_id, f.day AS week, f.metric AS metric, f.item AS item,
+    f.value AS value, f.sample_size AS sample_size,
+    f.measured / max(f.keys) OVER (PARTITION BY f.entity_id, f.day, m.family) AS coverage,
+    m.unit AS unit, toFloat64(0) AS lowest, m.highest AS highest, f.version AS catalogue_version
+FROM ({_select("toMonday(day)", "r.6 AS keys, r.7 AS measured, toUInt16(r.8) AS version")}) AS f
+INNER JOIN
+(
+    SELECT t.1 AS metric, t.2 AS family, t.3 AS unit, t.4 AS highest FROM (SELECT arrayJoin([{rows}]) AS t)
+) AS m ON f.metric = m.metric"""
+
+
+def _select(day: str, keys: str = "r.6 AS keys") -> str:
+    """Return the query of the roll-ups for each value of ``day``, of all days together if it is empty."""
     return f"""WITH{_GROUPS}
-SELECT {{level:String}} AS level, entity_id, {"d AS day, " if by_day else ""}
+SELECT {{level:String}} AS level, entity_id, {"d AS day, " if day else ""}
     tupleElement(arrayJoin(figures) AS r, 1) AS metric, r.2 AS item,
     if(denominator = 0, NULL, numerator / denominator) AS value,
     if(metric = 'engagement_index',
@@ -239,13 +290,13 @@ SELECT {{level:String}} AS level, entity_id, {"d AS day, " if by_day else ""}
         arraySum((x, weight) -> if(x IS NULL, 0, ifNull(weight, 0)), engagement, arraySlice(weights, 5, 4)),
         metric = 'tool_share', lesson_seconds,
         r.4) AS denominator,
-    r.5 AS sample_size, r.6 AS keys
+    r.5 AS sample_size, {keys}
 FROM
 (
-    SELECT entity_id, d, groupArray((f.1, of_item, f.2, f.3, f.4, f.5)) AS figures,
+    SELECT entity_id, d, groupArray((f.1, of_item, f.2, f.3, f.4, f.5, f.6, f.7)) AS figures,
         anyIf(blend, notEmpty(blend)) AS weights, {_engagement()} AS engagement,
         maxIf(f.3, f.1 = 'tool_share' AND of_item = '') AS lesson_seconds
-    FROM ({_figures("day" if by_day else "toDate(0)")})
+    FROM ({_figures(day or "toDate(0)")})
     GROUP BY entity_id, d
 )"""
 
@@ -256,7 +307,7 @@ VIEWS: Final = [
         "Metrics merged over the lessons, weeks and activities of day_from to day_to, both included. Quantiles are exact, "
         "but for answer_latency_*: within 1 % of the answer at rank floor(q x (n - 1)), from a DDSketch",
         {name: meaning for name, meaning in _COLUMNS.items() if name != "day"},
-        _select(by_day=False),
+        _select(""),
         _PARAMETERS,
     ),
     View(
@@ -264,7 +315,15 @@ VIEWS: Final = [
         "Metrics merged over the lessons, weeks and activities of each local day. Quantiles are exact, but for "
         "answer_latency_*: within 1 % of the answer at rank floor(q x (n - 1)), from a DDSketch",
         _COLUMNS,
-        _select(by_day=True),
+        _select("day"),
+        _PARAMETERS,
+    ),
+    View(
+        "v1_features",
+        "Features for a model: the metrics of each entity and ISO week as they were known at an instant, with their units, "
+        "ranges and coverage. Only weeks that were over then are complete: from a Monday, day_from, to a Sunday, day_to",
+        _FEATURES,
+        _features(),
         _PARAMETERS,
     ),
 ]

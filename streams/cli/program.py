@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "verify": ("streams.cli.verify", "Recompute every metric from the stored events and compare."),
     "recompute": ("streams.cli.recompute", "Rebuild stored metrics after a formula changed."),
     "report": ("streams.cli.report", "Write the evaluation report of a school, teacher, class or group."),
+    "features": ("streams.cli.features", "Write features for a model, as they were known at an instant."),
     "pseudonym": ("streams.cli.pseudonym", "Print the pseudonym a student id is stored under."),
 }
 #: What a checkout has besides: packages with a table ``COMMANDS`` of their own, by the heading that help gives them. The

@@ -1,6 +1,5 @@
 """``classpulse report``."""
 
-import os
 import re
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from streams.evaluation.report.gather import gather, settled
 from streams.evaluation.report.page import page
 from streams.evaluation.standing import what_is_scored
 from streams.evaluation.weeks import iso_week
+from streams.output.files import write_private
 from streams.output.terminal import echo
 
 #: Long enough for a month of a district on a busy server.
@@ -110,12 +110,5 @@ def _write(out: Path, text: str) -> None:
     if out == STANDARD_OUTPUT:
         echo(text, nl=False)
         return
-    part = out.with_name(f"{out.name}.part")
-    try:
-        part.unlink(missing_ok=True)
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-        part.replace(out)
-    except OSError as error:
-        raise MustStop(f"Could not write {out}: {error.strerror}", "Give another place with --out") from error
+    write_private(out, text.encode())
     echo(f"{out}")

@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 import clickhouse_connect
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.asyncclient import AsyncClient
