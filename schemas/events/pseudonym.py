@@ -1,6 +1,7 @@
 """Student ids out, keyed hashes in: no table ever holds an id by which a school knows a student."""
 
 import hmac
+import unicodedata
 from functools import lru_cache
 from typing import Final
 
@@ -26,6 +27,10 @@ def fingerprint(key: bytes) -> str:
 class Pseudonymizer:
     """Replaces student ids by ``p`` and the first 32 hexadecimal digits of HMAC-SHA256(key, id in UTF-8).
 
+    An id is taken in Unicode's form NFKC: composed, and with full-width letters and digits as plain ones. So a student whom
+    one device spells ``ｓ１`` and another ``s1`` is one student. ``respelled`` counts the different ids for which that
+    mattered, since the start or since they were forgotten.
+
     The same key always gives the same pseudonym, so metrics go on over restarts; another key unlinks everything stored
     before. Raises ``ValueError`` for a key shorter than ``KEY_MIN_BYTES``.
     """
@@ -38,6 +43,7 @@ class Pseudonymizer:
             )
             raise ValueError(message)
         self._key = key
+        self.respelled = 0
         self._cached = lru_cache(maxsize=CACHE_LIMIT_IDS)(self._hash)
 
     def __repr__(self) -> str:
@@ -71,4 +77,6 @@ class Pseudonymizer:
         return pseudonyms.take(encoded.indices)
 
     def _hash(self, student_id: str) -> str:
-        return "p" + hmac.digest(self._key, student_id.encode("utf-8"), "sha256").hex()[:PSEUDONYM_HEX_DIGITS]
+        folded = unicodedata.normalize("NFKC", student_id)
+        self.respelled += folded != student_id
+        return "p" + hmac.digest(self._key, folded.encode("utf-8"), "sha256").hex()[:PSEUDONYM_HEX_DIGITS]

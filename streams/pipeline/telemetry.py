@@ -51,6 +51,9 @@ class Telemetry:
             "stalled_partitions", "Times a stalled partition was read again from its offset", *_PARTITION
         )
         self.new_epochs = counter("new_epochs", "Times a topic was found recreated or truncated", *_PARTITION)
+        self.respelled_students = gauge(
+            "respelled_student_ids", "Different student ids in another spelling than the one that counts (Unicode NFKC)"
+        )
         self.commit_failures = counter("commit_failures", "Kafka commits rejected; harmless, lag tools show old values")
         self.dead_letter_retries = counter("dead_letter_retries", "Attempts to publish dead letters that were repeated")
         self.circuit_trips = counter("circuit_trips", "Times most of a partition's records were rejected", *_PARTITION)

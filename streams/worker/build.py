@@ -87,7 +87,7 @@ def build(
     fingerprints = partial(probe.fingerprints, client_options)
     assignment = Assignment(partitions, writer, writing, consumer, fingerprints, failure, keys.confirm)
     pipeline = Pipeline(
-        partitions, assignment, _decoder(settings), writer, rules, telemetry, clock, consumer, decoding, writing
+        partitions, assignment, _decoder(settings, telemetry), writer, rules, telemetry, clock, consumer, decoding, writing
     )
 
     def waits() -> list[str]:
@@ -141,12 +141,14 @@ def _sinks(settings: Settings, warehouse: Warehouse, dead_letter_topic: KafkaDea
     )
 
 
-def _decoder(settings: Settings) -> Decoder:
+def _decoder(settings: Settings, telemetry: Telemetry) -> Decoder:
+    pseudonymizer = Pseudonymizer(settings.pseudonym_key_bytes())
+    telemetry.respelled_students.set_function(lambda: pseudonymizer.respelled)
     return Decoder(
         settings.clock_limits,
         settings.out_of_orderness_seconds * 1_000_000,
         settings.max_value_bytes,
-        Pseudonymizer(settings.pseudonym_key_bytes()),
+        pseudonymizer,
     )
 
 

@@ -68,3 +68,13 @@ def test_the_key_is_not_printed() -> None:
     """Neither repr nor str shows the key."""
     shown = f"{Pseudonymizer(KEY)!r} {Pseudonymizer(KEY)}"
     assert "sufficient" not in shown
+
+
+def test_two_spellings_are_one_student_and_are_counted() -> None:
+    """Full-width digits and a composed letter say the same id; how many ids came in another spelling is known."""
+    keyed = Pseudonymizer(KEY)
+    spelled = ["stu-1", "ｓｔｕ－１", "stu-１", "é", "e\u0301"]
+    assert len({keyed.one(student_id) for student_id in spelled[:3]}) == 1
+    assert keyed.one(spelled[3]) == keyed.one(spelled[4])
+    assert keyed.respelled == 3
+    assert keyed.one("stu-1") != keyed.one("STU-1")
