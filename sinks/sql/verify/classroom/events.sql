@@ -19,6 +19,28 @@ events AS
           transform(partition, applied.1, applied.2, toUInt64(0)), transform(key, ahead.1, ahead.2, toUInt64(0))
       )
 ),
+-- Whom the rosters name: of each school and class the earliest lesson.started counts.
+roster_members AS
+(
+    SELECT DISTINCT key, arrayJoin(side_roster) AS student
+    FROM
+    (
+        SELECT key, argMin(roster, (at, source, id)) AS side_roster
+        FROM events
+        WHERE type = 'classroom.lesson.started'
+        GROUP BY key, schoolid, classid
+    )
+),
+-- What the metrics of a class are made of; others are guests where there is a roster.
+classed AS
+(
+    SELECT
+        e.key AS key, e.type AS type, e.at AS at, e.student_id AS student_id, e.prompt_id AS prompt_id, e.correct AS correct,
+        e.latency_ms AS latency_ms, e.interacts AS interacts,
+        r.student != '' OR e.key NOT IN (SELECT key FROM roster_members) AS is_of_class
+    FROM events AS e
+    LEFT JOIN roster_members AS r ON e.key = r.key AND e.student_id = r.student
+),
 -- One row a lesson and side of it; a dual-teacher lesson is started in each of its schools and classes.
 sides AS
 (
@@ -35,8 +57,7 @@ sides AS
         groupArrayIf(
             (student_id, at, toUInt8(type = 'classroom.attendance.joined')),
             type IN ('classroom.attendance.joined', 'classroom.attendance.left')
-        ) AS side_marks,
-        groupArrayIf((student_id, at), interacts AND student_id != '') AS side_acts
+        ) AS side_marks
     FROM events
     GROUP BY key, schoolid, classid
 ),
@@ -55,7 +76,6 @@ spans AS
         if(has_ended, maxIf(side_ended, times_ended > 0), least(max(side_last), latest_end)) AS last,
         if(has_ended, last, latest_end) AS cut,
         groupUniqArrayArrayIf(side_roster, times_started > 0) AS students,
-        groupArrayArray(side_acts) AS acts,
         arraySort(groupArrayArray(side_marks)) AS marks
     FROM sides
     GROUP BY key
@@ -67,10 +87,6 @@ lessons AS
     SELECT
         key, has_started, has_ended, has_due, due, first, latest_end, last, cut, students,
         arrayExists(mark -> mark.3 = 1, marks) AS is_measured,
-        -- What the students did in the lesson so far, and how often each; those on no roster are guests, if there is one.
-        arrayMap(act -> act.1, arrayFilter(act -> act.2 BETWEEN first AND cut, acts)) AS acted,
-        arrayDistinct(acted) AS active_in_lesson,
-        arrayFilter(student -> empty(students) OR has(students, student), active_in_lesson) AS active_students,
         arrayFilter(
             (mark, before) -> mark.3 != if(before.1 = mark.1, before.3, 0),
             marks, arrayPopBack(arrayPushFront(marks, ('', toInt64(0), toUInt8(0))))
@@ -93,18 +109,7 @@ lessons AS
             arrayMap(student -> (student, -never, never, toUInt8(1)), students)
         ) AS audience,
         -- Presence of the class within the lesson so far.
-        arraySum(stay -> greatest(0, least(stay.3, last) - greatest(stay.2, first)), present) / 60000000 AS student_minutes,
-        length(
-            arrayFilter(
-                student -> notEmpty(students) AND NOT has(students, student),
-                arrayDistinct(
-                    arrayConcat(
-                        active_in_lesson,
-                        arrayMap(stay -> stay.1, arrayFilter(stay -> stay.2 <= last AND stay.3 > first, stays))
-                    )
-                )
-            )
-        ) AS guests
+        arraySum(stay -> greatest(0, least(stay.3, last) - greatest(stay.2, first)), present) / 60000000 AS student_minutes
     FROM spans
 ),
 -- Every student of the class who was there or took part, and how often: in ascending order of the counts, the differences of
@@ -112,21 +117,52 @@ lessons AS
 participants AS
 (
     SELECT
-        key, first, last, student_minutes, guests,
-        length(active_students) AS active,
-        arrayMap(student -> toInt64(countEqual(acted, student)), active_students) AS act_counts,
+        l.key AS key, l.first AS first, l.last AS last, l.student_minutes AS student_minutes,
+        -- Each student with how often they acted in the lesson so far.
+        arrayFilter(
+            acts -> acts.2 > 0,
+            arrayMap(acts -> (acts.1, toInt64(arrayCount(at -> at BETWEEN first AND l.cut, acts.2)), acts.3), a.acts)
+        ) AS acted,
+        arrayFilter(acts -> acts.3, acted) AS of_class,
+        arrayMap(acts -> acts.1, of_class) AS active_students,
+        length(of_class) AS active,
+        arrayMap(acts -> acts.2, of_class) AS act_counts,
         toUInt64(arraySum(act_counts)) AS interactions_of_all,
         length(
             arrayDistinct(
                 arrayConcat(
+                    arrayMap(acts -> acts.1, arrayFilter(acts -> NOT acts.3, acted)),
+                    arrayFilter(
+                        student -> notEmpty(l.students) AND NOT has(l.students, student),
+                        arrayMap(stay -> stay.1, arrayFilter(stay -> stay.2 <= last AND stay.3 > first, l.stays))
+                    )
+                )
+            )
+        ) AS guests,
+        length(
+            arrayDistinct(
+                arrayConcat(
                     active_students,
-                    arrayMap(stay -> stay.1, arrayFilter(stay -> stay.2 <= last AND stay.3 > first, audience))
+                    arrayMap(stay -> stay.1, arrayFilter(stay -> stay.2 <= last AND stay.3 > first, l.audience))
                 )
             )
         ) AS everyone,
         arraySort(arrayConcat(arrayResize(emptyArrayInt64(), everyone - active), act_counts)) AS counts,
         2 * arraySum((n, i) -> (2 * toInt64(i) - toInt64(everyone) - 1) * n, counts, arrayEnumerate(counts)) AS differences
-    FROM lessons
+    FROM lessons AS l
+    LEFT JOIN
+    (
+        -- By student first: in a lambda, whatever it takes from outside is copied for every element.
+        SELECT key, groupArray((student_id, times, is_of_class)) AS acts
+        FROM
+        (
+            SELECT key, student_id, groupArray(at) AS times, any(is_of_class) AS is_of_class
+            FROM classed
+            WHERE interacts AND student_id != ''
+            GROUP BY key, student_id
+        )
+        GROUP BY key
+    ) AS a ON l.key = a.key
 ),
 -- Every prompt that was asked or answered; `answers` are those that count: of the class, until the question closes or the
 -- lesson ends.
@@ -135,12 +171,10 @@ prompts AS
     SELECT
         q.key AS key, q.prompt_id AS prompt_id, q.is_asked AS is_asked, q.asked AS asked,
         l.first AS first, l.last AS last, l.audience AS audience, q.asked BETWEEN l.first AND l.cut AS is_inside,
-        length(q.all_answers) AS n_answers,
+        q.n_answers AS n_answers,
         if(q.is_asked AND q.has_closed, least(greatest(q.asked, q.last_closed), l.cut), l.cut) AS until,
         if(until >= never, q.asked, greatest(q.asked, until)) AS closed,
-        arrayFilter(
-            a -> a.2 <= until AND (empty(l.students) OR has(l.students, a.1)), q.all_answers
-        ) AS answers
+        arrayFilter(a -> a.2 <= until, q.all_answers) AS answers
     FROM
     (
         SELECT
@@ -149,8 +183,11 @@ prompts AS
             minIf(at, type = 'classroom.question.asked') AS asked,
             countIf(type = 'classroom.question.closed') > 0 AS has_closed,
             maxIf(at, type = 'classroom.question.closed') AS last_closed,
-            groupArrayIf((student_id, at, correct, latency_ms), type = 'classroom.answer.submitted') AS all_answers
-        FROM events
+            countIf(type = 'classroom.answer.submitted') AS n_answers,
+            groupArrayIf(
+                (student_id, at, correct, latency_ms), type = 'classroom.answer.submitted' AND is_of_class
+            ) AS all_answers
+        FROM classed
         WHERE type IN ('classroom.question.asked', 'classroom.question.closed', 'classroom.answer.submitted')
         GROUP BY key, prompt_id
     ) AS q

@@ -5,30 +5,11 @@ WITH
     panes AS
     (
         SELECT
-            p.key AS key, p.pane AS pane, r.key = '' OR has(r.students, p.who) AS is_of_class,
-            if(is_of_class, p.who, '') AS student, if(is_of_class, p.n_interactions, 0) AS interactions,
-            if(is_of_class, p.n_raised, 0) AS raised
-        FROM
-        (
-            SELECT
-                key, at - positiveModulo(at, 10000000) AS pane, if(interacts, student_id, '') AS who,
-                countIf(interacts) AS n_interactions, countIf(type = 'classroom.hand.raised') AS n_raised
-            FROM events
-            GROUP BY key, pane, who
-        ) AS p
-        LEFT JOIN
-        (
-            SELECT key, groupUniqArrayArray(side_roster) AS students
-            FROM
-            (
-                SELECT key, argMin(roster, (at, source, id)) AS side_roster
-                FROM events
-                WHERE type = 'classroom.lesson.started'
-                GROUP BY key, schoolid, classid
-            )
-            GROUP BY key
-            HAVING notEmpty(students)
-        ) AS r ON p.key = r.key
+            key, at - positiveModulo(at, 10000000) AS pane, if(interacts AND is_of_class, student_id, '') AS student,
+            countIf(interacts AND is_of_class) AS interactions,
+            countIf(type = 'classroom.hand.raised' AND is_of_class) AS raised
+        FROM classed
+        GROUP BY key, pane, student
     ),
     placed AS
     (
@@ -74,10 +55,9 @@ WITH
         LEFT JOIN
         (
             SELECT e.key AS key, count() AS raised
-            FROM events AS e
+            FROM classed AS e
             INNER JOIN lessons AS l ON e.key = l.key
-            WHERE e.type = 'classroom.hand.raised' AND e.at BETWEEN l.first AND l.cut
-              AND (empty(l.students) OR has(l.students, e.student_id))
+            WHERE e.type = 'classroom.hand.raised' AND e.at BETWEEN l.first AND l.cut AND e.is_of_class
             GROUP BY e.key
         ) AS h ON p.key = h.key
     ),
