@@ -130,7 +130,7 @@ VIEWS: Final = [
     ),
     View(
         "v1_data_quality",
-        "Quality of the data of each week (metric 32) as it stands now",
+        "Quality of the data of each week that has a score (metric 32) as it stands now",
         {
             "kind": "school, group or district",
             "entity_id": "the school or the group; district for the district",

@@ -126,6 +126,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         direction="context",
         events=("tool.used", "lesson.started", "lesson.ended"),
         item="level of the platform: national, municipal, district, school; empty: any",
-        source="District catalogue, metric 14",
+        source="District catalogue, metric 14. In a roll-up the seconds of a platform are divided by those of all lessons, "
+        "with or without a use of it",
     ),
 )

@@ -6,5 +6,8 @@ the next ``left``, or to the scheduled end where there is none; a repeated joine
 presence from 30 minutes (``MARGIN_US``) before the scheduled start to 30 minutes after the scheduled end: an activity
 that begins late costs nobody. Who attended **took part**; without a scheduled time, who joined. The bounds of every row
 are the scheduled start and end; without them they are the earliest and the latest event. Over 28 days and a term the
-rows of the activities that end there are merged.
+rows of the activities that end there are merged. **Schools**: the metrics of an activity belong to the school of its
+host (of one that nobody announced: to the first school that its events name), those of what a teacher did in it to the
+school where the teacher is registered; so the research metrics of a school are of the activities that it hosts, and its
+``teacher_`` metrics of its own teachers, wherever they took part.
 """

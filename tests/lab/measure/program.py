@@ -25,6 +25,7 @@ SCENARIOS: Final = {
     "workers": "what a second worker adds",
     "history": "whether an event costs more with 100 million stored",
     "capacity": "what an event costs; docs/capacity.md is made from it",
+    "cycle": "how long the evaluator takes for a day of the whole district",
     "term": "how long the queries of evaluation services take over a term",
 }
 

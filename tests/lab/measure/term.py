@@ -46,7 +46,7 @@ QUERIES: Final = {
 }
 
 #: Of each kind of merge, what the array beside the metric looks like; n is the number of the lesson.
-_PARTS: Final = {
+PARTS: Final = {
     "values": "arraySort(arrayMap(i -> 1. + (cityHash64(n, i) % 100) / 10, range(10)))",
     "sketch": "arrayFlatten(arrayMap(i -> [toFloat64(400 + i * 3), toFloat64(1 + cityHash64(n, i) % 9)], range(20)))",
     "blend": "[0.7, 0.8, 0.6, 0.4, 0.25, 0.25, 0.25, 0.25, 0.5]",
@@ -116,7 +116,7 @@ def _fill_registry(client: Client) -> None:
 
 
 def _fill_metric(client: Client, term: Term, metric: Metric, item: str) -> None:
-    parts = _PARTS.get(metric.merge, "[]")
+    parts = PARTS.get(metric.merge, "[]")
     _insert_panes(client, term, 1, metric.name, "'" + item + "'", "lesson", parts)
 
 
