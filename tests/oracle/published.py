@@ -26,11 +26,17 @@ def filled_in(query: str, first: str, last: str) -> str:
 
 def published() -> list[tuple[str, str]]:
     """Return where each query stands, and the query."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    pages = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md"))]
     found = [
         (str(page.relative_to(ROOT)), query)
         for page in pages
         for query in re.findall(r"^```sql[^\n]*\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    ]
+    programs = sorted((ROOT / "docs/examples").glob("*.py"))
+    found += [
+        (str(program.relative_to(ROOT)), query)
+        for program in programs
+        for query in re.findall(r'"""(SELECT .*?)"""', program.read_text(encoding="utf-8"), re.DOTALL)
     ]
     found += [("Grafana: " + title, query) for title, query in PANELS.items()]
     return [*found, *((f"demo: {question.english}", question.sql) for question in QUESTIONS)]

@@ -21,7 +21,17 @@ def test_values_of_different_metrics_are_never_mixed(place: str, query: str) -> 
         assert named or re.search(r"\bmetric\b", shown.partition("FROM")[0]), place
 
 
+@pytest.mark.parametrize(("place", "query"), QUERIES)
+def test_nobody_is_ranked(place: str, query: str) -> None:
+    """A query of single teachers or students does not order them by a value or a score."""
+    of_persons = re.search(r"(?:level|kind) = '(?:teacher|student)'|GROUP BY (?:teacher_id|student)", query)
+    ordered = query.rpartition("ORDER BY")[2] if "ORDER BY" in query else ""
+    by_value = re.match(r"\s*(?:\w+\.)?(?:value|score|level|z|metric_value)\b", ordered)
+    assert not (of_persons and by_value), place
+
+
 def test_every_kind_of_place_is_read() -> None:
-    """Pages, panels and the demo are among them."""
+    """Both languages' pages, example programs, panels and the demo are among them."""
     places = {place.partition(":")[0] for place, _ in QUERIES}
-    assert {"README.md", "docs/cookbook.md", "docs/tables.md", "Grafana", "demo"} <= places
+    pages = {"README.md", "README.zh-CN.md", "docs/cookbook.md", "docs/tables.md", "docs/features.md"}
+    assert pages | {"docs/examples/evaluation_service.py", "Grafana", "demo"} <= places
