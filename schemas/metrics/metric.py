@@ -21,6 +21,7 @@ __all__ = [
     "WINDOW_ISO_WEEK",
     "WINDOW_LESSON",
     "WINDOW_PARTICIPANT",
+    "WINDOW_PLACE",
     "WINDOW_PROMPT",
     "WINDOW_STUDENT",
     "Merge",
@@ -47,6 +48,7 @@ WINDOW_1M: Final = Window("1m/10s", "1 minute, every 10 seconds", MINUTE_US, 10 
 WINDOW_5M: Final = Window("5m/1m", "5 minutes, every minute", 5 * MINUTE_US, MINUTE_US)
 WINDOW_10M: Final = Window("10m/1m", "10 minutes, every minute", 10 * MINUTE_US, MINUTE_US)
 WINDOW_LESSON: Final = Window("lesson", "the lesson so far (L)")
+WINDOW_PLACE: Final = Window("place", "the lesson so far, of one class of a lesson in several places (双师)")
 WINDOW_PROMPT: Final = Window("prompt", "one question of the lesson")
 WINDOW_STUDENT: Final = Window("student", "one student in the lesson")
 WINDOW_7D: Final = Window("7d/1d", "7 local days, every day")
@@ -60,6 +62,7 @@ WINDOWS: Final = (
     WINDOW_5M,
     WINDOW_10M,
     WINDOW_LESSON,
+    WINDOW_PLACE,
     WINDOW_PROMPT,
     WINDOW_STUDENT,
     WINDOW_7D,

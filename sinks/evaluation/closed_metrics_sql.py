@@ -7,7 +7,7 @@ Parameters are those of :mod:`sinks.clickhouse.answers`.
 
 from typing import Final
 
-from schemas.metrics.classroom.lessons import LESSON_GRACE_US, LONGEST_LESSON_US
+from schemas.metrics.classroom.lessons import LESSON_GRACE_US, LONGEST_LESSON_US, OF_CLASS
 from sinks.closing import CLOSES_AT
 
 __all__ = ["CANDIDATES", "INSERT", "MARK", "MARK_REGISTRY", "MOVED_TEACHERS", "PARTICIPATIONS", "metrics"]
@@ -54,8 +54,11 @@ _LESSON_PLACES: Final = f"""
     (
         SELECT key, school_id, class_id, teacher AS teacher_id, tupleElement(start, 1) AS course,
             ifNull(tupleElement(start, 2), 0) AS grade, toDate(min(started_at) OVER w, {{time_zone:String}}) AS day,
-            groupArray((school_id, class_id, teacher)) OVER (
-                PARTITION BY key ORDER BY school_id, class_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS earlier,
+            count() OVER w > 1 AS several, start_order = min(start_order) OVER w AS is_first,
+            if(several, roster, []) AS own_roster,
+            if(several, groupArrayArray(roster) OVER w, []) AS all_rosters,
+            if(several, groupArrayArray(roster) OVER (PARTITION BY key ORDER BY start_order
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), []) AS rosters_before,
             if(ended, toDateTime64(0, 6, 'UTC'),
                 addMicroseconds(max(scheduled_end) OVER w, {LESSON_GRACE_US})) AS earliest_close
         FROM
@@ -63,6 +66,7 @@ _LESSON_PLACES: Final = f"""
             SELECT key, toString(schoolid) AS school_id, toString(classid) AS class_id,
                 argMin((course, grade), (time, source, id)) AS start,
                 argMin(teacher_id, (time, source, id)) AS teacher, min(time) AS started_at,
+                min((time, toString(source), id)) AS start_order, argMin(e.roster, (time, source, id)) AS roster,
                 -- A timetable of no length, or of more than 12 hours, counts as none: the lesson would never close.
                 ifNull(
                     maxIf(e.scheduled_end, e.scheduled_end > e.scheduled_start
@@ -107,14 +111,26 @@ _TAKEN: Final = ", ".join(
     )
 )
 
+#: A class of a lesson in several places has the lesson's metrics at its place.
+_TAKEN_AT_PLACE: Final = _TAKEN.replace(
+    "f.window AS window", "if(f.window = 'place', 'lesson', toString(f.window)) AS window"
+).replace("f.item AS item", "if(f.window = 'place', '', f.item) AS item")
 _NO_PLACES: Final = "[]::Array(Tuple(school_id String, class_id String, teacher_id String))"
 
 _CURRENT: Final = {
     "classroom": f"""WITH {_LESSON_PLACES}
 SELECT p.school_id AS school_id, p.class_id AS class_id, p.teacher_id AS teacher_id, p.course AS course,
-    toUInt8(p.grade) AS grade, p.day AS day, p.earlier AS earlier,
-    greatest({CLOSES_AT}, p.earliest_close) AS closes_at, {_TAKEN}
-FROM metrics AS f INNER JOIN places AS p ON f.key = p.key""",
+    toUInt8(p.grade) AS grade, p.day AS day, {_NO_PLACES} AS earlier,
+    greatest({CLOSES_AT}, p.earliest_close) AS closes_at, {_TAKEN_AT_PLACE}
+FROM metrics AS f INNER JOIN places AS p ON f.key = p.key
+-- Of a lesson in several places each class has its own metrics and students; the talk is where the teacher is.
+WHERE multiIf(
+    NOT p.several, f.window != 'place',
+    f.window = 'place', f.item = concat(p.school_id, '/', p.class_id),
+    f.window = 'lesson', p.is_first AND f.metric NOT IN {OF_CLASS},
+    has(p.own_roster, f.item), NOT has(p.rosters_before, f.item),
+    p.is_first AND NOT has(p.all_rosters, f.item)
+)""",
     "prep": f"""WITH {_TEACHERS},
     latest AS
     (
@@ -151,7 +167,7 @@ FROM metrics AS f INNER JOIN told AS p ON f.key = p.key LEFT JOIN teachers AS t 
 }
 
 _WINDOWS: Final = {
-    "classroom": "('lesson', 'student')",
+    "classroom": "('lesson', 'place', 'student')",
     "prep": "('iso_week')",
     "research": "('activity', 'participant')",
 }

@@ -22,8 +22,9 @@ from typing import Any, Final
 
 from clickhouse_connect.driver.client import Client
 
-from schemas.events.event_types import FAMILIES, Family
+from schemas.events.event_types import CLASSROOM, FAMILIES, Family
 from schemas.metrics.catalogue import CATALOGUE_VERSION, METRICS, ROW_KEY, ROW_METRIC, modules_of
+from schemas.metrics.classroom.lessons import OF_CLASS
 from schemas.metrics.rules import MetricRules
 from sinks.stores.retention import REACH_US, RETENTION_SQL, Retention
 from sinks.verify.findings import Difference, OnProgress, Progress, Scalar, VerifyReport
@@ -56,7 +57,7 @@ _TIME_COLUMNS: Final = ("window_start", "window_end")
 class Range:
     """Keys of one family from ``key_from`` to ``key_to``; only ``keys`` of them, unless that is empty.
 
-    What was stored until ``last_aged_day`` may be gone.
+    What was stored until ``last_aged_day`` may be gone. ``places``: some of them are lessons in several places.
     """
 
     family: Family
@@ -65,6 +66,7 @@ class Range:
     key_from: str
     key_to: str
     keys: tuple[str, ...] = ()
+    places: bool = False
 
     def narrowed(self, keys: Sequence[str]) -> "Range":
         """Return the part of the range that holds ``keys``, named one by one if they are few."""
@@ -115,7 +117,8 @@ def verify(
         report.note_since(family.name, last_aged_day, everything=tally.counts_every_event)
         report.note_since(DEAD_LETTERS, retention.last_aged_day(DEAD_LETTERS), everything=tally.counts_every_dead_letter)
         ranges = _ranges(client, Range(family, rules, last_aged_day, "", ""), rows_per_range)
-        for done, where in enumerate(ranges, start=1):
+        for done, span in enumerate(ranges, start=1):
+            where = replace(span, places=_has_places(client, span))
             tally.add(client, verify_sql("counts"), where.key_from, where.key_to)
             for module, metrics in modules_of(family.name).items():
                 _verify_range(client, where, module, metrics, report)
@@ -133,9 +136,27 @@ def verify_sql(name: str) -> str:
 
 
 @cache
-def metrics_sql(family: str, module: str) -> str:
-    """Return the query that recomputes the metrics of one module, with what the family's queries share put in."""
-    applied, shared = (verify_sql(name) for name in ("applied", f"{family}/events"))
+def metrics_sql(family: str, module: str, *, places: bool = False) -> str:
+    """Return the query that recomputes the metrics of one module, with what the family's queries share put in.
+
+    ``places``: with the rows of the classes of lessons in several places, which are computed like lessons of their own.
+    """
+    whole = _whole(family, module, verify_sql(f"{family}/events"))
+    if not (places and family == CLASSROOM.name and set(modules_of(family)[module]) & set(OF_CLASS)):
+        return whole
+    shared = (
+        verify_sql(f"{family}/events")
+        .replace("events AS", "told_events AS", 1)
+        .replace("/* places */", verify_sql(f"{family}/places"))
+        .replace("true AS open_without_roster", "false AS open_without_roster")
+    )
+    of_places = verify_sql("of_places").replace("/* recomputed rows */", _whole(family, module, shared))
+    return f"SELECT * FROM ({whole}) UNION ALL SELECT * FROM ({of_places.replace('/* of classes */', str(OF_CLASS))})"  # noqa: S608
+
+
+def _whole(family: str, module: str, shared: str) -> str:
+    """Return the module's query on the events that ``shared`` says."""
+    applied = verify_sql("applied")
     return verify_sql(f"{family}/{module}").replace("/* events */", shared).replace("/* applied */", applied)
 
 
@@ -171,6 +192,13 @@ def _ranges(client: Client, every: Range, rows_per_range: int) -> list[Range]:
     return [replace(every, key_from=key_from, key_to=key_to) for key_from, key_to in bounds]
 
 
+def _has_places(client: Client, where: Range) -> bool:
+    if where.family is not CLASSROOM:
+        return False
+    parameters = {"key_from": where.key_from, "key_to": where.key_to}
+    return bool(client.query(verify_sql("classroom/has_places"), parameters=parameters).result_rows[0][0])
+
+
 def _verify_range(client: Client, where: Range, module: str, metrics: list[str], report: VerifyReport) -> None:
     look = _look(client, where, module, metrics, report.room)
     report.rows_expected += look.rows_expected
@@ -200,7 +228,9 @@ def _look(client: Client, where: Range, module: str, metrics: list[str], limit: 
         "last_aged_day": where.last_aged_day,
         "reach_us": REACH_US.get(where.family.name, WHOLE_KEY),
     }
-    query = verify_sql("compare").replace("/* recomputed rows */", metrics_sql(where.family.name, module))
+    query = verify_sql("compare").replace(
+        "/* recomputed rows */", metrics_sql(where.family.name, module, places=where.places)
+    )
     rows_expected, rows_stored, differing_rows, signature, keys, listed = client.query(
         query, parameters=parameters
     ).result_rows[0]

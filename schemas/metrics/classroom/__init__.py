@@ -13,5 +13,9 @@ Others are guests: they have rows of their own (``student_lesson``), and count i
 attendance**, that is without any ``joined``, nobody is absent: whoever is on the roster counts as one who may take
 part, and what is taken per minute of presence is NULL. **In the lesson so far**: from the earliest ``lesson.started``
 to ``lesson.ended`` or the latest end possible; what happens outside counts in the hopping windows alone. **Answers
-count** until their question closes (the latest ``question.closed``) or the lesson ends.
+count** until their question closes (the latest ``question.closed``) or the lesson ends. **Place**: each school and
+class that starts a lesson in several places (双师). The metrics of a class have the window ``place`` there, with the
+item ``school/class``: those of the lesson with that class's roster as the only one. Roll-ups take them, so that each
+class counts with its own students; speech, strategies, tools and punctuality count where the lesson was started first,
+where the teacher is. A student counts in the class that names them.
 """

@@ -3,7 +3,7 @@
 from typing import Final
 
 from schemas.metrics.classroom.lessons import PRESENCE_EVENTS
-from schemas.metrics.metric import WINDOW_LESSON, Metric
+from schemas.metrics.metric import WINDOW_LESSON, WINDOW_PLACE, Metric
 
 __all__ = ["METRICS", "PLATFORMS", "STRATEGIES"]
 
@@ -28,7 +28,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "a timetable that ends before it starts or more than 12 h later",
         sample="students of the roster",
         exists="when a `lesson.started` is stored",
-        windows=(WINDOW_LESSON,),
+        windows=(WINDOW_LESSON, WINDOW_PLACE),
         direction="higher",
         events=PRESENCE_EVENTS,
         source="District catalogue, metric 12",

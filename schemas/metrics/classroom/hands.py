@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from schemas.metrics.metric import WINDOW_10M, WINDOW_LESSON, Metric
+from schemas.metrics.metric import WINDOW_10M, WINDOW_LESSON, WINDOW_PLACE, Metric
 
 __all__ = ["METRICS"]
 
@@ -27,7 +27,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         denominator="`hand.raised` in the window",
         sample="the denominator",
         exists="10m/1m: when a `hand.raised` lies in the window. lesson: " + _STORED,
-        windows=(WINDOW_10M, WINDOW_LESSON),
+        windows=(WINDOW_10M, WINDOW_LESSON, WINDOW_PLACE),
         direction="higher",
         events=_HANDS,
         source=_SOURCE,
@@ -45,7 +45,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         denominator="`hand.called`",
         sample="the denominator",
         exists=_STORED,
-        windows=(WINDOW_LESSON,),
+        windows=(WINDOW_LESSON, WINDOW_PLACE),
         direction="context",
         events=_HANDS,
         source=_SOURCE,
@@ -63,7 +63,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         denominator="answered `hand.raised`",
         sample="the denominator",
         exists=_STORED,
-        windows=(WINDOW_LESSON,),
+        windows=(WINDOW_LESSON, WINDOW_PLACE),
         direction="lower",
         events=_HANDS,
         source=_SOURCE,
@@ -81,7 +81,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         denominator="1; 0 without any",
         sample="answered `hand.raised`",
         exists=_STORED,
-        windows=(WINDOW_LESSON,),
+        windows=(WINDOW_LESSON, WINDOW_PLACE),
         direction="lower",
         events=_HANDS,
         source=_SOURCE,

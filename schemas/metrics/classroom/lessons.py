@@ -11,6 +11,7 @@ __all__ = [
     "INTERACTION_TYPES",
     "LESSON_GRACE_US",
     "LONGEST_LESSON_US",
+    "OF_CLASS",
     "PRESENCE_EVENTS",
 ]
 
@@ -19,6 +20,24 @@ CLASSROOM_PANE_US: Final = 10 * SECOND_US
 #: A lesson without ``lesson.ended`` ends at the latest so long after its scheduled end.
 LESSON_GRACE_US: Final = 30 * MINUTE_US
 
+#: The metrics of a class: of a lesson in two places each class has its own.
+OF_CLASS: Final = (
+    "first_answer_seconds",
+    "response_rate",
+    "answer_latency_p50_ms",
+    "answer_latency_p90_ms",
+    "correct_rate",
+    "participation_breadth",
+    "participation_gini",
+    "hand_raises_per_student_minute",
+    "interactions_per_student_minute",
+    "call_through_rate",
+    "cold_call_share",
+    "call_delay_seconds",
+    "longest_call_delay_seconds",
+    "attendance_rate",
+    "engagement_index",
+)
 #: The event types that are a student's interaction (metrics 8, 9 and 11).
 INTERACTION_TYPES: Final = (
     "classroom.answer.submitted",

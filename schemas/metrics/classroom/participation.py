@@ -3,7 +3,7 @@
 from typing import Final
 
 from schemas.metrics.classroom.lessons import INTERACTION_EVENTS, PRESENCE_EVENTS
-from schemas.metrics.metric import WINDOW_1M, WINDOW_5M, WINDOW_10M, WINDOW_LESSON, Metric
+from schemas.metrics.metric import WINDOW_1M, WINDOW_5M, WINDOW_10M, WINDOW_LESSON, WINDOW_PLACE, Metric
 
 __all__ = ["METRICS"]
 
@@ -24,7 +24,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "and those who interacted in it",
         sample="the denominator",
         exists=_ANY,
-        windows=(WINDOW_5M, WINDOW_10M, WINDOW_LESSON),
+        windows=(WINDOW_5M, WINDOW_10M, WINDOW_LESSON, WINDOW_PLACE),
         direction="higher",
         events=(*INTERACTION_EVENTS, *PRESENCE_EVENTS),
         source="District catalogue, metric 8",
@@ -43,7 +43,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         denominator="2 x students x interactions of all; students as in participation_breadth, zeros included",
         sample="students",
         exists="when any event of the lesson is stored",
-        windows=(WINDOW_LESSON,),
+        windows=(WINDOW_LESSON, WINDOW_PLACE),
         direction="lower",
         events=(*INTERACTION_EVENTS, *PRESENCE_EVENTS),
         parts="the same with the correction n / (n - 1) for few students (Deltas 2003); NULL for one student, or without "
@@ -64,7 +64,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         denominator="minutes of presence of the class in the window, added up",
         sample="those minutes, whole ones",
         exists=_ANY,
-        windows=(WINDOW_10M, WINDOW_LESSON),
+        windows=(WINDOW_10M, WINDOW_LESSON, WINDOW_PLACE),
         direction="higher",
         events=("hand.raised", *PRESENCE_EVENTS),
         source="Person-time incidence rate",
@@ -82,7 +82,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         denominator="minutes of presence of the class in the window, added up",
         sample="those minutes, whole ones",
         exists=_ANY,
-        windows=(WINDOW_1M, WINDOW_5M, WINDOW_10M, WINDOW_LESSON),
+        windows=(WINDOW_1M, WINDOW_5M, WINDOW_10M, WINDOW_LESSON, WINDOW_PLACE),
         direction="higher",
         events=(*INTERACTION_EVENTS, *PRESENCE_EVENTS),
         source="Person-time incidence rate",

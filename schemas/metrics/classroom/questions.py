@@ -3,7 +3,7 @@
 from typing import Final
 
 from schemas.metrics.classroom.lessons import PRESENCE_EVENTS
-from schemas.metrics.metric import WINDOW_10M, WINDOW_LESSON, WINDOW_PROMPT, Metric
+from schemas.metrics.metric import WINDOW_10M, WINDOW_LESSON, WINDOW_PLACE, WINDOW_PROMPT, Metric
 
 __all__ = ["METRICS", "SKETCH_ACCURACY"]
 
@@ -29,7 +29,7 @@ def _latency(name: str, chinese: str, english: str, quantile: float) -> Metric:
         denominator="1; 0 without any",
         sample="answers that count and have `latency_ms`",
         exists="prompt: " + _ASKED + ". lesson: when an `answer.submitted` is stored",
-        windows=(WINDOW_PROMPT, WINDOW_LESSON),
+        windows=(WINDOW_PROMPT, WINDOW_LESSON, WINDOW_PLACE),
         direction="context",
         events=_EVENTS,
         source="District catalogue, metric 7",
@@ -56,7 +56,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         denominator="1; 0 without any",
         sample="prompts with such an answer",
         exists=_ASKED,
-        windows=(WINDOW_LESSON,),
+        windows=(WINDOW_LESSON, WINDOW_PLACE),
         direction="context",
         events=_EVENTS,
         source="Ours; up to version 2 of the catalogue it was called the wait time, which it is not",
@@ -81,7 +81,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         sample="the denominator",
         exists="prompt, lesson: when a `question.asked` is stored (asked twice: the earliest counts). 10m/1m: when any "
         "`question.asked` lies in the window. Until the questions asked in it close, it changes, whatever `closed` says",
-        windows=(WINDOW_PROMPT, WINDOW_10M, WINDOW_LESSON),
+        windows=(WINDOW_PROMPT, WINDOW_10M, WINDOW_LESSON, WINDOW_PLACE),
         direction="higher",
         events=("question.asked", "question.closed", "answer.submitted", *PRESENCE_EVENTS),
         source="Opportunity-to-respond research; Kounin's group alerting",
@@ -101,7 +101,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         denominator="answers that count and say whether they are",
         sample="the denominator",
         exists="prompt: " + _ASKED + ". lesson: when an `answer.submitted` is stored",
-        windows=(WINDOW_PROMPT, WINDOW_LESSON),
+        windows=(WINDOW_PROMPT, WINDOW_LESSON, WINDOW_PLACE),
         direction="higher",
         events=_EVENTS,
         source="District catalogue, metric 7",

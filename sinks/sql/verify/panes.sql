@@ -20,6 +20,14 @@ WITH
           AND row_id NOT IN (SELECT arrayJoin(replaces) FROM pane_versions WHERE notEmpty(replaces))
           AND key NOT IN (SELECT key FROM behind)
     ),
+    -- Of a lesson in several places the metrics of a class count at its place, instead of those of the whole lesson.
+    of_places AS
+    (
+        SELECT key, toString(metric) AS metric
+        FROM metric_rows
+        WHERE window = 'place' AND key IN (SELECT key FROM versions)
+        GROUP BY key, metric
+    ),
     compared AS
     (
         SELECT
@@ -27,16 +35,22 @@ WITH
             (v.window_start, v.window_end, v.value, v.numerator, v.denominator, v.sample_size, v.catalogue_version) AS version,
             (m.window_start, m.window_end, m.value, m.numerator, m.denominator, m.sample_size, m.catalogue_version) AS current,
             m.there AS there, toString(version) != toString(current) OR NOT startsWith(v.parts, m.parts) AS differs
-        FROM versions AS v
+        FROM
+        (
+            SELECT
+                *, if(window = 'lesson' AND (key, metric) IN of_places, concat({school:String}, '/', class_id), '') AS place
+            FROM versions
+        ) AS v
         LEFT JOIN
         (
             SELECT
-                key, toString(window) AS window, toString(metric) AS metric, item, slot, window_start, window_end, value,
+                key, toString(metric) AS metric, if(r.window = 'place', 'lesson', toString(r.window)) AS window,
+                if(r.window = 'place', '', r.item) AS item, if(r.window = 'place', r.item, '') AS place, slot, window_start, window_end, value,
                 numerator, denominator, sample_size, parts, catalogue_version, toUInt8(1) AS there
-            FROM metric_rows FINAL
-            WHERE key IN (SELECT key FROM versions)
+            FROM metric_rows AS r FINAL
+            WHERE r.key IN (SELECT key FROM versions)
         ) AS m
-            ON v.key = m.key AND v.window = m.window AND v.metric = m.metric AND v.item = m.item
+            ON v.key = m.key AND v.window = m.window AND v.metric = m.metric AND v.item = m.item AND v.place = m.place
             AND if(v.window = 'iso_week', v.window_start, fromUnixTimestamp64Micro(toInt64(0), 'UTC')) = m.slot
     )
 SELECT

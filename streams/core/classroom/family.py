@@ -6,7 +6,7 @@ One module a group of metrics; this one says in which order.
 import polars as pl
 
 from schemas.metrics.rules import MetricRules
-from streams.core.classroom import course, engagement, hands, participation, questions, students, talk, waiting
+from streams.core.classroom import course, engagement, hands, participation, questions, sides, students, talk, waiting
 from streams.core.classroom.lessons import MEASURED_COLUMNS, read, touched
 from streams.core.codes import coded
 from streams.core.rows import joined
@@ -44,4 +44,4 @@ def rows(cached: pl.DataFrame, fresh: pl.DataFrame, rules: MetricRules) -> pl.Da
         ]
     )
     every = pl.concat([others, joined([engagement.rows(others, rules)])])
-    return every.with_columns(lessons.spelled(pl.col("key")))
+    return pl.concat([every.with_columns(lessons.spelled(pl.col("key"))), sides.rows(cached, rules)])

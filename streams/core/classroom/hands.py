@@ -3,7 +3,7 @@
 import polars as pl
 
 from schemas.metrics.metric import SECOND_US, WINDOW_10M, WINDOW_LESSON
-from streams.core.classroom.lessons import Lessons, Touched
+from streams.core.classroom.lessons import STARTED, Lessons, Touched
 from streams.core.rows import metric_rows
 from streams.core.windows import pane_of, windows_at, windows_of
 
@@ -16,20 +16,26 @@ def rows(lessons: Lessons, touched: Touched) -> list[pl.DataFrame]:
     """Return the rows of the metrics, over hopping windows and over the lesson so far.
 
     A fresh raise or call may change which call answers which raise, so all windows of the student's raises are written
-    again.
+    again; a fresh start may change who is of the class, so all windows of the lesson are.
     """
-    hands = lessons.of([RAISED, CALLED], "key", "person", "time_us", "inside")
+    hands = lessons.of([RAISED, CALLED], "key", "person", "time_us", "inside", "guest").with_columns(
+        pl.col("inside") & ~pl.col("guest")
+    )
     if hands.is_empty():
         return []
     answered, calls = _answered(hands)
-    fresh = touched.fresh.filter(pl.col("type").is_in([RAISED, CALLED])).select("person").unique()
+    kind = touched.fresh["type"]
+    started = hands.join(touched.fresh.filter(kind == STARTED), on="key", how="semi")
+    fresh = pl.concat(
+        [touched.fresh.filter(kind.is_in([RAISED, CALLED])).select("person"), started.select("person")]
+    ).unique()
     return [_hopping(answered, fresh), *_so_far(lessons, answered, calls)]
 
 
 def _answered(hands: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the raises (``key, person, time_us, delay_us``, NULL without an answer), and the calls (``key, cold``).
 
-    Both have ``inside``.
+    Both have ``inside``: of the class, and in the lesson so far. Raises have ``guest``.
 
     Of each student, in the order of time with raises first, a raise counts 1 and a call -1. A call is cold where the sum
     falls below all sums before it (and below 0); the n-th call that is not cold answers the n-th raise.
@@ -47,7 +53,7 @@ def _answered(hands: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     raises = ordered.filter(~pl.col("call")).with_columns(nth=pl.int_range(pl.len()).over("person"))
     answers = ordered.filter(pl.col("call") & ~pl.col("cold")).with_columns(nth=pl.int_range(pl.len()).over("person"))
     answered = raises.join(answers.select("person", "nth", called_us="time_us"), on=["person", "nth"], how="left").select(
-        "key", "person", "time_us", "inside", delay_us=pl.col("called_us") - pl.col("time_us")
+        "key", "person", "time_us", "inside", "guest", delay_us=pl.col("called_us") - pl.col("time_us")
     )
     return answered, ordered.filter(pl.col("call")).select("key", "cold", "inside")
 
@@ -55,7 +61,8 @@ def _answered(hands: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _hopping(raises: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
     hop_us = pane_of(pl.col("time_us"), WINDOW_10M.hop_us).alias("pane_us")
     windows = windows_at(raises.join(fresh, on="person", how="semi").select("key", hop_us), WINDOW_10M)
-    hops = raises.group_by("key", hop_us).agg(raised=pl.len(), answered=pl.col("delay_us").count())
+    own = ~pl.col("guest")
+    hops = raises.group_by("key", hop_us).agg(raised=own.sum(), answered=pl.col("delay_us").filter(own).count())
     placed = windows_of(hops, WINDOW_10M).rename({"start_us": "slot_us"}).join(windows, on=_WINDOW)
     counted = placed.group_by(*_WINDOW, "window_start_us", "window_end_us").agg(pl.col("raised", "answered").sum())
     return metric_rows(

@@ -86,8 +86,11 @@ class Touched:
         return own.select("key", pane_us=pane_of(pl.col("time_us"), CLASSROOM_PANE_US)).unique()
 
 
-def read(cached: pl.DataFrame) -> Lessons:
-    """Read the lessons out of ``cached``, which holds every stored event of each; its text must be coded."""
+def read(cached: pl.DataFrame, *, open_without_roster: bool = True) -> Lessons:
+    """Read the lessons out of ``cached``, which holds every stored event of each; its text must be coded.
+
+    Of a lesson whose rosters name nobody, all students are the class, or with ``open_without_roster`` false nobody is.
+    """
     numbered = _numbered(cached)
     starts = (
         cached.filter(pl.col("type") == STARTED)
@@ -100,12 +103,13 @@ def read(cached: pl.DataFrame) -> Lessons:
     named = _of_rosters(starts)
     started = _started(starts, named)
     spans = _spans(numbered, started)
-    numbered = _placed(numbered, started, spans)
-    marks = numbered.select("type", "key", "person", "time_us").filter(pl.col("type").is_in([JOINED, LEFT]))
+    guest = _is_guest(started if not open_without_roster else started.filter(pl.col("roster") > 0))
+    numbered = _placed(numbered, guest, spans)
+    marks = numbered.select("type", "key", "person", "time_us", "guest").filter(pl.col("type").is_in([JOINED, LEFT]))
     stays = _stays(marks.select("key", "person", "time_us", joined=pl.col("type") == JOINED), spans)
-    taken = marks.filter(pl.col("type") == JOINED).select("key", measured=pl.lit(value=True)).unique()
+    taken = marks.filter(~pl.col("guest") & (pl.col("type") == JOINED)).select("key", measured=pl.lit(value=True)).unique()
     started = started.join(taken, on="key", how="left").with_columns(pl.col("measured").fill_null(value=False))
-    present = stays.filter(~_is_guest(started)).drop("closed")
+    present = stays.filter(~guest).drop("closed")
     unmeasured = started.filter(~pl.col("measured")).select("key", person="persons").explode("person").drop_nulls()
     audience = pl.concat([present, unmeasured.with_columns(start_us=-FOREVER_US, end_us=FOREVER_US)])
     return Lessons(numbered, spans, started, stays, present, audience, named, cached.schema["key"])
@@ -144,27 +148,27 @@ def touched(lessons: Lessons, fresh: pl.DataFrame) -> Touched:
 
 
 def first_taken(lessons: Lessons, fresh: pl.DataFrame) -> pl.Series:
-    """Return the lessons whose attendance is taken from the ``fresh`` events on: until then nobody's was."""
-    joined = pl.col("type") == JOINED
-    every = lessons.of([JOINED], "key").group_by("key").agg(every=pl.len())
-    counted = fresh.filter(joined).group_by("key").agg(fresh=pl.len()).join(every, on="key")
+    """Return the lessons whose attendance is taken from the ``fresh`` events on: until then nobody's of the class was."""
+    marks = lessons.of([JOINED], "key", "person", "guest")
+    every = marks.filter(~pl.col("guest")).group_by("key").agg(every=pl.len())
+    own = fresh.filter(pl.col("type") == JOINED).join(marks.filter("guest"), on="person", how="anti")
+    counted = own.group_by("key").agg(fresh=pl.len()).join(every, on="key")
     return counted.filter(pl.col("fresh") >= pl.col("every"))["key"]
 
 
-def _is_guest(started: pl.DataFrame) -> pl.Expr:
+def _is_guest(with_roster: pl.DataFrame) -> pl.Expr:
     """Tell of a row with ``key, person`` whether the lesson has a roster that does not name the student."""
-    with_roster = started.filter(pl.col("roster") > 0)
-    named = with_roster["persons"].explode()
+    named = with_roster["persons"].explode().drop_nulls()
     strange = ~pl.col("person").is_in(named.implode()) & pl.col("key").is_in(with_roster["key"].implode())
     return strange.fill_null(value=False)
 
 
-def _placed(numbered: pl.DataFrame, started: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+def _placed(numbered: pl.DataFrame, guest: pl.Expr, spans: pl.DataFrame) -> pl.DataFrame:
     """Add ``guest`` and ``inside``."""
     before, after = pl.col("time_us") < pl.col("started_us"), pl.col("time_us") > pl.col("cut_us")
     return (
         numbered.join(spans.select("key", "started_us", "cut_us"), on="key", how="left", maintain_order="left")
-        .with_columns(inside=~(before.fill_null(value=False) | after.fill_null(value=False)), guest=_is_guest(started))
+        .with_columns(inside=~(before.fill_null(value=False) | after.fill_null(value=False)), guest=guest)
         .drop("started_us", "cut_us")
     )
 

@@ -20,6 +20,7 @@ NOW = datetime(2026, 12, 1, tzinfo=UTC)
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 TOPIC = {
     "lesson": "classroom",
+    "place": "classroom",
     "student": "classroom",
     "iso_week": "prep",
     "activity": "research",
@@ -63,7 +64,15 @@ class District:
         event = {"type": kind, "key": key, "time_us": us(at), "source": "/s", "id": f"e{self.position}", **fields}
         insert_events(self.client, [event], first_position=self.position)
 
-    def started(self, key: str, school: str = "s1", class_: str = "c1", teacher: str = "t1", at: datetime = T0) -> None:
+    def started(
+        self,
+        key: str,
+        school: str = "s1",
+        class_: str = "c1",
+        teacher: str = "t1",
+        at: datetime = T0,
+        roster: tuple[str, ...] = ("甲",),
+    ) -> None:
         """Store a lesson.started of a lesson of 40 minutes."""
         self.event(
             "classroom.lesson.started",
@@ -75,7 +84,7 @@ class District:
             course="数学",
             grade=5,
             mode="standard",
-            roster=["甲"],
+            roster=list(roster),
             scheduled_start_us=us(at),
             scheduled_end_us=us(at + timedelta(minutes=40)),
         )
@@ -150,20 +159,29 @@ def test_lesson_has_its_place_and_its_local_day(district: District) -> None:
 
 
 def test_dual_teacher_lesson_has_two_places(district: District) -> None:
-    """Both schools of a 双师 lesson get every metric; of two starts in one class the earlier counts."""
-    district.started("l", "s1", "c1", "t1")
-    district.started("l", "s2", "c9", "t9", T0 + timedelta(seconds=5))
+    """Each class of a 双师 lesson has its own metrics and students, and the teacher's talk stays where the teacher is.
+
+    Of two starts in one class the earlier counts. A guest, and who is on both rosters, counts once.
+    """
+    district.started("l", "s1", "c1", "t1", roster=("甲", "乙"))
+    district.started("l", "s2", "c9", "t9", T0 + timedelta(seconds=5), roster=("乙", "丙"))
     district.started("l", "s2", "c9", "t8", T0 + timedelta(seconds=9))
-    district.figure("response_rate", "lesson", "l")
-    district.figure("student_lesson", "student", "l", item="甲")
-    assert district.step() == 4
-    names = ("school_id", "class_id", "teacher_id", "metric")
-    places = {(*(row[name] for name in names), len(row["earlier"])) for row in district.as_of()}
-    assert places == {
-        (*place, metric, number)
-        for number, place in enumerate((("s1", "c1", "t1"), ("s2", "c9", "t9")))
-        for metric in ("response_rate", "student_lesson")
+    district.figure("response_rate", "lesson", "l", 3)
+    district.figure("response_rate", "place", "l", 1, item="s1/c1")
+    district.figure("response_rate", "place", "l", 2, item="s2/c9")
+    district.figure("teacher_talk_share", "lesson", "l", 5)
+    for student in ("甲", "乙", "丙", "guest"):
+        district.figure("student_lesson", "student", "l", item=student)
+    assert district.step() == 7
+    names = ("school_id", "class_id", "teacher_id", "window", "metric", "item")
+    assert {(*(row[name] for name in names), row["numerator"]) for row in district.as_of()} == {
+        ("s1", "c1", "t1", "lesson", "response_rate", "", 1),
+        ("s2", "c9", "t9", "lesson", "response_rate", "", 2),
+        ("s1", "c1", "t1", "lesson", "teacher_talk_share", "", 5),
+        *(("s1", "c1", "t1", "student", "student_lesson", student, 1) for student in ("甲", "乙", "guest")),
+        ("s2", "c9", "t9", "student", "student_lesson", "丙", 1),
     }
+    assert district.step(NOW + timedelta(minutes=1)) == 0
 
 
 def test_open_lesson_waits_until_it_is_closed(district: District) -> None:

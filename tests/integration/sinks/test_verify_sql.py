@@ -53,7 +53,7 @@ def recomputed(client: Client, family: str, key_from: str, key_to: str, rules: M
         query = f"""
             SELECT metric, window, key, item, toUnixTimestamp64Micro(slot), toUnixTimestamp64Micro(window_start),
                    toUnixTimestamp64Micro(window_end), value, numerator, denominator, sample_size, parts
-            FROM ({metrics_sql(family, module)})"""
+            FROM ({metrics_sql(family, module, places=True)})"""
         found = client.query(query, parameters=parameters).result_rows
         assert {row[0] for row in found} <= set(metrics), module
         rows += found

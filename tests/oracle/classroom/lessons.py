@@ -34,6 +34,7 @@ class Lesson:
     roster: set[str]
     due: tuple[int, int] | None
     is_measured: bool
+    open_without_roster: bool
 
     def only(self, *names: str) -> list[Event]:
         """Return the events of these types; ``names`` lack the family."""
@@ -47,7 +48,7 @@ class Lesson:
 
     def is_of_class(self, event: Event) -> bool:
         """Tell whether the event's student is no guest."""
-        return not self.roster or event["student_id"] in self.roster
+        return (self.open_without_roster and not self.roster) or event["student_id"] in self.roster
 
     def holds(self, event: Event) -> bool:
         """Tell whether the event lies in the lesson so far."""
@@ -64,8 +65,8 @@ class Lesson:
         return quotient(self.start_us, self.end_us, numerator, denominator, sample_size, parts)
 
 
-def read_lesson(key: str, events: Sequence[Event]) -> Lesson:
-    """Find the bounds of the lesson, its roster and its timetable."""
+def read_lesson(key: str, events: Sequence[Event], *, open_without_roster: bool = True) -> Lesson:
+    """Find the bounds of the lesson, its roster and its timetable; without a roster all are of the class, or nobody."""
     started = of_type(events, "classroom.lesson.started")
     ended = of_type(events, "classroom.lesson.ended")
     times_us = [event["time_us"] for event in events]
@@ -82,6 +83,7 @@ def read_lesson(key: str, events: Sequence[Event]) -> Lesson:
     for side in {(event.get("schoolid", ""), event.get("classid", "")) for event in started}:
         own = [event for event in started if (event.get("schoolid", ""), event.get("classid", "")) == side]
         roster |= set(earliest(own)["roster"])
+    everybody = open_without_roster and not roster
     stays = presence(events, JOINED, LEFT, "student_id", latest_us)
     return Lesson(
         key=key,
@@ -91,11 +93,12 @@ def read_lesson(key: str, events: Sequence[Event]) -> Lesson:
         latest_us=latest_us,
         has_ended=bool(ended),
         stays=stays,
-        present=[stay for stay in stays if not roster or stay.person in roster],
+        present=[stay for stay in stays if everybody or stay.person in roster],
         plan=plan,
         roster=roster,
         due=due,
-        is_measured=bool(of_type(events, JOINED)),
+        is_measured=any(everybody or event["student_id"] in roster for event in of_type(events, JOINED)),
+        open_without_roster=open_without_roster,
     )
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.streams.lesson_fold import Event, event, fold, fraction, lesson, seconds, started, student
+from schemas.metrics.classroom.lessons import OF_CLASS
+from tests.unit.streams.lesson_fold import Event, Rows, event, fold, fraction, lesson, seconds, started, student
 
 
 def joined(*names: str, second: float = 0) -> list[Event]:
@@ -111,6 +112,38 @@ def test_the_gini_is_given_with_and_without_correction() -> None:
     assert (lesson(rows, "participation_gini")["value"], lesson(rows, "participation_gini")["parts"]) == (0.75, [1])
     alone = fold(*joined("a"), event("hand.raised", 10, student_id="a"), event("lesson.ended", 60))
     assert lesson(alone, "participation_gini")["parts"] == [None]
+
+
+def place(rows: Rows, metric: str, side: str) -> tuple[float, float, int]:
+    """Return the metric of one class of the lesson."""
+    return fraction(rows[metric, "place", "lesson", side, 0])
+
+
+def test_each_class_of_a_lesson_in_two_places_has_its_own_students() -> None:
+    """Two classes of a dual-teacher lesson: one answers and takes attendance, the other has no device for it."""
+    rows = fold(
+        started(0, ("a", "b"), schoolid="s1", classid="c1"),
+        started(5, ("c", "d", "e"), schoolid="s2", classid="c9"),
+        *joined("a", "b", "guest"),
+        event("question.asked", 10, prompt_id="q"),
+        *(event("answer.submitted", 20, student_id=name, prompt_id="q", correct=name != "c") for name in ("a", "b", "c")),
+        event("hand.raised", 30, student_id="d"),
+        event("hand.called", 35, student_id="d"),
+        event("lesson.ended", 600),
+    )
+    assert [place(rows, "response_rate", side) for side in ("s1/c1", "s2/c9")] == [(1, 1, 1), (pytest.approx(1 / 3), 1, 1)]
+    assert [place(rows, "participation_breadth", side) for side in ("s1/c1", "s2/c9")] == [(2, 2, 2), (2, 3, 3)]
+    assert [place(rows, "correct_rate", side) for side in ("s1/c1", "s2/c9")] == [(2, 2, 2), (0, 1, 1)]
+    assert [place(rows, "call_through_rate", side) for side in ("s1/c1", "s2/c9")] == [(0, 0, 0), (1, 1, 1)]
+    assert [place(rows, "attendance_rate", side) for side in ("s1/c1", "s2/c9")] == [(1200, 1200, 2), (0, 0, 3)]
+    assert fraction(lesson(rows, "participation_breadth")) == (4, 4, 4)
+    assert {key[0] for key in rows if key[1] == "place"} == set(OF_CLASS)
+
+
+def test_a_lesson_in_one_place_has_no_places() -> None:
+    """Started twice in one class, or with the same class at another time, it is one lesson of one class."""
+    rows = fold(started(0, ("a",), schoolid="s1", classid="c1"), started(9, ("b",), schoolid="s1", classid="c1", id="2"))
+    assert not [key for key in rows if key[1] == "place"]
 
 
 def speech(speaker: str, second: float, length: float) -> Event:

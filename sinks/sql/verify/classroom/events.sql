@@ -2,8 +2,11 @@
 --
 -- Parameters: topic, key_from, key_to (first and last lesson), keys (only these; empty: all of them), and those a deployment
 -- decides: time_zone, weights, full_rate. What the metrics mean is declared in schemas/metrics/classroom/__init__.py.
+-- For the classes of lessons in several places `places` takes the place of the comment after the stored events.
 /* applied */
 toInt64(4000000000000000000) AS never,
+-- Of a lesson whose rosters name nobody all students are the class.
+true AS open_without_roster,
 events AS
 (
     SELECT
@@ -19,6 +22,7 @@ events AS
           transform(partition, applied.1, applied.2, toUInt64(0)), transform(key, ahead.1, ahead.2, toUInt64(0))
       )
 ),
+/* places */
 -- Whom the rosters name: of each school and class the earliest lesson.started counts.
 roster_members AS
 (
@@ -37,7 +41,7 @@ classed AS
     SELECT
         e.key AS key, e.type AS type, e.at AS at, e.student_id AS student_id, e.prompt_id AS prompt_id, e.correct AS correct,
         e.latency_ms AS latency_ms, e.interacts AS interacts,
-        r.student != '' OR e.key NOT IN (SELECT key FROM roster_members) AS is_of_class
+        r.student != '' OR (open_without_roster AND e.key NOT IN (SELECT key FROM roster_members)) AS is_of_class
     FROM events AS e
     LEFT JOIN roster_members AS r ON e.key = r.key AND e.student_id = r.student
 ),
@@ -86,7 +90,8 @@ lessons AS
 (
     SELECT
         key, has_started, has_ended, has_due, due, first, latest_end, last, cut, students,
-        arrayExists(mark -> mark.3 = 1, marks) AS is_measured,
+        open_without_roster AND empty(students) AS everybody,
+        arrayExists(mark -> mark.3 = 1 AND (everybody OR has(students, mark.1)), marks) AS is_measured,
         arrayFilter(
             (mark, before) -> mark.3 != if(before.1 = mark.1, before.3, 0),
             marks, arrayPopBack(arrayPushFront(marks, ('', toInt64(0), toUInt8(0))))
@@ -102,7 +107,7 @@ lessons AS
                 turns, arrayPopFront(arrayPushBack(turns, ('', toInt64(0), toUInt8(0))))
             )
         ) AS stays,
-        arrayFilter(stay -> empty(students) OR has(students, stay.1), stays) AS present,
+        arrayFilter(stay -> everybody OR has(students, stay.1), stays) AS present,
         -- Who may take part, and when: those present, and the whole roster where nobody takes attendance.
         if(
             is_measured OR empty(students), present,

@@ -5,7 +5,7 @@ WITH
     walked AS
     (
         SELECT
-            key, student_id,
+            key, student_id, any(is_of_class) AS is_own,
             arraySort(groupArray((at, toUInt8(type = 'classroom.hand.called')))) AS marks,
             arrayFold(
                 (state, mark) -> multiIf(
@@ -18,28 +18,28 @@ WITH
             ) AS walk,
             arrayConcat(arrayMap(pending -> (pending, toInt64(-1)), walk.1), walk.2) AS raises,
             walk.3 AS cold
-        FROM events
+        FROM classed
         WHERE type IN ('classroom.hand.raised', 'classroom.hand.called')
         GROUP BY key, student_id
     ),
     raised AS
     (
-        SELECT key, raise.1 AS at, raise.2 AS delay FROM walked ARRAY JOIN raises AS raise
+        SELECT key, is_own, raise.1 AS at, raise.2 AS delay FROM walked ARRAY JOIN raises AS raise
     ),
     of_lessons AS
     (
         SELECT
             w.key AS key, any(l.first) AS first, any(l.last) AS last,
-            sum(arrayCount(raise -> raise.1 BETWEEN l.first AND l.cut, w.raises)) AS n_raised,
+            sumIf(arrayCount(raise -> raise.1 BETWEEN l.first AND l.cut, w.raises), is_own) AS n_raised,
             arraySort(
-                groupArrayArray(
+                groupArrayArrayIf(
                     arrayMap(
                         raise -> raise.2, arrayFilter(raise -> raise.2 >= 0 AND raise.1 BETWEEN l.first AND l.cut, w.raises)
-                    )
+                    ), is_own
                 )
             ) AS delays,
-            sum(arrayCount(at -> at BETWEEN l.first AND l.cut, w.cold)) AS n_cold,
-            sum(arrayCount(mark -> mark.2 = 1 AND mark.1 BETWEEN l.first AND l.cut, w.marks)) AS n_called
+            sumIf(arrayCount(at -> at BETWEEN l.first AND l.cut, w.cold), is_own) AS n_cold,
+            sumIf(arrayCount(mark -> mark.2 = 1 AND mark.1 BETWEEN l.first AND l.cut, w.marks), is_own) AS n_called
         FROM walked AS w
         INNER JOIN lessons AS l ON w.key = l.key
         GROUP BY w.key
@@ -49,8 +49,8 @@ WITH
         SELECT
             'call_through_rate' AS metric, '10m/1m' AS window, key,
             at - positiveModulo(at, 60000000) - 60000000 * arrayJoin(range(10)) AS start, start + 600000000 AS stop,
-            start AS slot, toFloat64(countIf(delay >= 0)) AS numerator, toFloat64(count()) AS denominator,
-            count() AS sample_size, CAST([], 'Array(Nullable(Float64))') AS parts
+            start AS slot, toFloat64(countIf(is_own AND delay >= 0)) AS numerator, toFloat64(countIf(is_own)) AS denominator,
+            countIf(is_own) AS sample_size, CAST([], 'Array(Nullable(Float64))') AS parts
         FROM raised
         GROUP BY key, start
         UNION ALL
