@@ -80,6 +80,7 @@ GRANT SELECT ON classpulse.pane_versions TO classpulse_reader;
 GRANT SELECT ON classpulse.evaluator_cycles TO classpulse_reader;
 GRANT SELECT ON classpulse.portraits TO classpulse_reader;
 GRANT SELECT ON classpulse.portrait_peers TO classpulse_reader;
+GRANT SELECT ON classpulse.portrait_places TO classpulse_reader;
 GRANT SELECT ON classpulse.scores TO classpulse_reader;
 GRANT SELECT ON classpulse.data_quality TO classpulse_reader;
 GRANT SELECT ON classpulse.evaluation_configs TO classpulse_reader;

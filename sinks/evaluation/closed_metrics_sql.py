@@ -49,16 +49,22 @@ PARTICIPATIONS: Final = """
 SELECT DISTINCT key FROM pane_versions WHERE metric = 'participant_activity' AND item IN {keys:Array(String)}"""
 
 _LESSON_PLACES: Final = f"""
+    classes AS
+    (
+        SELECT key AS class_id, argMax((type, school_id), (time, source, id)) AS last
+        FROM events_registry
+        WHERE type IN ('registry.class.registered', 'registry.entry.retired')
+        GROUP BY key
+        HAVING tupleElement(last, 1) = 'registry.class.registered'
+    ),
     -- Of each school and class the earliest lesson.started counts; the lesson itself began with the earliest of all.
-    places AS
+    every_place AS
     (
         SELECT key, school_id, class_id, teacher AS teacher_id, tupleElement(start, 1) AS course,
             ifNull(tupleElement(start, 2), 0) AS grade, toDate(min(started_at) OVER w, {{time_zone:String}}) AS day,
-            count() OVER w > 1 AS several, start_order = min(start_order) OVER w AS is_first,
-            if(several, roster, []) AS own_roster,
-            if(several, groupArrayArray(roster) OVER w, []) AS all_rosters,
-            if(several, groupArrayArray(roster) OVER (PARTITION BY key ORDER BY start_order
-                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), []) AS rosters_before,
+            count() OVER w > 1 AS several,
+            (school_id, class_id) IN (SELECT tupleElement(last, 2), class_id FROM classes) AS is_known,
+            max(is_known) OVER w AS any_known, start_order, if(several, roster, []) AS own_roster,
             if(ended, toDateTime64(0, 6, 'UTC'),
                 addMicroseconds(max(scheduled_end) OVER w, {LESSON_GRACE_US})) AS earliest_close
         FROM
@@ -81,6 +87,16 @@ _LESSON_PLACES: Final = f"""
             GROUP BY key, school_id, class_id
         )
         WINDOW w AS (PARTITION BY key)
+    ),
+    -- Where the registry knows a class of the lesson, a start from one that it does not know takes nothing over.
+    places AS
+    (
+        SELECT *, start_order = min(start_order) OVER (PARTITION BY key) AS is_first,
+            groupArrayArray(own_roster) OVER (PARTITION BY key) AS all_rosters,
+            groupArrayArray(own_roster) OVER (PARTITION BY key ORDER BY start_order
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS rosters_before
+        FROM every_place
+        WHERE is_known = any_known
     )"""
 
 _TEACHERS: Final = """

@@ -184,6 +184,25 @@ def test_dual_teacher_lesson_has_two_places(district: District) -> None:
     assert district.step(NOW + timedelta(minutes=1)) == 0
 
 
+def test_nobody_takes_a_lesson_over(district: District) -> None:
+    """A start from a class that the registry does not know gets nothing of a lesson of one that it knows, however early."""
+    district.event("registry.class.registered", "c1", school_id="s1", grade=5, name="c1")
+    district.started("l", "s1", "c1", "t1")
+    district.started("l", "s9", "c1", "thief", T0 - timedelta(seconds=5), roster=("甲",))
+    district.figure("teacher_talk_share", "lesson", "l")
+    district.figure("response_rate", "lesson", "l", 5)
+    for number, side in enumerate(("s1/c1", "s9/c1"), start=1):
+        district.figure("response_rate", "place", "l", number, item=side)
+    district.figure("student_lesson", "student", "l", item="甲")
+    district.step()
+    found = {(row["school_id"], row["teacher_id"], row["metric"], row["numerator"]) for row in district.as_of()}
+    assert found == {
+        ("s1", "t1", "teacher_talk_share", 1),
+        ("s1", "t1", "response_rate", 1),
+        ("s1", "t1", "student_lesson", 1),
+    }
+
+
 def test_open_lesson_waits_until_it_is_closed(district: District) -> None:
     """A lesson without an end enters once its scheduled end and 30 minutes are past, though its window ended before."""
     start = NOW - timedelta(minutes=50)
