@@ -58,7 +58,7 @@ GRANT SELECT ON classpulse.metric_rows TO classpulse_evaluator;
 GRANT SELECT ON classpulse.checkpoints TO classpulse_evaluator;
 GRANT SELECT ON classpulse.duplicates TO classpulse_evaluator;
 GRANT SELECT(topic, partition, position, refused_at) ON classpulse.dead_letters TO classpulse_evaluator;
-GRANT SELECT(key, time, source, id, type, schoolid, classid, teacher_id, course, grade, mode, scheduled_start, scheduled_end, sequence, late, stored_at) ON classpulse.events_classroom TO classpulse_evaluator;
+GRANT SELECT(key, time, source, id, type, schoolid, classid, teacher_id, course, grade, mode, roster, scheduled_start, scheduled_end, sequence, late, stored_at) ON classpulse.events_classroom TO classpulse_evaluator;
 GRANT SELECT(key, time, source, id, type, schoolid, sequence, late, stored_at) ON classpulse.events_prep TO classpulse_evaluator;
 GRANT SELECT(key, time, source, id, type, schoolid, host_id, scheduled_start, scheduled_end, sequence, late, stored_at) ON classpulse.events_research TO classpulse_evaluator;
 GRANT SELECT ON classpulse.events_registry TO classpulse_evaluator;

@@ -250,6 +250,33 @@ FROM
 )""",
     ),
     View(
+        "v1_foreign_starts",
+        "Starts of lessons from classes that the registry does not know: such a start takes nothing over of a lesson of a "
+        "class that it knows",
+        {
+            "lesson_id": "the lesson",
+            "school_id": "school that the start names",
+            "class_id": "class that the start names",
+            "teacher_id": "teacher that the start names",
+            "source": "the device that sent it",
+            "started_at": "event time",
+        },
+        """SELECT key AS lesson_id, schoolid AS school_id, classid AS class_id, teacher_id, source, time AS started_at
+FROM events_classroom FINAL
+WHERE type = 'classroom.lesson.started' AND (toString(schoolid), toString(classid)) NOT IN
+(
+    SELECT tupleElement(last, 2), class_id
+    FROM
+    (
+        SELECT key AS class_id, argMax((type, school_id), (time, source, id)) AS last
+        FROM events_registry
+        WHERE type IN ('registry.class.registered', 'registry.entry.retired')
+        GROUP BY key
+    )
+    WHERE tupleElement(last, 1) = 'registry.class.registered'
+)""",
+    ),
+    View(
         "v1_watermarks",
         "How far each partition has come in event time and in records",
         {
