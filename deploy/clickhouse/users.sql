@@ -47,6 +47,7 @@ GRANT SELECT, INSERT ON classpulse.evaluator_cycles TO classpulse_evaluator;
 GRANT SELECT, INSERT ON classpulse.portraits TO classpulse_evaluator;
 GRANT SELECT, INSERT ON classpulse.portrait_peers TO classpulse_evaluator;
 GRANT SELECT, INSERT ON classpulse.portrait_places TO classpulse_evaluator;
+GRANT SELECT ON classpulse.portrait_dimensions TO classpulse_evaluator;
 GRANT SELECT, INSERT ON classpulse.portrait_runs TO classpulse_evaluator;
 GRANT SELECT, INSERT ON classpulse.evaluation_configs TO classpulse_evaluator;
 GRANT SELECT, INSERT ON classpulse.evaluation_nodes TO classpulse_evaluator;

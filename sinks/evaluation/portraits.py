@@ -26,6 +26,8 @@ PEER_METRICS: Final = ("peers", "median", "mad")
 ROWS_AT_ONCE: Final = 200_000
 #: Named one by one in a query; of more than these, everything of the kind is read.
 MOST_NAMED_ENTITIES: Final = 2_000
+#: How far back the last observations are looked for, step by step: the weeks of a half-term, a holiday more, and all.
+LOOK_BACK_DAYS: Final = (63, 200, None)
 #: What a column Date32 holds.
 EVERY_DAY: Final = (date(1900, 1, 1), date(2299, 12, 31))
 #: What is being inserted may become visible later than what was inserted after it; so long it is looked for again.
@@ -202,9 +204,34 @@ class PortraitStore:
     def before(self, kind: Kind, day: date, entities: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return *levels* and *activity* of the entities at the beginning of ``day``.
 
-        ``streams/core/evaluation/portraits.py`` says what they are.
+        ``streams/core/evaluation/portraits.py`` says what they are. They are looked for in the last weeks first:
+        whoever has an observation there in every dimension that they were ever observed in needs no older one.
         """
-        condition, parameters = _condition("day < {day:Date32}", entities)
+        known = answered(
+            self._client,
+            "SELECT entity_id, dimension FROM portrait_dimensions WHERE kind = {kind:String}"
+            " GROUP BY entity_id, dimension HAVING min(first_day) < {day:Date32}",
+            {"kind": kind, "day": day},
+        )
+        left, found = entities.unique().alias("entity_id").to_frame(), []
+        for days in LOOK_BACK_DAYS:
+            first = EVERY_DAY[0] if days is None else day - timedelta(days=days)
+            levels, activity = self._between(kind, first, day, left["entity_id"])
+            missing = known.join(left, on="entity_id", how="semi").join(levels, on=["entity_id", "dimension"], how="anti")
+            if days is None:
+                missing = missing.clear()
+            done = left.join(missing, on="entity_id", how="anti")
+            found.append(tuple(frame.join(done, on="entity_id", how="semi") for frame in (levels, activity)))
+            left = left.join(missing, on="entity_id", how="semi")
+            if left.is_empty():
+                break
+        levels, activity = (pl.concat(frames) for frames in zip(*found, strict=True))
+        return levels, activity
+
+    def _between(self, kind: Kind, first: date, day: date, entities: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return *levels* and *activity* of the entities at the beginning of ``day``, by what was said since ``first``."""
+        condition, parameters = _condition("day >= {first:Date32} AND day < {day:Date32}", entities)
+        parameters |= {"first": first}
         latest = _latest(condition)
         parameters |= {"kind": kind, "day": day, "mask_days": _MASK_DAYS}
         levels = answered(

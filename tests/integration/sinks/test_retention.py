@@ -282,7 +282,7 @@ def test_a_student_can_be_erased(client: Client) -> None:
     section = page.split("## To erase a student", 1)[1]
     block = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)[0]
     statements = [text.strip() for text in re.sub(r"^--.*$", "", block, flags=re.MULTILINE).split(";") if text.strip()]
-    assert len(statements) == 10
+    assert len(statements) == 11
     for statement in statements:
         mutated = " SETTINGS mutations_sync = 1" if statement.startswith("ALTER") else ""
         client.command(statement.replace("p...", "ann").replace("<random>", "7d21") + mutated)
