@@ -81,8 +81,10 @@ METRICS: Final[tuple[Metric, ...]] = (
         windows=_WINDOWS,
         direction="lower",
         events=(*PRESENCE_EVENTS, "contribution.posted"),
-        source="Gini's mean difference, relative (Gini 1912)",
+        source="Gini's mean difference, relative, without correction (Gini 1912)",
         merge="gini",
+        parts="the same with the correction n / (n - 1) for few participants (Deltas 2003); NULL for one participant, or "
+        "without contributions; nothing without participants",
     ),
     Metric(
         name="cross_school_mix",

@@ -58,11 +58,14 @@ def _gini(came: pl.DataFrame, contributions: pl.DataFrame) -> pl.DataFrame:
         .sort("key", "count")
         .with_columns(rank=pl.int_range(1, pl.len() + 1).over("key"), participants=pl.len().cast(pl.Int64).over("key"))
     )
-    return ranked.group_by("key").agg(
+    found = ranked.group_by("key").agg(
         numerator=(2 * count * (2 * rank - participants - 1)).sum(),
         denominator=2 * pl.len().cast(pl.Int64) * count.sum(),
-        sample_size=pl.len(),
+        sample_size=pl.len().cast(pl.Int64),
     )
+    few = (pl.col("sample_size") > 1) & (pl.col("denominator") > 0)
+    corrected = pl.col("numerator") / pl.col("denominator") * pl.col("sample_size") / (pl.col("sample_size") - 1)
+    return found.with_columns(parts=pl.concat_list(pl.when(few).then(corrected)))
 
 
 def _school_mix(activities: Activities) -> pl.DataFrame:

@@ -42,7 +42,9 @@ class Activity:
     is_scheduled: bool
     came: set[str]
 
-    def row(self, metric: str, numerator: float, denominator: float, sample_size: int, parts: Sequence[float] = ()) -> Rows:
+    def row(
+        self, metric: str, numerator: float, denominator: float, sample_size: int, parts: Sequence[float | None] = ()
+    ) -> Rows:
         """Return one row of the activity."""
         told = quotient(self.start_us, self.end_us, numerator, denominator, sample_size, parts)
         return {RowKey(metric, "activity", self.key, "", 0): told}

@@ -29,10 +29,12 @@ def meeting_rows(activity: Activity) -> Rows:
     asked = len(invited)
     timed = asked if activity.is_scheduled else 0
     minutes = sum(activity.attended_us.values()) / 60e6
+    few = len(everyone) > 1 and count > 0
+    corrected = [differences / (2 * (len(everyone) - 1) * count) if few else None] if everyone else []
     return {
         **activity.row("participation_rate", len(invited & joined), asked, asked),
         **activity.row("effective_participation_rate", len(activity.effective), timed, timed),
         **activity.row("contributions_per_minute", count, minutes, int(minutes)),
-        **activity.row("contribution_gini", differences, 2 * len(everyone) * count, len(everyone)),
+        **activity.row("contribution_gini", differences, 2 * len(everyone) * count, len(everyone), corrected),
         **activity.row("cross_school_mix", entropy, math.log(max(2, len(schools))) if schools else 0, len(school_of)),
     }

@@ -109,6 +109,7 @@ def test_the_gini_of_contributions_counts_the_silent() -> None:
     joined = [event("participant.joined", 1, who) for who in "甲乙丙"]
     uneven = rows(published(), *joined, *[event("contribution.posted", 2, "甲") for _ in range(3)])
     assert told(uneven, "contribution_gini") == (12, 18, 3)
+    assert uneven.filter(metric="contribution_gini")["parts"].to_list() == [[1.0]]
     even = rows(published(), *[event("contribution.posted", 2, who) for who in "甲乙丙丁"])
     assert told(even, "contribution_gini") == (0, 32, 4)
 

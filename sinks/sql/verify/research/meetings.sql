@@ -40,7 +40,11 @@ WITH
     (
         SELECT
             m.1 AS metric, a.key AS key, a.start AS start, a.stop AS stop,
-            toFloat64(m.2) AS numerator, toFloat64(m.3) AS denominator, toUInt32(m.4) AS sample_size
+            toFloat64(m.2) AS numerator, toFloat64(m.3) AS denominator, toUInt32(m.4) AS sample_size,
+            if(
+                m.1 = 'contribution_gini' AND m.4 > 0,
+                [if(m.4 > 1 AND m.3 > 0, toNullable(m.2 / m.3 * m.4 / (m.4 - 1)), NULL)], []
+            ) AS parts
         FROM activities AS a
         LEFT JOIN counted AS c ON a.key = c.key
         LEFT JOIN differences AS d ON a.key = d.key
@@ -74,5 +78,5 @@ SELECT
     fromUnixTimestamp64Micro(start, 'UTC') AS window_start,
     fromUnixTimestamp64Micro(stop, 'UTC') AS window_end,
     if(denominator = 0, NULL, numerator / denominator) AS value,
-    numerator, denominator, sample_size, CAST([], 'Array(Nullable(Float64))') AS parts
+    numerator, denominator, sample_size, CAST(parts, 'Array(Nullable(Float64))') AS parts
 FROM metrics
