@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from docs.generate import capacity, events, example, metrics, operations, portraits, settings, tables, worked
+from docs.generate import capacity, events, example, metrics, operations, portraits, scores, settings, tables, worked
 from docs.generate.pages import fill
 
 __all__ = ["folder", "rendered"]
@@ -28,6 +28,7 @@ def rendered(docs: Path) -> dict[Path, str]:
             "operations.md": operations.blocks(),
             "tables.md": tables.blocks(client),
             "portraits.md": portraits.blocks(),
+            "evaluation.md": scores.blocks(),
             worked.PAGE: worked.blocks(),
         }
     return {docs / page: fill(page, (docs / page).read_text(encoding="utf-8"), of_page) for page, of_page in blocks.items()}

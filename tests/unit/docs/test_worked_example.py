@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from docs.generate.portraits import OBSERVATIONS
+from docs.generate.scores import LESSONS
+from docs.generate.scores import METRICS as METRIC_VALUES
 from docs.generate.worked import EVENTS, PAGE, example
 from schemas.metrics.catalogue import METRICS
 from schemas.metrics.metric import Metric
@@ -41,3 +43,19 @@ def test_the_level_of_the_example_is_right() -> None:
     weights = [2 ** (-age / 14) * sample for age, _, sample in OBSERVATIONS]
     level = sum(weight * value for weight, (_, value, _) in zip(weights, OBSERVATIONS, strict=True)) / sum(weights)
     assert f"**{level:.4f}**" in (DOCS / "portraits.md").read_text(encoding="utf-8")
+
+
+def test_the_score_of_the_example_is_right() -> None:
+    """Points by the norms' own words, the mean over the weights of what is there, and how much of the weight that is."""
+    page = (DOCS / "evaluation.md").read_text(encoding="utf-8")
+    rate, breadth = METRIC_VALUES["response_rate"], METRIC_VALUES["participation_breadth"]
+    assert rate is not None
+    assert breadth is not None
+    response = (rate - 0.1) / (0.8 - 0.1)
+    weights = {"response": 2 / 4, "breadth": 1 / 4, "attendance": 1 / 4}
+    known = weights["response"] + weights["breadth"]
+    score = (weights["response"] * response + weights["breadth"] * breadth) / known
+    assert f"Score **{score:.4f}**" in page
+    assert f"coverage {known}" in page
+    merged = sum(numerator for numerator, _ in LESSONS) / sum(denominator for _, denominator in LESSONS)
+    assert f"**{merged:.4f}**" in page
