@@ -14,8 +14,8 @@ FAMILIES = {metric.family for metric in METRICS}
 #: By tree: its suffix, and the modules of a family that hold no group of metrics but what the groups share.
 TREES = {
     "schemas/metrics": (".py", {"__init__", "lessons", "activities"}),
-    "streams/core": (".py", {"__init__", "family", "lessons", "activities"}),
-    "sinks/sql/verify": (".sql", {"events"}),
+    "streams/core": (".py", {"__init__", "family", "lessons", "sides", "activities"}),
+    "sinks/sql/verify": (".sql", {"events", "places", "has_places"}),
     "tests/oracle": (".py", {"__init__", "family", "lessons", "activities", "days"}),
 }
 
