@@ -197,13 +197,26 @@ FROM
 WHERE e.2 != 'registry.entry.retired'""",
 )
 
-_FROM_STARTED: Final = """argMin((schoolid, classid, teacher_id, course, grade, mode, scheduled_start, scheduled_end),
-        (time, source, id)) AS s"""
+#: School and class as the registry has them now.
+_CLASSES: Final = """
+    SELECT tupleElement(last, 2), class_id
+    FROM
+    (
+        SELECT key AS class_id, argMax((type, school_id), (time, source, id)) AS last
+        FROM events_registry
+        WHERE type IN ('registry.class.registered', 'registry.entry.retired')
+        GROUP BY key
+    )
+    WHERE tupleElement(last, 1) = 'registry.class.registered'
+"""
+#: A start from a class that the registry knows comes before one from any other.
+_FROM_STARTED: Final = f"""argMin((schoolid, classid, teacher_id, course, grade, mode, scheduled_start, scheduled_end),
+        ((toString(schoolid), toString(classid)) NOT IN ({_CLASSES}), time, source, id)) AS s"""
 
 VIEWS: Final = [
     View(
         "v1_lessons",
-        "One row a lesson, from its earliest lesson.started",
+        "One row a lesson, from its earliest lesson.started, of a class that the registry knows if there is any",
         {
             "lesson_id": "the lesson",
             **_LESSON,
@@ -261,20 +274,9 @@ FROM
             "source": "the device that sent it",
             "started_at": "event time",
         },
-        """SELECT key AS lesson_id, schoolid AS school_id, classid AS class_id, teacher_id, source, time AS started_at
+        f"""SELECT key AS lesson_id, schoolid AS school_id, classid AS class_id, teacher_id, source, time AS started_at
 FROM events_classroom FINAL
-WHERE type = 'classroom.lesson.started' AND (toString(schoolid), toString(classid)) NOT IN
-(
-    SELECT tupleElement(last, 2), class_id
-    FROM
-    (
-        SELECT key AS class_id, argMax((type, school_id), (time, source, id)) AS last
-        FROM events_registry
-        WHERE type IN ('registry.class.registered', 'registry.entry.retired')
-        GROUP BY key
-    )
-    WHERE tupleElement(last, 1) = 'registry.class.registered'
-)""",
+WHERE type = 'classroom.lesson.started' AND (toString(schoolid), toString(classid)) NOT IN ({_CLASSES})""",
     ),
     View(
         "v1_watermarks",

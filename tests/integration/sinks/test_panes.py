@@ -201,6 +201,8 @@ def test_nobody_takes_a_lesson_over(district: District) -> None:
         ("s1", "t1", "response_rate", 1),
         ("s1", "t1", "student_lesson", 1),
     }
+    told = "SELECT school_id, class_id, teacher_id FROM v1_lessons"
+    assert district.client.query(told).result_rows == [("s1", "c1", "t1")]
     foreign = "SELECT lesson_id, school_id, class_id, teacher_id FROM v1_foreign_starts"
     assert district.client.query(foreign).result_rows == [("l", "s9", "c1", "thief")]
 
